@@ -1,0 +1,83 @@
+import type { BlockDevice } from './device.ts';
+import type { Logger } from './logger.ts';
+import type { ConfigSchema } from './schema.ts';
+import { API_VERSION } from './version.ts';
+
+/** What every plugin gets when it is put to work for one disk. */
+export interface PluginContext {
+  /** Name of the disk in plugins.json; `^[a-z0-9][a-z0-9-]{0,30}$`. */
+  readonly disk: string;
+  readonly logger: Logger;
+  /** Aborts when the grace period of shutdown is over: give up waiting. */
+  readonly signal: AbortSignal;
+  /** Folder for this disk's own files; exists, survives restarts. */
+  readonly stateDir: string;
+  /** Folder of plugins.json: relative paths in the configuration start here. */
+  readonly baseDir: string;
+}
+
+export interface OpenContext extends PluginContext {
+  /** The disk is configured read-only: take no write lock, expect no writes. */
+  readonly readOnly: boolean;
+  /** The user asked to take the store over from an owner that is gone. */
+  readonly takeOver: boolean;
+}
+
+/** Something `doctor` or `check` found. */
+export interface Finding {
+  readonly severity: 'ok' | 'warning' | 'error';
+  readonly summary: string;
+  /** What to do; a command where there is one. */
+  readonly fix?: string;
+}
+
+/** A volume in a store that can hold several. Sizes in bytes. */
+export interface VolumeInfo {
+  readonly name: string;
+  readonly size: number;
+  /** What the volume occupies in the store, when it is cheap to know. */
+  readonly used?: number;
+  /** Who has it open for writing. */
+  readonly owner?: string;
+  /** Anything else worth showing, in order. */
+  readonly details?: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Reports progress of a long operation: `done` of `total` units. */
+export type Progress = (done: number, total: number) => void;
+
+/** For stores that have volumes. Every operation may be repeated safely after an interruption. */
+export interface VolumeOperations<C> {
+  /** Fails with `volume.exists` when there already is one. */
+  create(config: C, ctx: PluginContext): Promise<VolumeInfo>;
+  info(config: C, ctx: PluginContext): Promise<VolumeInfo>;
+  /** Volumes beside the configured one. */
+  list(config: C, ctx: PluginContext): Promise<readonly VolumeInfo[]>;
+  /** Grows; refuses to shrink. */
+  resize(config: C, size: number, ctx: PluginContext): Promise<VolumeInfo>;
+  /** Removes the volume and its data; refuses while somebody owns it, unless forced. */
+  delete(
+    config: C,
+    options: { readonly force: boolean; readonly progress: Progress },
+    ctx: PluginContext,
+  ): Promise<void>;
+}
+
+export interface BackendPlugin<C = unknown> {
+  readonly kind: 'backend';
+  readonly apiVersion: number;
+  readonly name: string;
+  /** One sentence, shown by `blockgate plugin list`. */
+  readonly description: string;
+  readonly config: ConfigSchema<C>;
+  /** Returns a working device or throws and leaves nothing behind. */
+  open(config: C, ctx: OpenContext): Promise<BlockDevice>;
+  /** Dry run for `blockgate doctor`: changes nothing. */
+  check?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
+  readonly volumes?: VolumeOperations<C>;
+}
+
+/** Declares a backend. The default export of a backend's entry module. */
+export function defineBackend<C>(plugin: Omit<BackendPlugin<C>, 'kind' | 'apiVersion'>): BackendPlugin<C> {
+  return { kind: 'backend', apiVersion: API_VERSION, ...plugin };
+}

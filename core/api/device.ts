@@ -1,0 +1,128 @@
+/** The shapes that carry I/O: what a backend returns, what filters wrap, and what a frontend calls. */
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * Scatter/gather list. Segments may point into guest memory: they may change while you read them, and they vanish
+ * when the call settles. Never keep one, or pass one to something that outlives the call.
+ */
+export type IoVec = readonly Uint8Array[];
+
+/** Bits of `IoFlags`. */
+export const IoFlag = {
+  /** Durable before the call settles. Only ever passed to a device whose `caps.fua` is `'native'`. */
+  FUA: 1,
+  /** writeZeroes: the range may be deallocated, as long as it reads as zeros. */
+  MAY_UNMAP: 2,
+  /** writeZeroes: fail with ENOTSUP rather than write zeros out slowly. */
+  NO_FALLBACK: 4,
+} as const;
+export type IoFlags = number;
+
+/** What presence of a method cannot say. All optional; the cautious value is the default. */
+export interface DeviceCaps {
+  /** `'native'`: FUA is honoured by the device itself. Default: emulated by a flush after the write. */
+  readonly fua?: 'native';
+  /** `'parallel'`: any number of calls at once. Default `'serial'`: one at a time. */
+  readonly concurrency?: 'serial' | 'parallel';
+  /** True: refuse writes although methods for them exist. */
+  readonly readOnly?: boolean;
+  /** True: data does not survive the end of the process. Shown to the user at start. */
+  readonly volatile?: boolean;
+}
+
+/** All sizes in bytes. */
+export interface DeviceLimits {
+  /** Smallest unit and alignment of requests the device takes; a power of two, 512 … 65536. Default 512. */
+  readonly blockSize?: number;
+  /** Unit the store works in without read-modify-write; a hint for the guest. Default `blockSize`. */
+  readonly physicalBlockSize?: number;
+  /** Request size that suits the store best; a hint for the guest. */
+  readonly optimalIoSize?: number;
+  /** Largest read or write. Larger ones are split before they arrive. Default: no limit. */
+  readonly maxIo?: number;
+  /** Most segments of one IoVec. Default: no limit. */
+  readonly maxSegments?: number;
+  /** Largest discard or writeZeroes. Larger ones are split. Default: no limit. */
+  readonly maxDiscard?: number;
+  /** Unit in which discard frees space; a hint for the guest. Default `blockSize`. */
+  readonly discardGranularity?: number;
+}
+
+export interface DeviceInfo {
+  /** Bytes; a multiple of 512, at most 2^53 - 512. */
+  readonly size: number;
+  readonly caps?: DeviceCaps;
+  readonly limits?: DeviceLimits;
+}
+
+/** A run of bytes of one kind. `hole` reads as zeros and takes no space; `zero` reads as zeros. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+  readonly kind: 'data' | 'zero' | 'hole';
+}
+
+/**
+ * What a backend hands to core. Only `info`, `read` and disposal are required; presence of a method is the
+ * capability. `flush` absent is a promise: each write is durable when it settles.
+ *
+ * Only valid calls arrive: in range, aligned to `limits.blockSize`, within `maxIo` and `maxSegments`, no writes to a
+ * read-only disk, no flag that was not declared. A call does all of its work or throws a `BlockError`.
+ */
+export interface BlockDevice extends AsyncDisposable {
+  readonly info: DeviceInfo;
+  /** Fills every segment, or fails. */
+  read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
+  write?(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
+  /** Settles when every write that settled before this call is durable. */
+  flush?(flags: IoFlags): MaybePromise<void>;
+  /** The content of the range is undefined afterwards; space may be freed. */
+  discard?(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
+  /** The range reads as zeros afterwards. */
+  writeZeroes?(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
+  extents?(offset: number, length: number): MaybePromise<readonly Extent[]>;
+}
+
+/** Capabilities after `resolve`: every question answered. */
+export interface ResolvedCaps {
+  readonly write: boolean;
+  /** False: every write is durable when it settles. */
+  readonly flush: boolean;
+  readonly discard: boolean;
+  /** `'emulate'`: zeros are written out. */
+  readonly writeZeroes: 'native' | 'emulate' | 'none';
+  readonly fua: 'native' | 'emulate' | 'none';
+  readonly extents: boolean;
+  readonly concurrency: 'serial' | 'parallel';
+  readonly volatile: boolean;
+}
+
+export type ResolvedLimits = Readonly<Required<DeviceLimits>>;
+
+/** A device with every method present and emulations filled in. What filters wrap and the volume calls. */
+export interface ResolvedDevice {
+  readonly size: number;
+  readonly caps: ResolvedCaps;
+  readonly limits: ResolvedLimits;
+  read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
+  write(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
+  flush(flags: IoFlags): MaybePromise<void>;
+  discard(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
+  writeZeroes(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
+  extents(offset: number, length: number): MaybePromise<readonly Extent[]>;
+}
+
+/** The methods of `ResolvedDevice`: what a filter takes a stance on. */
+export type Op = 'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'extents';
+
+/**
+ * The one object a frontend calls. It validates (range, alignment, read-only) in one place, counts what is in
+ * flight, and drains. Failed validation throws synchronously or rejects with a `BlockError`.
+ */
+export interface Volume extends ResolvedDevice {
+  readonly name: string;
+  readonly inFlight: number;
+  /** Settles when nothing is in flight. Calls made meanwhile are counted too. */
+  drain(): Promise<void>;
+}

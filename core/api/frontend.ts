@@ -1,0 +1,39 @@
+import type { Finding, PluginContext } from './backend.ts';
+import type { Volume } from './device.ts';
+import type { ConfigSchema } from './schema.ts';
+import { API_VERSION } from './version.ts';
+
+/** Who keeps a disk from being stopped. */
+export interface Holder {
+  readonly kind: 'mount' | 'process' | 'swap' | 'block-device';
+  /** For a person: "mounted at /mnt", "pid 812 (fio)". */
+  readonly description: string;
+}
+
+export interface FrontendHandle extends AsyncDisposable {
+  /** Where the disk can be reached once attached, e.g. `/dev/blockgate/disk0`. */
+  readonly path: string;
+  /** Who uses it now; empty when it may be stopped without harm. */
+  holders(): Promise<readonly Holder[]>;
+  /** Stops taking requests and lets those in flight finish; the device node stays. */
+  quiesce(): Promise<void>;
+  /** Tells the other side of a new size in bytes. */
+  resize?(bytes: number): Promise<void>;
+  /** Settles if the other side goes away or breaks: with the reason, or undefined after disposal. */
+  readonly closed: Promise<Error | undefined>;
+}
+
+export interface FrontendPlugin<C = unknown> {
+  readonly kind: 'frontend';
+  readonly apiVersion: number;
+  readonly name: string;
+  readonly description: string;
+  readonly config: ConfigSchema<C>;
+  attach(volume: Volume, config: C, ctx: PluginContext): Promise<FrontendHandle>;
+  /** For `blockgate doctor`: can this machine do it? Changes nothing. */
+  check?(config: C | undefined): Promise<readonly Finding[]>;
+}
+
+export function defineFrontend<C>(plugin: Omit<FrontendPlugin<C>, 'kind' | 'apiVersion'>): FrontendPlugin<C> {
+  return { kind: 'frontend', apiVersion: API_VERSION, ...plugin };
+}

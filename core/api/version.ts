@@ -1,0 +1,6 @@
+/**
+ * The version of the plugin contract: one integer, raised when a plugin written for the previous one would break.
+ *
+ * 1  first version.
+ */
+export const API_VERSION = 1;

@@ -1,0 +1,27 @@
+import { getSystemErrorMap } from 'node:util';
+
+/** errno number → name and sentence, from libuv's table. */
+const table = getSystemErrorMap();
+
+export function errnoName(errno: number): string {
+  return table.get(-errno)?.[0] ?? `errno ${errno}`;
+}
+
+export function errnoMessage(errno: number): string {
+  return table.get(-errno)?.[1] ?? `unknown error ${errno}`;
+}
+
+/** A system call failed. `code` is the errno's name, as in Node's own errors. */
+export class SystemError extends Error {
+  readonly syscall: string;
+  readonly errno: number;
+  readonly code: string;
+
+  constructor(syscall: string, errno: number) {
+    super(`${syscall}: ${errnoName(errno)}, ${errnoMessage(errno)}`);
+    this.name = 'SystemError';
+    this.syscall = syscall;
+    this.errno = errno;
+    this.code = errnoName(errno);
+  }
+}

@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import type { SecretRef } from './secret.ts';
+import { formatSize, parseSize } from './size.ts';
+
+/** zod building blocks for the configuration of plugins, so that sizes and secrets look the same everywhere. */
+
+export interface SizeRange {
+  readonly min?: number;
+  readonly max?: number;
+  /** The size must be a multiple of this. */
+  readonly multipleOf?: number;
+}
+
+/** Bytes: a whole number, or a string such as `"10GiB"`. Output is a number. */
+export function sizeSchema(range: SizeRange = {}): z.ZodType<number, number | string> {
+  return z
+    .union([z.int().nonnegative(), z.string()])
+    .meta({ examples: ['10GiB', 1048576] })
+    .transform((value, ctx) => {
+      const bytes = parseSize(value);
+      const problem = bytes === undefined ? `not a size: ${JSON.stringify(value)}` : outOfRange(bytes, range);
+      if (problem === undefined) return bytes!;
+      ctx.addIssue({
+        code: 'custom',
+        message: `${problem}; write bytes, or a number with KiB, MiB, GiB or TiB`,
+      });
+      return z.NEVER;
+    });
+}
+
+function outOfRange(bytes: number, { min, max, multipleOf }: SizeRange): string | undefined {
+  if (min !== undefined && bytes < min) return `${formatSize(bytes)} is less than ${formatSize(min)}`;
+  if (max !== undefined && bytes > max) return `${formatSize(bytes)} is more than ${formatSize(max)}`;
+  if (multipleOf !== undefined && bytes % multipleOf !== 0)
+    return `${bytes} is not a multiple of ${multipleOf}`;
+  return undefined;
+}
+
+/** A reference to a secret: `{ "env": "NAME" }` or `{ "file": "path" }`. A literal string is refused. */
+export function secretSchema(): z.ZodType<SecretRef, SecretRef> {
+  return z
+    .union([z.strictObject({ env: z.string().min(1) }), z.strictObject({ file: z.string().min(1) })], {
+      error: 'a secret is written { "env": "NAME" } or { "file": "path" }, never as its value',
+    })
+    .meta({ description: 'Where to read the secret: an environment variable or a file.' });
+}

@@ -1,0 +1,42 @@
+import { defineConfig } from 'vitest/config';
+
+const common = { pool: 'forks', testTimeout: 20_000, hookTimeout: 60_000 } as const;
+
+/**
+ * unit: seconds, needs nothing installed. integration: real servers, each started by the test that needs it.
+ * kernel: the real VDUSE kernel in the test VM; one VM at a time, since two cores carry it.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...common,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/integration/**', 'test/kernel/**', 'test/bench/**', 'test/fixtures/**'],
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'kernel',
+          include: ['test/kernel/**/*.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
