@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { IoFlag } from '../../../core/api/device.ts';
+import { BlockError } from '../../../core/api/errors.ts';
+import { resolve } from '../../../core/block/resolve.ts';
+import { DiskVolume } from '../../../core/block/volume.ts';
+import { FakeDevice, MemoryLogger } from '../../support/fake-device.ts';
+
+const SIZE = 1 << 20;
+
+function setup(info: Partial<FakeDevice['info']> = {}) {
+  const device = new FakeDevice({ size: SIZE, ...info });
+  const logger = new MemoryLogger();
+  return { device, logger, volume: new DiskVolume('disk0', resolve(device, 'fake'), logger) };
+}
+
+async function codeOf(call: () => unknown): Promise<string> {
+  try {
+    await call();
+  } catch (error) {
+    return BlockError.is(error) ? error.code : `not a BlockError: ${String(error)}`;
+  }
+  return 'no error';
+}
+
+describe('DiskVolume', () => {
+  it.each([
+    ['beyond the end', SIZE, 512],
+    ['across the end', SIZE - 512, 1024],
+    ['a negative offset', -512, 512],
+    ['an unaligned offset', 100, 512],
+    ['an unaligned length', 0, 100],
+    ['an offset that overflows', 2 ** 53, 512],
+    ['not a number', Number.NaN, 512],
+  ])('refuses %s with EINVAL, before the device sees it', async (_name, offset, length) => {
+    const { device, volume } = setup();
+    expect(await codeOf(() => volume.read(offset, [new Uint8Array(length)], 0))).toBe('EINVAL');
+    expect(await codeOf(() => volume.write(offset, [new Uint8Array(length)], 0))).toBe('EINVAL');
+    expect(await codeOf(() => volume.discard(offset, length, 0))).toBe('EINVAL');
+    expect(await codeOf(() => volume.writeZeroes(offset, length, 0))).toBe('EINVAL');
+    expect(device.calls).toEqual([]);
+    expect(volume.inFlight).toBe(0);
+  });
+
+  it('refuses flags that the operation does not have', async () => {
+    const { volume } = setup();
+    expect(await codeOf(() => volume.write(0, [new Uint8Array(512)], IoFlag.MAY_UNMAP))).toBe('EINVAL');
+    expect(await codeOf(() => volume.discard(0, 512, IoFlag.FUA))).toBe('EINVAL');
+  });
+
+  it('does nothing, successfully, for a request of no bytes', async () => {
+    const { device, volume } = setup();
+    expect(volume.read(SIZE, [], 0)).toBeUndefined();
+    expect(volume.writeZeroes(0, 0, 0)).toBeUndefined();
+    expect(device.calls).toEqual([]);
+  });
+
+  it('drains only when the last request in flight has settled', async () => {
+    const { device, volume } = setup({ caps: { concurrency: 'parallel' } });
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    device.gate = () => gates[device.calls.length - 1]!.promise;
+    const calls = [volume.read(0, [new Uint8Array(512)], 0), volume.write(512, [new Uint8Array(512)], 0)];
+    let drained = false;
+    const drain = volume.drain().then(() => {
+      drained = true;
+    });
+    gates[1]!.resolve();
+    await calls[1];
+    expect(drained).toBe(false);
+    expect(volume.inFlight).toBe(1);
+    gates[0]!.reject(new BlockError('EIO', 'gone'));
+    expect(await codeOf(() => calls[0])).toBe('EIO');
+    await drain;
+    expect(volume.inFlight).toBe(0);
+  });
+
+  it('turns a foreign error into EIO and logs it once, with its stack', async () => {
+    const { device, logger, volume } = setup();
+    device.gate = () => Promise.reject(new TypeError('x is not a function'));
+    expect(await codeOf(() => volume.read(0, [new Uint8Array(512)], 0))).toBe('EIO');
+    expect(await codeOf(() => volume.read(0, [new Uint8Array(512)], 0))).toBe('EIO');
+    expect(logger.lines).toHaveLength(1);
+    expect(JSON.stringify(logger.lines[0])).toContain('x is not a function');
+  });
+
+  it('counts a request that fails synchronously as settled', async () => {
+    const { device, volume } = setup();
+    device.gate = () => {
+      throw new BlockError('ENOSPC', 'full');
+    };
+    expect(await codeOf(() => volume.write(0, [new Uint8Array(512)], 0))).toBe('ENOSPC');
+    expect(volume.inFlight).toBe(0);
+    await volume.drain();
+  });
+
+  it('fails everything with ESHUTDOWN once closed', async () => {
+    const { volume } = setup();
+    volume.close();
+    expect(await codeOf(() => volume.read(0, [new Uint8Array(512)], 0))).toBe('ESHUTDOWN');
+    expect(await codeOf(() => volume.flush(0))).toBe('ESHUTDOWN');
+  });
+});
