@@ -62,7 +62,7 @@ describe('filter error', () => {
       const layer = await wrap('error', { rate: 0.25, seed: 3 }, new FakeDevice({ size: 4096 }));
       return Array.from({ length: 400 }, () => {
         try {
-          layer.read(0, [new Uint8Array(512)], 0);
+          void layer.read(0, [new Uint8Array(512)], 0);
           return false;
         } catch {
           return true;
