@@ -1,0 +1,45 @@
+/**
+ * Numbers and layouts of virtqueues: VIRTIO 1.3, sections 2.7 (split virtqueues) and 6 (reserved feature bits).
+ * Everything in guest memory is little-endian; offsets and sizes are in bytes unless the name says otherwise.
+ */
+
+/** Feature bits that concern rings and transport (section 6). Bit numbers, not masks. */
+export const VIRTIO_F_INDIRECT_DESC = 28;
+export const VIRTIO_F_EVENT_IDX = 29;
+export const VIRTIO_F_VERSION_1 = 32;
+export const VIRTIO_F_ACCESS_PLATFORM = 33;
+
+/** Descriptor flags (section 2.7.5). */
+export const VIRTQ_DESC_F_NEXT = 1;
+export const VIRTQ_DESC_F_WRITE = 2;
+export const VIRTQ_DESC_F_INDIRECT = 4;
+
+/** `flags` of the available ring: the driver asks for no interrupt. Meaningless with EVENT_IDX (2.7.7). */
+export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
+/** `flags` of the used ring: the device asks for no notification. Must stay 0 with EVENT_IDX (2.7.10). */
+export const VIRTQ_USED_F_NO_NOTIFY = 1;
+
+/** Largest split virtqueue (section 2.7). */
+export const VIRTQ_MAX_SIZE = 32768;
+
+/** `struct virtq_desc`: addr u64, len u32, flags u16, next u16. As 32-bit words: addr low, addr high, len, flags | next << 16. */
+export const VIRTQ_DESC_SIZE = 16;
+export const VIRTQ_DESC_WORDS = 4;
+export const VIRTQ_DESC_ALIGN = 16;
+
+/** `struct virtq_avail`: flags u16, idx u16, ring u16[size], used_event u16. Indices of 16-bit units. */
+export const AVAIL_FLAGS = 0;
+export const AVAIL_IDX = 1;
+export const AVAIL_RING = 2;
+export const VIRTQ_AVAIL_ALIGN = 2;
+export const availRingBytes = (size: number, eventIdx: boolean): number => 4 + 2 * size + (eventIdx ? 2 : 0);
+export const usedEventIndex = (size: number): number => AVAIL_RING + size;
+
+/** `struct virtq_used`: flags u16, idx u16, ring { id u32, len u32 }[size], avail_event u16. Indices of 16-bit units. */
+export const USED_FLAGS = 0;
+export const USED_IDX = 1;
+/** Index of the first element of the used ring, in 32-bit words; each element has two. */
+export const USED_RING_WORD = 1;
+export const VIRTQ_USED_ALIGN = 4;
+export const usedRingBytes = (size: number, eventIdx: boolean): number => 4 + 8 * size + (eventIdx ? 2 : 0);
+export const availEventIndex = (size: number): number => 2 + 4 * size;
