@@ -1,0 +1,57 @@
+import type { DiskConfig, LoadedConfig, Locator, PluginUse } from '../config/config.ts';
+import { PluginRegistry, type PreparedDisk } from '../plugins/registry.ts';
+
+type PlainUse = Omit<PluginUse, keyof Locator>;
+
+/**
+ * One disk's configuration as plain data: what a disk's process is told to run. Secrets are in it by reference only,
+ * as in plugins.json.
+ */
+export interface DiskOrder {
+  /** Absolute path of plugins.json. */
+  readonly file: string;
+  readonly baseDir: string;
+  readonly plugins: LoadedConfig['plugins'];
+  readonly disk: {
+    readonly name: string;
+    readonly readOnly: boolean;
+    readonly frontend: PlainUse;
+    readonly filters: readonly PlainUse[];
+    readonly backend: PlainUse;
+  };
+}
+
+export function orderFor(config: LoadedConfig, disk: DiskConfig): DiskOrder {
+  return {
+    file: config.file,
+    baseDir: config.baseDir,
+    plugins: config.plugins.map(({ spec, pointer }) => ({ spec, pointer })),
+    disk: {
+      name: disk.name,
+      readOnly: disk.readOnly,
+      frontend: plain(disk.frontend),
+      filters: disk.filters.map(plain),
+      backend: plain(disk.backend),
+    },
+  };
+}
+
+function plain({ type, config, pointer }: PluginUse): PlainUse {
+  return { type, config, pointer };
+}
+
+/** Loads the plugins and checks the configuration again, in the process that will run the disk. */
+export async function prepareOrder(order: DiskOrder): Promise<PreparedDisk> {
+  // The gateway has found and shown mistakes with line and column already; here the pointer is enough.
+  const locate: Locator['locate'] = (pointer) => ({ file: order.file, pointer });
+  const registry = await PluginRegistry.load({ ...order, locate });
+  const use = (part: PlainUse): PluginUse => ({ ...part, locate });
+  const { name, readOnly, frontend, filters, backend } = order.disk;
+  return registry.prepareDisk({
+    name,
+    readOnly,
+    frontend: use(frontend),
+    filters: filters.map(use),
+    backend: use(backend),
+  });
+}

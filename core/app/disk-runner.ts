@@ -1,0 +1,154 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { OpenContext, PluginContext } from '../api/backend.ts';
+import type { ResolvedDevice } from '../api/device.ts';
+import { GatewayError } from '../api/errors.ts';
+import type { FrontendHandle } from '../api/frontend.ts';
+import type { Logger } from '../api/logger.ts';
+import { adaptDevice, protect } from '../block/layers.ts';
+import { resolve } from '../block/resolve.ts';
+import { DiskVolume } from '../block/volume.ts';
+import type { PreparedDisk } from '../plugins/registry.ts';
+import { Disk } from './disk.ts';
+
+import type { StackLayer } from './disk-stack.ts';
+import { sentence } from './failures.ts';
+
+export interface RunDiskOptions {
+  readonly logger: Logger;
+  /** Folder of plugins.json. */
+  readonly baseDir: string;
+  /** Folder that holds one folder of state per disk; created when missing. */
+  readonly stateDir: string;
+  readonly takeOver: boolean;
+  /** How long `stop` may take before plugins are told to give up. Milliseconds. */
+  readonly graceMs: number;
+  /** Gives up starting. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Builds one disk: backend, automatic layers, filters, volume, frontend. What fails half-way is undone before the
+ * error is thrown.
+ */
+export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Promise<Disk> {
+  const grace = new AbortController();
+  const giveUp = () => grace.abort(options.signal?.reason);
+  options.signal?.addEventListener('abort', giveUp, { once: true });
+  const owned = new AsyncDisposableStack();
+  try {
+    options.signal?.throwIfAborted();
+    const ctx = await pluginContext(plan, options, grace.signal);
+    const { device, stack } = await buildDevice(plan, ctx, owned);
+    const volume = new DiskVolume(plan.name, device, ctx.logger);
+    owned.defer(async () => volume.close());
+    owned.defer(async () => volume.flush(0));
+    const handle = await attach(plan, volume, ctx);
+    owned.use(handle);
+    owned.defer(() => handle.quiesce());
+    const { size, caps } = volume;
+    const details = { name: plan.name, path: handle.path, size, stack, caps };
+    return new Disk(details, { handle, owned, grace, graceMs: options.graceMs });
+  } catch (error) {
+    await undo(owned, plan.name, options.logger);
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', giveUp);
+  }
+}
+
+async function pluginContext(
+  plan: PreparedDisk,
+  options: RunDiskOptions,
+  signal: AbortSignal,
+): Promise<OpenContext> {
+  const stateDir = join(options.stateDir, plan.name);
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new GatewayError('disk.state-folder', `The folder ${stateDir} cannot be created.`, {
+      why: sentence(cause),
+      fix: 'Run as a user who may write there, or name another folder with --state-dir.',
+      cause,
+    });
+  }
+  return {
+    disk: plan.name,
+    logger: options.logger.child({ disk: plan.name }),
+    signal,
+    stateDir,
+    baseDir: options.baseDir,
+    readOnly: plan.readOnly,
+    takeOver: options.takeOver,
+  };
+}
+
+/** Opens the backend and puts the layers on it. `owned` disposes of the guest side first. */
+async function buildDevice(
+  plan: PreparedDisk,
+  ctx: OpenContext,
+  owned: AsyncDisposableStack,
+): Promise<{ device: ResolvedDevice; stack: StackLayer[] }> {
+  const { backend, filters, frontend } = plan;
+  const opened = await backend.plugin
+    .open(backend.config, ctx)
+    .catch((cause: unknown) =>
+      fail('disk.open-failed', `Backend "${backend.plugin.name}" cannot open`, plan, cause),
+    );
+  owned.use(opened);
+  const stack: StackLayer[] = [{ kind: 'backend', name: backend.plugin.name }];
+  const adapted = adaptDevice(resolve(opened, backend.plugin.name));
+  stack.unshift(...automatic(adapted.added));
+  let device = adapted.device;
+  for (const filter of filters.toReversed()) {
+    const layer = await wrap(filter, device, plan, ctx);
+    owned.defer(async () => layer[Symbol.asyncDispose]?.());
+    device = layer;
+    stack.unshift({ kind: 'filter', name: filter.plugin.name });
+  }
+  const protectedDevice = protect(device, plan.readOnly);
+  stack.unshift({ kind: 'frontend', name: frontend.plugin.name }, ...automatic(protectedDevice.added));
+  return { device: protectedDevice.device, stack };
+}
+
+/** `adaptDevice` lists layers in the order it added them, from the store outwards. */
+function automatic(added: readonly { name: string; reason: string }[]): StackLayer[] {
+  return added.toReversed().map(({ name, reason }) => ({ kind: 'automatic', name, reason }));
+}
+
+async function wrap(
+  filter: PreparedDisk['filters'][number],
+  next: ResolvedDevice,
+  plan: PreparedDisk,
+  ctx: PluginContext,
+) {
+  try {
+    return await filter.plugin.wrap(next, filter.config, ctx);
+  } catch (cause) {
+    return fail('disk.filter-failed', `Filter "${filter.plugin.name}" cannot start`, plan, cause);
+  }
+}
+
+async function attach(plan: PreparedDisk, volume: DiskVolume, ctx: PluginContext): Promise<FrontendHandle> {
+  const { plugin, config } = plan.frontend;
+  try {
+    return await plugin.attach(volume, config, ctx);
+  } catch (cause) {
+    return fail('disk.attach-failed', `Frontend "${plugin.name}" cannot attach`, plan, cause);
+  }
+}
+
+/** A plugin that explains itself with a `GatewayError` is not second-guessed. */
+function fail(code: string, what: string, plan: PreparedDisk, cause: unknown): never {
+  if (GatewayError.is(cause)) throw cause;
+  throw new GatewayError(code, `${what} disk "${plan.name}".`, { why: sentence(cause), cause });
+}
+
+async function undo(owned: AsyncDisposableStack, disk: string, logger: Logger): Promise<void> {
+  try {
+    await owned.disposeAsync();
+  } catch (error) {
+    // The reason why the start failed matters more to the user than this one.
+    logger.warn('cleaning up after a failed start failed too', { disk, error });
+  }
+}
