@@ -1,7 +1,11 @@
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
 /** errno number → name and sentence, from libuv's table. */
 const table = getSystemErrorMap();
+
+/** errno numbers by name, for comparing results. */
+export const Errno = constants.errno;
 
 export function errnoName(errno: number): string {
   return table.get(-errno)?.[0] ?? `errno ${errno}`;
@@ -24,4 +28,10 @@ export class SystemError extends Error {
     this.errno = errno;
     this.code = errnoName(errno);
   }
+}
+
+/** Passes on the result of a call that reports failure as minus the errno, or throws `SystemError`. */
+export function orThrow(syscall: string, result: number): number {
+  if (result < 0) throw new SystemError(syscall, -result);
+  return result;
 }

@@ -7,6 +7,9 @@ import { errno, libc } from './native.ts';
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
 export const MAP_POPULATE = 0x8000;
 
 const mmap = libc.func(
@@ -27,6 +30,7 @@ export class MemoryMap {
   readonly address: number;
   readonly length: number;
   #mapped = true;
+  #detached = false;
 
   /** Maps `length` bytes of `fd` from `offset`, shared. Throws `SystemError`. */
   constructor(fd: number, offset: number, length: number, prot: number, flags: number = MAP_SHARED) {
@@ -44,14 +48,30 @@ export class MemoryMap {
   }
 
   /**
+   * Detaches every view and puts private zero pages over the range. System calls that still hold an address in here
+   * then read zeros and write to nobody. Pages that a device does DMA to by now are out of reach.
+   */
+  detach(): void {
+    if (this.#detached) return;
+    this.#detached = true;
+    this.buffer.transfer(0);
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    // SAFETY: MAP_FIXED replaces our own range only: address and length are those of the mapping, which is not
+    // unmapped yet. No view of it is left: detached on the line above.
+    const pointer = mmap(this.address, this.length, PROT_READ | PROT_WRITE, flags, -1, 0) as bigint;
+    if (pointer === MAP_FAILED) throw new SystemError('mmap', errno());
+  }
+
+  /**
    * Detaches every view, then unmaps. The caller has made sure that no system call or io_uring request still holds
    * an address in here: detaching does not reach those.
    */
   unmap(): void {
     if (!this.#mapped) return;
     this.#mapped = false;
-    this.buffer.transfer(0);
-    // SAFETY: all views of the range were detached on the line above, so JavaScript cannot touch it any more.
+    if (!this.#detached) this.buffer.transfer(0);
+    this.#detached = true;
+    // SAFETY: all views of the range are detached, so JavaScript cannot touch it any more.
     if (munmap(this.address, this.length) !== 0) throw new SystemError('munmap', errno());
   }
 }
