@@ -1,0 +1,37 @@
+import { API_VERSION } from '../api/version.ts';
+import { builtinFilters } from '../filters/index.ts';
+import type { PluginDescriptor, PluginKind, PluginOfKind } from './descriptor.ts';
+import { pluginOf } from './shape.ts';
+
+type Table = Readonly<Record<string, () => Promise<{ readonly default: unknown }>>>;
+
+/** Literal specifiers, so that types, bundlers and searches see them; each is imported when a disk names it. */
+const BACKENDS: Table = {
+  file: () => import('../../backends/file/index.ts'),
+  memory: () => import('../../backends/memory/index.ts'),
+  s3: () => import('../../backends/s3/index.ts'),
+};
+
+const FRONTENDS: Table = {
+  vduse: () => import('../../frontends/vduse/index.ts'),
+};
+
+/** The plugins that come with blockgate. */
+export function builtinPlugins(): PluginDescriptor[] {
+  return [
+    ...descriptors('backend', BACKENDS),
+    ...descriptors('filter', builtinFilters),
+    ...descriptors('frontend', FRONTENDS),
+  ];
+}
+
+function descriptors<K extends PluginKind>(kind: K, table: Table): PluginDescriptor<K>[] {
+  return Object.entries(table).map(([name, load]) => ({
+    kind,
+    name,
+    origin: 'built-in',
+    apiVersion: API_VERSION,
+    load: async (): Promise<PluginOfKind[K]> =>
+      pluginOf(await load(), { kind, name }, `built-in ${kind} "${name}"`),
+  }));
+}
