@@ -1,0 +1,50 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import type { Mapping } from '../memory/mapping.ts';
+
+/** One range of a discard or write-zeroes request; bytes. */
+export interface BlkRange {
+  readonly offset: number;
+  readonly length: number;
+  /** `IoFlag` bits. */
+  readonly flags: number;
+}
+
+export const NO_RANGES: readonly BlkRange[] = [];
+
+/**
+ * The state of one request. A queue has one per descriptor, found by the head of the chain and used again and again,
+ * so that a request allocates nothing but the segments of its `iov`.
+ */
+export class Slot {
+  readonly head: number;
+  /** True from taking the head to giving it back. */
+  busy = false;
+  /** VIRTIO_BLK_T_*. */
+  type = 0;
+  /** Byte of the disk where a read or write starts. */
+  offset = 0;
+  /** Payload of a read or write, in bytes. */
+  length = 0;
+  /** Payload segments of a read or write. */
+  readonly iov: Uint8Array[] = [];
+  /** Ranges of a discard or write-zeroes, and how many of them have been started. */
+  ranges: readonly BlkRange[] = NO_RANGES;
+  rangesStarted = 0;
+  /** Device-writable bytes before the status byte. */
+  writablePayload = 0;
+  /** Bytes the device has written to the payload, once it is known. */
+  written = 0;
+  /** Where the status byte goes. Undefined: there is no place for it. */
+  statusMapping: Mapping | undefined;
+  statusIova = 0;
+  /** Settlement handlers for asynchronous calls, made once. */
+  readonly onDone: () => void;
+  readonly onFail: (error: unknown) => void;
+
+  constructor(head: number, done: (slot: Slot) => void, fail: (slot: Slot, error: unknown) => void) {
+    this.head = head;
+    this.onDone = () => done(this);
+    this.onFail = (error) => fail(this, error);
+  }
+}
