@@ -1,0 +1,79 @@
+import { resolve } from '../../../../core/block/resolve.ts';
+import { DiskVolume } from '../../../../core/block/volume.ts';
+import { offeredFeatures } from '../../../../frontends/virtio/blk/features.ts';
+import { blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
+import { BlkQueue } from '../../../../frontends/virtio/blk/queue.ts';
+import type { BlkQueueOptions } from '../../../../frontends/virtio/blk/queue-options.ts';
+import { GuestMemory } from '../../../../frontends/virtio/memory/guest-memory.ts';
+import { Access, Mapping } from '../../../../frontends/virtio/memory/mapping.ts';
+import { BlkDriver } from '../../../support/blk-driver.ts';
+import { FakeDevice, MemoryLogger } from '../../../support/fake-device.ts';
+import { RingBuilder, type RingBuilderOptions } from '../../../support/ring-builder.ts';
+
+export interface RigOptions extends RingBuilderOptions {
+  /** Bytes of the disk. Default 1 MiB. */
+  readonly size?: number;
+  readonly readOnly?: boolean;
+  /** Feature bits the driver leaves out. */
+  readonly without?: readonly number[];
+  readonly queue?: Partial<BlkQueueOptions>;
+}
+
+/** A block queue with a driver on one side and a disk in memory on the other. */
+export class QueueRig {
+  readonly ring: RingBuilder;
+  readonly driver: BlkDriver;
+  readonly memory: GuestMemory;
+  readonly device: FakeDevice;
+  readonly volume: DiskVolume;
+  readonly queue: BlkQueue;
+  readonly broken: string[] = [];
+  readonly malformed: string[] = [];
+  readonly errors: unknown[] = [];
+  /** Continuations the queue has asked for. */
+  readonly scheduled: (() => void)[] = [];
+  interrupts = 0;
+
+  constructor(options: RigOptions = {}) {
+    const { size = 2 ** 20, readOnly = false, without = [], eventIdx = true } = options;
+    this.ring = new RingBuilder(options);
+    this.driver = new BlkDriver(this.ring);
+    this.device = new FakeDevice({ size, caps: { readOnly, concurrency: 'parallel' } });
+    this.volume = new DiskVolume('rig', resolve(this.device, 'fake'), new MemoryLogger());
+    this.memory = wholeMemory(this.ring);
+    let features = offeredFeatures(this.volume.caps);
+    for (const bit of eventIdx ? without : [...without, 29]) features &= ~(1n << BigInt(bit));
+    this.queue = new BlkQueue({
+      index: 0,
+      ring: this.ring.geometry,
+      memory: this.memory,
+      volume: this.volume,
+      features,
+      serial: 'rig-0',
+      limits: blkLimits(this.volume.caps, this.volume.limits, this.ring.num),
+      notify: () => void this.interrupts++,
+      schedule: (fn) => void this.scheduled.push(fn),
+      onBroken: (reason) => void this.broken.push(reason),
+      onMalformed: (defect) => void this.malformed.push(defect),
+      onRequestError: (error) => void this.errors.push(error),
+      ...options.queue,
+    });
+  }
+
+  /** Processes until the queue asks for no more turns. */
+  run(): void {
+    this.queue.process();
+    for (let next = this.scheduled.shift(); next; next = this.scheduled.shift()) next();
+  }
+}
+
+/** All of a ring builder's memory as one region. */
+export function wholeMemory(ring: RingBuilder): GuestMemory {
+  const mapping = new Mapping({
+    iova: ring.base,
+    length: ring.buffer.byteLength,
+    access: Access.READ_WRITE,
+    buffer: ring.buffer,
+  });
+  return new GuestMemory((iova) => (iova >= mapping.iova && iova < mapping.end ? mapping : undefined));
+}
