@@ -31,9 +31,7 @@ export const FALLOC_FL_ZERO_RANGE = 16;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
-const preadv2 = libc.func(
-  'int64_t preadv2(int fd, int64_t iov, int count, int64_t offset, int flags)',
-);
+const preadv2 = libc.func('int64_t preadv2(int fd, int64_t iov, int count, int64_t offset, int flags)');
 const pwritev = libc.func('int64_t pwritev(int fd, int64_t iov, int count, int64_t offset)');
 const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
 const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');

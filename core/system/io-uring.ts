@@ -1,8 +1,8 @@
-import koffi from 'koffi';
 import { closeSync } from 'node:fs';
-import { SystemError } from './errno.ts';
+import { Errno, SystemError } from './errno.ts';
 import { addressOf, MAP_POPULATE, MAP_SHARED, MemoryMap, PROT_READ, PROT_WRITE } from './memory-map.ts';
 import { errno, libc } from './native.ts';
+import { loopReactor, type Watch } from './reactor.ts';
 
 /** io_uring(7), driven from JavaScript: the rings are mapped memory, indices are read and published with Atomics. */
 
@@ -62,8 +62,7 @@ export class IoUring implements Disposable {
   readonly #cqMask: number;
   readonly #cqes: number;
   readonly #onCompletion: OnCompletion;
-  /** Collected by the garbage collector, and silently stopped, unless something holds it. */
-  readonly #poll: koffi.node.PollHandle;
+  readonly #watch: Watch;
   #unsubmitted = 0;
   #closed = false;
 
@@ -76,7 +75,7 @@ export class IoUring implements Disposable {
     if (fd < 0) throw new SystemError('io_uring_setup', errno());
     using undo = new DisposableStack();
     undo.defer(() => closeSync(fd));
-    if ((params[5]! & IORING_FEAT_SINGLE_MMAP) === 0) throw new SystemError('io_uring_setup', ENOSYS);
+    if ((params[5]! & IORING_FEAT_SINGLE_MMAP) === 0) throw new SystemError('io_uring_setup', Errno.ENOSYS);
     const [sq, cq] = [params.subarray(10, 20), params.subarray(20, 30)];
     const sqEntries = params[0]!;
     const cqEntries = params[1]!;
@@ -101,7 +100,7 @@ export class IoUring implements Disposable {
     this.#cqes = cq[5]! >> 2;
     // The array that maps ring positions to entries: position n is always entry n.
     for (let i = 0; i < sqEntries; i++) this.#words[(sq[6]! >> 2) + i] = i;
-    this.#poll = koffi.node.poll(fd, { readable: true }, () => this.#onReadable());
+    this.#watch = loopReactor.watch(fd, () => this.reap());
     undo.move();
   }
 
@@ -138,22 +137,22 @@ export class IoUring implements Disposable {
         this.#unsubmitted -= taken;
         continue;
       }
-      const failure = taken === 0 ? EAGAIN : errno();
-      if (failure !== EINTR) this.#failUnsubmitted(failure);
+      const failure = taken === 0 ? Errno.EAGAIN : errno();
+      if (failure !== Errno.EINTR) this.#failUnsubmitted(failure);
     }
     this.reap();
   }
 
-  /** Reports the completions that have arrived. */
+  /** Reports the completions that have arrived. A completion may prepare and submit more: positions are read anew. */
   reap(): void {
     const words = this.#words;
-    let head = words[this.#cqHead]!;
-    while (head !== Atomics.load(words, this.#cqTail)) {
+    while (!this.#closed) {
+      const head = words[this.#cqHead]!;
+      if (head === Atomics.load(words, this.#cqTail)) return;
       const at = this.#cqes + (head & this.#cqMask) * CQE_WORDS;
       const userData = words[at]!;
       const result = words[at + 2]! | 0;
-      head = (head + 1) >>> 0;
-      Atomics.store(words, this.#cqHead, head);
+      Atomics.store(words, this.#cqHead, head + 1);
       this.#onCompletion(userData, result);
     }
   }
@@ -163,7 +162,7 @@ export class IoUring implements Disposable {
     if (this.#closed) return;
     this.#closed = true;
     // In this order: libuv aborts the process when a descriptor is closed while it is still polled.
-    this.#poll.close();
+    this.#watch[Symbol.dispose]();
     this.#entries.unmap();
     this.#rings.unmap();
     closeSync(this.#fd);
@@ -180,16 +179,4 @@ export class IoUring implements Disposable {
     this.#unsubmitted = 0;
     for (const userData of refused) this.#onCompletion(userData, -failure);
   }
-
-  #onReadable(): void {
-    this.reap();
-    // Newer Node versions leave promise callbacks waiting after a poll callback until the loop turns for another
-    // reason; this is one.
-    setImmediate(nothing);
-  }
 }
-
-const EINTR = 4;
-const EAGAIN = 11;
-const ENOSYS = 38;
-const nothing = () => {};

@@ -1,6 +1,7 @@
 import { fdatasync, readv, writev } from 'node:fs';
 import type { IoVec } from '../api/device.ts';
 import { iovSlice } from '../util/iov.ts';
+import { Errno } from './errno.ts';
 import type { FileEngine } from './file-engine.ts';
 import { IOV_MAX } from './iovec.ts';
 
@@ -39,13 +40,11 @@ export class ThreadPoolEngine implements FileEngine {
       start((error, bytes = 0) => {
         if (--this.#inFlight === 0) this.#idle?.();
         // libuv's errno is negated already. An error without one came from Node itself: its arguments were wrong.
-        resolve(error ? (error.errno ?? -EINVAL) : bytes);
+        resolve(error ? (error.errno ?? -Errno.EINVAL) : bytes);
       });
     });
   }
 }
-
-const EINVAL = 22;
 
 /** What one call takes; the rest makes it a short transfer. */
 function pieces(iov: IoVec, skip: number): Uint8Array[] {

@@ -1,0 +1,172 @@
+import { statfsSync } from 'node:fs';
+import type { IoVec, MaybePromise } from '../api/device.ts';
+import { BlockError } from '../api/errors.ts';
+import { copyIn, copyOut, iovLength } from '../util/iov.ts';
+import { alignedBuffer, type DirectAlignment, isAligned } from './direct-io.ts';
+import { Errno } from './errno.ts';
+import { type FileEngine, openFileEngine } from './file-engine.ts';
+import { blockError } from './file-errors.ts';
+import { type FileSyscalls, fileSyscalls, RWF_NOWAIT } from './file-syscalls.ts';
+
+/**
+ * Largest transfer done within the call that asks for it: 4 MiB, about a millisecond of copying. Larger ones go to
+ * the engine, so that one request cannot keep this thread from everything else.
+ */
+const SYNC_MAX = 4 * 2 ** 20;
+/** EINTR and EAGAIN in a row before the request fails. */
+const RETRIES = 16;
+/** linux/magic.h */
+const TMPFS_MAGIC = 0x01021994;
+
+export interface FileIoOptions {
+  /** For messages. */
+  readonly path: string;
+  /** The file was opened with O_DIRECT, and this is what it demands. */
+  readonly direct?: DirectAlignment;
+  /** Default: io_uring or the thread pool, as the machine allows. */
+  readonly engine?: FileEngine;
+  /** For tests. Default: the kernel. */
+  readonly syscalls?: FileSyscalls;
+}
+
+/**
+ * Reads, writes and flushes of one open file at any offset, all or nothing, without copying.
+ *
+ * What the page cache can serve is done within the call: a read that hits (RWF_NOWAIT), and a buffered write, which
+ * for most file systems is cheaper than any way around it. Everything that waits for a disk goes to the engine.
+ *
+ * Segments are borrowed until the call settles: the kernel may have their addresses until then.
+ */
+export class FileIo implements AsyncDisposable {
+  readonly engineName: FileEngine['name'];
+  /** Why the engine is not io_uring, where it is not. */
+  readonly engineReason: string | undefined;
+  readonly #fd: number;
+  readonly #path: string;
+  readonly #direct: DirectAlignment | undefined;
+  readonly #engine: FileEngine;
+  readonly #syscalls: FileSyscalls;
+  /** Flags for a read that does not wait, or undefined where none is possible. */
+  readonly #readFlags: number | undefined;
+  #flushFailure: BlockError | undefined;
+
+  /** `fd` stays the caller's, to be closed after disposal. */
+  constructor(fd: number, options: FileIoOptions) {
+    this.#fd = fd;
+    this.#path = options.path;
+    this.#direct = options.direct;
+    this.#syscalls = options.syscalls ?? fileSyscalls;
+    this.#readFlags = options.direct ? undefined : syncReadFlags(fd, this.#syscalls);
+    const { engine, reason } = options.engine
+      ? { engine: options.engine, reason: undefined }
+      : openFileEngine(fd);
+    this.#engine = engine;
+    this.engineName = engine.name;
+    this.engineReason = reason;
+  }
+
+  read(offset: number, iov: IoVec): MaybePromise<void> {
+    const total = iovLength(iov);
+    let done = 0;
+    if (this.#readFlags !== undefined && total <= SYNC_MAX) {
+      const result = this.#syscalls.preadv(this.#fd, iov, 0, offset, this.#readFlags);
+      if (result === total) return;
+      // A miss, a partial hit or an error: the engine does the rest, and has the last word on errors.
+      done = Math.max(result, 0);
+    }
+    if (this.#direct && !isAligned(iov, this.#direct))
+      return this.#readCopied(offset, iov, total, this.#direct);
+    return this.#finish('read', iov, offset, done, total);
+  }
+
+  write(offset: number, iov: IoVec): MaybePromise<void> {
+    const total = iovLength(iov);
+    let done = 0;
+    if (this.#direct === undefined && total <= SYNC_MAX) {
+      const result = this.#syscalls.pwritev(this.#fd, iov, 0, offset);
+      if (result === total) return;
+      done = Math.max(result, 0);
+    }
+    if (this.#direct && !isAligned(iov, this.#direct)) {
+      const copy = alignedBuffer(total, this.#direct);
+      copyOut(iov, copy);
+      return this.#finish('write', [copy], offset, 0, total);
+    }
+    return this.#finish('write', iov, offset, done, total);
+  }
+
+  /**
+   * Settles when every write that settled before is durable. After one failure it fails for good: the kernel reports
+   * a lost write once, marks the pages clean, and a second fdatasync would claim success.
+   */
+  async flush(): Promise<void> {
+    if (this.#flushFailure) throw this.#flushFailure;
+    let result = await this.#engine.fdatasync();
+    for (let retry = 0; isInterruption(result) && retry < RETRIES; retry++) {
+      result = await this.#engine.fdatasync();
+    }
+    if (result >= 0) return;
+    const { message, cause } = blockError(this.#path, 'flush', 'fdatasync', -result);
+    this.#flushFailure ??= new BlockError(
+      'EIO',
+      `${message}; writes since the last successful flush may be lost, so every later flush fails too`,
+      { cause },
+    );
+    throw this.#flushFailure;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#engine[Symbol.asyncDispose]();
+  }
+
+  async #readCopied(offset: number, iov: IoVec, total: number, alignment: DirectAlignment): Promise<void> {
+    const copy = alignedBuffer(total, alignment);
+    await this.#finish('read', [copy], offset, 0, total);
+    copyIn(iov, copy);
+  }
+
+  /** Moves bytes `done` to `total` of a request, in as many steps as the kernel makes of it. */
+  async #finish(
+    kind: 'read' | 'write',
+    iov: IoVec,
+    offset: number,
+    done: number,
+    total: number,
+  ): Promise<void> {
+    let interruptions = 0;
+    while (done < total) {
+      const result =
+        kind === 'read'
+          ? await this.#engine.readv(iov, done, offset + done)
+          : await this.#engine.writev(iov, done, offset + done);
+      if (result > 0) {
+        done += result;
+        interruptions = 0;
+      } else if (result === 0) {
+        throw this.#endedEarly(kind, offset + done);
+      } else if (!isInterruption(result) || ++interruptions > RETRIES) {
+        throw blockError(this.#path, `${kind} of ${total} bytes at ${offset}`, `${kind}v`, -result);
+      }
+    }
+  }
+
+  #endedEarly(kind: 'read' | 'write', position: number): BlockError {
+    return kind === 'read'
+      ? new BlockError(
+          'EIO',
+          `${this.#path}: ends at byte ${position}, before the end of the disk; was it truncated?`,
+        )
+      : new BlockError('EIO', `${this.#path}: takes no more data at byte ${position}`);
+  }
+}
+
+function isInterruption(result: number): boolean {
+  return result === -Errno.EINTR || result === -Errno.EAGAIN;
+}
+
+/** How this file can be read without waiting: from the page cache only, on tmpfs always, on some file systems not. */
+function syncReadFlags(fd: number, syscalls: FileSyscalls): number | undefined {
+  const result = syscalls.preadv(fd, [new Uint8Array(1)], 0, 0, RWF_NOWAIT);
+  if (result !== -Errno.EOPNOTSUPP) return RWF_NOWAIT;
+  return statfsSync(`/proc/self/fd/${fd}`).type === TMPFS_MAGIC ? 0 : undefined;
+}
