@@ -1,3 +1,4 @@
+import { GatewayError } from '../api/errors.ts';
 import { API_VERSION } from '../api/version.ts';
 import { builtinFilters } from '../filters/index.ts';
 import type { PluginDescriptor, PluginKind, PluginOfKind } from './descriptor.ts';
@@ -26,12 +27,23 @@ export function builtinPlugins(): PluginDescriptor[] {
 }
 
 function descriptors<K extends PluginKind>(kind: K, table: Table): PluginDescriptor<K>[] {
-  return Object.entries(table).map(([name, load]) => ({
-    kind,
-    name,
-    origin: 'built-in',
-    apiVersion: API_VERSION,
-    load: async (): Promise<PluginOfKind[K]> =>
-      pluginOf(await load(), { kind, name }, `built-in ${kind} "${name}"`),
-  }));
+  return Object.entries(table).map(([name, load]) => {
+    const subject = `built-in ${kind} ${JSON.stringify(name)}`;
+    return {
+      kind,
+      name,
+      origin: 'built-in',
+      apiVersion: API_VERSION,
+      load: async (): Promise<PluginOfKind[K]> =>
+        pluginOf(await load().catch((cause: unknown) => fail(subject, cause)), { kind, name }, subject),
+    };
+  });
+}
+
+function fail(subject: string, cause: unknown): never {
+  throw new GatewayError('plugin.import-failed', `The ${subject} cannot be loaded.`, {
+    why: cause instanceof Error ? cause.message : String(cause),
+    fix: 'Install blockgate again: "npm ci" in a checkout, "npm install blockgate" elsewhere.',
+    cause,
+  });
 }

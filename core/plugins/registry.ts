@@ -5,7 +5,8 @@ import type { FilterPlugin } from '../api/filter.ts';
 import type { FrontendPlugin } from '../api/frontend.ts';
 import type { DiskConfig, LoadedConfig, PluginUse } from '../config/config.ts';
 import { ConfigErrors } from '../config/config-errors.ts';
-import type { JsonSchema } from '../config/json-shape.ts';
+import type { PluginSchema } from '../config/json-schema.ts';
+import { inputJsonSchema, type JsonSchema } from '../config/json-shape.ts';
 import { validateConfig } from '../config/validate.ts';
 import { didYouMean } from '../util/did-you-mean.ts';
 import { builtinPlugins } from './builtin.ts';
@@ -94,6 +95,25 @@ export class PluginRegistry {
     this.#localFiles = [];
     for (const file of files)
       await this.#keepProblem(async () => this.#add(await file.describe(), file.where));
+  }
+
+  /**
+   * The JSON Schemas of every known plugin's configuration, for `buildJsonSchema`: from the manifest where it names
+   * one, else by running the plugin's code. A plugin that cannot be loaded is left out and becomes a problem.
+   */
+  async configSchemas(): Promise<readonly PluginSchema[]> {
+    await this.describeLocalFiles();
+    const schemas: PluginSchema[] = [];
+    for (const { kind, name, schema, description, load } of this.list()) {
+      await this.#keepProblem(async () => {
+        const plugin = schema ? undefined : await load();
+        const found = plugin ? inputJsonSchema(plugin.config) : await schema?.();
+        const about = description ?? plugin?.description;
+        if (found)
+          schemas.push({ kind, name, schema: found, ...(about === undefined ? {} : { description: about }) });
+      });
+    }
+    return schemas;
   }
 
   /** Loads the plugins of a disk and checks its configuration. Throws `ConfigErrors` with every problem of it. */

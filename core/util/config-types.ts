@@ -4,6 +4,8 @@ import { formatSize, parseSize } from './size.ts';
 
 /** zod building blocks for the configuration of plugins, so that sizes and secrets look the same everywhere. */
 
+const SIZE_PATTERN = '^\\s*\\d+(\\.\\d+)?\\s*([KMGT]|[KMGTP]iB|[kKMGT]B|B)?\\s*$';
+
 export interface SizeRange {
   readonly min?: number;
   readonly max?: number;
@@ -13,19 +15,23 @@ export interface SizeRange {
 
 /** Bytes: a whole number, or a string such as `"10GiB"`. Output is a number. */
 export function sizeSchema(range: SizeRange = {}): z.ZodType<number, number | string> {
-  return z
-    .union([z.int().nonnegative(), z.string()])
-    .meta({ examples: ['10GiB', 1048576] })
-    .transform((value, ctx) => {
-      const bytes = parseSize(value);
-      const problem = bytes === undefined ? `not a size: ${JSON.stringify(value)}` : outOfRange(bytes, range);
-      if (problem === undefined) return bytes!;
-      ctx.addIssue({
-        code: 'custom',
-        message: `${problem}; write bytes, or a number with KiB, MiB, GiB or TiB`,
-      });
-      return z.NEVER;
-    });
+  return (
+    z
+      // The pattern is for editors; the words below are for people.
+      .union([z.int().nonnegative(), z.string().meta({ pattern: SIZE_PATTERN })])
+      .meta({ examples: ['10GiB', 1048576] })
+      .transform((value, ctx) => {
+        const bytes = parseSize(value);
+        const problem =
+          bytes === undefined ? `not a size: ${JSON.stringify(value)}` : outOfRange(bytes, range);
+        if (problem === undefined) return bytes!;
+        ctx.addIssue({
+          code: 'custom',
+          message: `${problem}; write bytes, or a number with KiB, MiB, GiB or TiB`,
+        });
+        return z.NEVER;
+      })
+  );
 }
 
 function outOfRange(bytes: number, { min, max, multipleOf }: SizeRange): string | undefined {
