@@ -86,13 +86,26 @@ function importFailure(cause: unknown, subject: string, file: string, where: Err
   }
   return new GatewayError('plugin.import-failed', `The ${subject} cannot be loaded.`, {
     where,
-    why: `Its module failed while it was imported: ${message.split('\n')[0]}`,
-    fix:
-      code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
-        ? 'Use only syntax that can be erased: no enums, namespaces, parameter properties or decorators.'
-        : `Correct ${file}.`,
+    why: `Its module failed while it was imported: ${message.split('\n')[0]}${thrownAt(cause)}`,
+    fix: importFix(code, file),
     cause,
   });
+}
+
+function importFix(code: string | undefined, file: string): string {
+  if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
+    return 'Use only syntax that can be erased: no enums, namespaces, parameter properties or decorators.';
+  }
+  if (file.includes('/node_modules/')) return 'Install another release of the plugin, or tell its author.';
+  return `Correct ${file}.`;
+}
+
+/** Where an error was thrown, on a line of its own; empty when the stack begins inside Node. */
+function thrownAt(error: unknown): string {
+  const frame =
+    error instanceof Error ? error.stack?.split('\n').find((line) => line.startsWith('    at ')) : '';
+  const place = /file:\/\/(\/[^\s)]+:\d+:\d+)/.exec(frame ?? '')?.[1];
+  return place === undefined ? '' : `\nat ${place}`;
 }
 
 /** The package that an ES module (first form) or a CommonJS module (second form) asked for in vain. */
