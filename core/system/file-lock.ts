@@ -17,8 +17,8 @@ const F_WRLCK = 1;
 /** Who holds a lock on a file. */
 export interface LockHolder {
   readonly pid: number;
-  /** Name of the program, as in `ps -o comm`. */
-  readonly program: string;
+  /** Its command line, cut to a readable length. */
+  readonly command: string;
 }
 
 /** Takes the lock, or returns false when somebody else's is in the way. Throws `SystemError`: no locks here. */
@@ -43,8 +43,9 @@ export async function findLockHolders(path: string): Promise<LockHolder[]> {
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
     if (!(await holdsLock(pid, target))) continue;
-    const program = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?');
-    holders.push({ pid: Number(pid), program: program.trim() });
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    const words = command.replaceAll('\0', ' ').trim() || '?';
+    holders.push({ pid: Number(pid), command: words.length > 60 ? `${words.slice(0, 60)}…` : words });
   }
   return holders;
 }

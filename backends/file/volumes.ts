@@ -1,0 +1,111 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import {
+  blockGeometry,
+  findLockHolders,
+  GatewayError,
+  type PluginContext,
+  tryLockFile,
+  type VolumeInfo,
+  type VolumeOperations,
+} from '../../core/plugin.ts';
+import type { FileConfig } from './config.ts';
+import { inUse, missing, openFailed, sizeRequired, sizeUnaligned } from './errors.ts';
+import { openStore, storeKind, syncFolder } from './open-store.ts';
+
+/** The file as a volume. A block device is somebody else's to create, resize or delete. */
+export const fileVolumes: VolumeOperations<FileConfig> = {
+  async create(config, ctx) {
+    const path = resolve(ctx.baseDir, config.path);
+    if ((await storeKind(path)) !== undefined) {
+      throw new GatewayError('volume.exists', `${path} exists already.`, {
+        fix: 'Use it as it is, choose another "path", or delete it first with "blockgate volume delete".',
+      });
+    }
+    if (config.size === undefined) throw sizeRequired(path, 'The file does not exist yet.');
+    const store = await openStore({ ...config, create: true }, { ...ctx, readOnly: false });
+    await store.handle.close();
+    return describe(config, ctx);
+  },
+
+  info: describe,
+
+  /** The configured file alone: what else lies in its folder may be anything. */
+  list: async (config, ctx) => [await describe(config, ctx)],
+
+  async resize(config, size, ctx) {
+    const path = await existingFile(config, ctx);
+    if (size % 512 !== 0) throw sizeUnaligned(path, size, 512, true);
+    await using handle = await openLocked(path);
+    const { size: before } = await handle.stat();
+    if (size < before) {
+      throw new GatewayError(
+        'volume.cannot-shrink',
+        `${path} cannot shrink from ${before} to ${size} bytes.`,
+        {
+          why: 'Whatever is stored in the part cut off would be lost.',
+          fix: 'Create a smaller volume and copy the files over.',
+        },
+      );
+    }
+    await handle.truncate(size).catch((error: NodeJS.ErrnoException) => {
+      throw openFailed(path, error, false);
+    });
+    await handle.sync();
+    return describe(config, ctx);
+  },
+
+  async delete(config, { force }, ctx) {
+    const path = resolve(ctx.baseDir, config.path);
+    // Gone already: perhaps by an earlier call that was interrupted before it reported so.
+    if ((await storeKind(path)) === undefined) return;
+    await existingFile(config, ctx);
+    // Held until the name is gone for good.
+    await using _lock = force ? undefined : await openLocked(path);
+    await rm(path, { force: true });
+    await syncFolder(dirname(path));
+  },
+};
+
+async function describe(config: FileConfig, ctx: PluginContext): Promise<VolumeInfo> {
+  const path = resolve(ctx.baseDir, config.path);
+  const kind = await storeKind(path);
+  if (kind === undefined) throw notCreated(path);
+  await using handle = await open(path).catch((error: NodeJS.ErrnoException) => {
+    throw openFailed(path, error, true);
+  });
+  const stats = await handle.stat();
+  const [holder] = await findLockHolders(path);
+  return {
+    name: path,
+    size: kind === 'file' ? stats.size : (await blockGeometry(handle.fd, stats.rdev)).size,
+    ...(kind === 'file' && { used: stats.blocks * 512 }),
+    ...(holder && { owner: `process ${holder.pid} (${holder.command})` }),
+    details: { kind },
+  };
+}
+
+/** The path of a regular file that is there. */
+async function existingFile(config: FileConfig, ctx: PluginContext): Promise<string> {
+  const path = resolve(ctx.baseDir, config.path);
+  const kind = await storeKind(path);
+  if (kind === undefined) throw notCreated(path);
+  if (kind === 'file') return path;
+  throw new GatewayError('volume.unsupported', `${path} is a block device.`, {
+    why: 'blockgate resizes and deletes files only.',
+    fix: 'Use the tools of what provides the device, such as lvresize or lvremove.',
+  });
+}
+
+async function openLocked(path: string): Promise<FileHandle> {
+  const handle = await open(path, 'r+').catch((error: NodeJS.ErrnoException) => {
+    throw openFailed(path, error, false);
+  });
+  if (tryLockFile(handle.fd, 'exclusive')) return handle;
+  await handle.close();
+  throw inUse(path, await findLockHolders(path));
+}
+
+function notCreated(path: string): GatewayError {
+  return missing(path, 'Create it with "blockgate volume create", or correct "path".');
+}
