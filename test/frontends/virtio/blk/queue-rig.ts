@@ -1,7 +1,7 @@
 import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { offeredFeatures } from '../../../../frontends/virtio/blk/features.ts';
-import { blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
+import { type BlkLimits, blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
 import { BlkQueue } from '../../../../frontends/virtio/blk/queue.ts';
 import type { BlkQueueOptions } from '../../../../frontends/virtio/blk/queue-options.ts';
 import { GuestMemory } from '../../../../frontends/virtio/memory/guest-memory.ts';
@@ -26,6 +26,7 @@ export class QueueRig {
   readonly memory: GuestMemory;
   readonly device: FakeDevice;
   readonly volume: DiskVolume;
+  readonly limits: BlkLimits;
   readonly queue: BlkQueue;
   readonly broken: string[] = [];
   readonly malformed: string[] = [];
@@ -43,6 +44,7 @@ export class QueueRig {
     this.memory = wholeMemory(this.ring);
     let features = offeredFeatures(this.volume.caps);
     for (const bit of eventIdx ? without : [...without, 29]) features &= ~(1n << BigInt(bit));
+    this.limits = blkLimits(this.volume.caps, this.volume.limits, this.ring.num);
     this.queue = new BlkQueue({
       index: 0,
       ring: this.ring.geometry,
@@ -50,7 +52,7 @@ export class QueueRig {
       volume: this.volume,
       features,
       serial: 'rig-0',
-      limits: blkLimits(this.volume.caps, this.volume.limits, this.ring.num),
+      limits: this.limits,
       notify: () => void this.interrupts++,
       schedule: (fn) => void this.scheduled.push(fn),
       onBroken: (reason) => void this.broken.push(reason),
@@ -66,6 +68,10 @@ export class QueueRig {
     for (let next = this.scheduled.shift(); next; next = this.scheduled.shift()) next();
   }
 }
+
+/** Bytes that tell where they belong. */
+export const pattern = (length: number, seed = 1): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 
 /** All of a ring builder's memory as one region. */
 export function wholeMemory(ring: RingBuilder): GuestMemory {
