@@ -1,3 +1,4 @@
+import type { ResolvedCaps, ResolvedLimits } from '../../../../core/api/device.ts';
 import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { offeredFeatures } from '../../../../frontends/virtio/blk/features.ts';
@@ -14,6 +15,8 @@ export interface RigOptions extends RingBuilderOptions {
   /** Bytes of the disk. Default 1 MiB. */
   readonly size?: number;
   readonly readOnly?: boolean;
+  /** Bytes at the end of the driver's memory that the device may only read. Default 0. */
+  readonly readOnlyTail?: number;
   /** Feature bits the driver leaves out. */
   readonly without?: readonly number[];
   readonly queue?: Partial<BlkQueueOptions>;
@@ -41,7 +44,7 @@ export class QueueRig {
     this.driver = new BlkDriver(this.ring);
     this.device = new FakeDevice({ size, caps: { readOnly, concurrency: 'parallel' } });
     this.volume = new DiskVolume('rig', resolve(this.device, 'fake'), new MemoryLogger());
-    this.memory = wholeMemory(this.ring);
+    this.memory = wholeMemory(this.ring, options.readOnlyTail);
     let features = offeredFeatures(this.volume.caps);
     for (const bit of eventIdx ? without : [...without, 29]) features &= ~(1n << BigInt(bit));
     this.limits = blkLimits(this.volume.caps, this.volume.limits, this.ring.num);
@@ -69,17 +72,45 @@ export class QueueRig {
   }
 }
 
+/** A device that can do everything, and has no limits. */
+export const CAPS: ResolvedCaps = {
+  write: true,
+  flush: true,
+  discard: true,
+  writeZeroes: 'native',
+  fua: 'emulate',
+  extents: false,
+  concurrency: 'parallel',
+  volatile: false,
+};
+export const LIMITS: ResolvedLimits = {
+  blockSize: 512,
+  physicalBlockSize: 512,
+  optimalIoSize: 0,
+  maxIo: Number.MAX_SAFE_INTEGER,
+  maxSegments: Number.MAX_SAFE_INTEGER,
+  maxDiscard: Number.MAX_SAFE_INTEGER,
+  discardGranularity: 512,
+};
+
 /** Bytes that tell where they belong. */
 export const pattern = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 
-/** All of a ring builder's memory as one region. */
-export function wholeMemory(ring: RingBuilder): GuestMemory {
-  const mapping = new Mapping({
-    iova: ring.base,
-    length: ring.buffer.byteLength,
-    access: Access.READ_WRITE,
-    buffer: ring.buffer,
-  });
-  return new GuestMemory((iova) => (iova >= mapping.iova && iova < mapping.end ? mapping : undefined));
+/** A ring builder's memory: one region, and a second that may only be read where `readOnlyTail` says so. */
+export function wholeMemory(ring: RingBuilder, readOnlyTail = 0): GuestMemory {
+  const { base, buffer } = ring;
+  const length = buffer.byteLength - readOnlyTail;
+  const regions = [
+    new Mapping({ iova: base, length, access: Access.READ_WRITE, buffer }),
+    new Mapping({
+      iova: base + length,
+      length: readOnlyTail,
+      access: Access.READ,
+      buffer,
+      offset: length,
+      unmap: () => undefined,
+    }),
+  ];
+  return new GuestMemory((iova) => regions.find((region) => iova >= region.iova && iova < region.end));
 }
