@@ -1,0 +1,108 @@
+/**
+ * Numbers and layouts of <linux/vduse.h>, API version 0 (Linux 5.15 and later). The structs are in the byte order
+ * of the machine, which is little-endian everywhere this runs. Offsets and sizes in bytes.
+ */
+
+const VDUSE_BASE = 0x81;
+const NONE = 0;
+const WRITE = 1;
+const READ = 2;
+
+/** `_IOC` of <asm-generic/ioctl.h>: direction, type, number and size of the argument in one u32. */
+function ioc(direction: number, number: number, size: number): number {
+  return ((direction << 30) | (size << 16) | (VDUSE_BASE << 8) | number) >>> 0;
+}
+
+export const VDUSE_API_VERSION = 0;
+export const VDUSE_NAME_MAX = 256;
+
+/** `struct vduse_dev_config`, followed by the configuration space. */
+export const DevConfig = {
+  SIZE: 336,
+  NAME: 0,
+  VENDOR_ID: 256,
+  DEVICE_ID: 260,
+  FEATURES: 264,
+  VQ_NUM: 272,
+  VQ_ALIGN: 276,
+  CONFIG_SIZE: 332,
+  CONFIG: 336,
+} as const;
+
+/** `struct vduse_iotlb_entry`. */
+export const IotlbEntry = { SIZE: 32, OFFSET: 0, START: 8, LAST: 16, PERM: 24 } as const;
+
+/** `struct vduse_config_data`, followed by the bytes. */
+export const ConfigData = { SIZE: 8, OFFSET: 0, LENGTH: 4, BUFFER: 8 } as const;
+
+/** `struct vduse_vq_config`. */
+export const VqConfig = { SIZE: 32, INDEX: 0, MAX_SIZE: 4 } as const;
+
+/** `struct vduse_vq_info`. */
+export const VqInfo = {
+  SIZE: 48,
+  INDEX: 0,
+  NUM: 4,
+  DESC_ADDR: 8,
+  DRIVER_ADDR: 16,
+  DEVICE_ADDR: 24,
+  SPLIT_AVAIL_INDEX: 32,
+  READY: 40,
+} as const;
+
+/** `struct vduse_vq_eventfd`. */
+export const VqEventfd = { SIZE: 8, INDEX: 0, FD: 4 } as const;
+
+/** `struct vduse_dev_request`: what a read of the device returns. */
+export const DevRequest = {
+  SIZE: 152,
+  TYPE: 0,
+  REQUEST_ID: 4,
+  /** GET_VQ_STATE: index of the queue. */
+  VQ_INDEX: 24,
+  /** SET_STATUS: the new device status. */
+  STATUS: 24,
+  /** UPDATE_IOTLB: first and last address. */
+  IOVA_START: 24,
+  IOVA_LAST: 32,
+} as const;
+
+/** `struct vduse_dev_response`: what a write to the device takes. */
+export const DevResponse = {
+  SIZE: 152,
+  REQUEST_ID: 0,
+  RESULT: 4,
+  /** Answer to GET_VQ_STATE. */
+  VQ_INDEX: 24,
+  SPLIT_AVAIL_INDEX: 28,
+} as const;
+
+export const VDUSE_REQ_RESULT_OK = 0;
+export const VDUSE_REQ_RESULT_FAILED = 1;
+
+/** Types of `vduse_dev_request`. */
+export const VDUSE_GET_VQ_STATE = 0;
+export const VDUSE_SET_STATUS = 1;
+export const VDUSE_UPDATE_IOTLB = 2;
+
+/** ioctls of /dev/vduse/control. */
+export const VDUSE_SET_API_VERSION = ioc(WRITE, 0x01, 8);
+export const VDUSE_CREATE_DEV = ioc(WRITE, 0x02, DevConfig.SIZE);
+export const VDUSE_DESTROY_DEV = ioc(WRITE, 0x03, VDUSE_NAME_MAX);
+
+/** ioctls of /dev/vduse/NAME. */
+export const VDUSE_IOTLB_GET_FD = ioc(READ | WRITE, 0x10, IotlbEntry.SIZE);
+export const VDUSE_DEV_GET_FEATURES = ioc(READ, 0x11, 8);
+export const VDUSE_DEV_SET_CONFIG = ioc(WRITE, 0x12, ConfigData.SIZE);
+export const VDUSE_DEV_INJECT_CONFIG_IRQ = ioc(NONE, 0x13, 0);
+export const VDUSE_VQ_SETUP = ioc(WRITE, 0x14, VqConfig.SIZE);
+export const VDUSE_VQ_GET_INFO = ioc(READ | WRITE, 0x15, VqInfo.SIZE);
+export const VDUSE_VQ_SETUP_KICKFD = ioc(WRITE, 0x16, VqEventfd.SIZE);
+export const VDUSE_VQ_INJECT_IRQ = ioc(WRITE, 0x17, 4);
+
+/** Device status bits (VIRTIO 1.3, 2.1). */
+export const STATUS_ACKNOWLEDGE = 1;
+export const STATUS_DRIVER = 2;
+export const STATUS_DRIVER_OK = 4;
+export const STATUS_FEATURES_OK = 8;
+export const STATUS_FAILED = 0x80;

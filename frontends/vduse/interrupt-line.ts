@@ -1,0 +1,58 @@
+const FIRST_RETRY_MS = 1;
+const LAST_RETRY_MS = 64;
+
+export interface InterruptLineOptions {
+  /** False: the kernel does not take interrupts now. */
+  readonly inject: () => boolean;
+  /** No interrupt will ever arrive: `inject` threw. */
+  readonly onBroken: (error: unknown) => void;
+}
+
+/**
+ * Interrupts the driver, in the end. The kernel refuses until it has taken note of DRIVER_OK, which it does a moment
+ * after the answer to that message; an interrupt that gets lost there hangs the driver for good. So a refused one is
+ * tried again for as long as the line is open. Interrupts raised meanwhile are the same interrupt.
+ */
+export class InterruptLine implements Disposable {
+  readonly #options: InterruptLineOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #delayMs = FIRST_RETRY_MS;
+  #open = true;
+  #retries = 0;
+  readonly #retry = (): void => {
+    this.#timer = undefined;
+    this.#retries++;
+    this.raise();
+  };
+
+  constructor(options: InterruptLineOptions) {
+    this.#options = options;
+  }
+
+  /** How many times an interrupt had to be tried again. */
+  get retries(): number {
+    return this.#retries;
+  }
+
+  raise(): void {
+    if (!this.#open || this.#timer !== undefined) return;
+    try {
+      if (this.#options.inject()) {
+        this.#delayMs = FIRST_RETRY_MS;
+      } else {
+        this.#timer = setTimeout(this.#retry, this.#delayMs);
+        this.#delayMs = Math.min(LAST_RETRY_MS, this.#delayMs * 2);
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      this.#options.onBroken(error);
+    }
+  }
+
+  /** Drops an interrupt that waits: the driver has reset the device, or there is none any more. */
+  [Symbol.dispose](): void {
+    this.#open = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,188 @@
+import type { Volume } from '../../core/api/device.ts';
+import type { Logger } from '../../core/api/logger.ts';
+import type { Reactor } from '../../core/system/reactor.ts';
+import type { Syscalls } from '../../core/system/syscalls.ts';
+import type { BlkLimits } from '../virtio/blk/limits.ts';
+import { BlkQueue } from '../virtio/blk/queue.ts';
+import type { QueueInfo, VduseDevice } from './device.ts';
+import { InterruptLine } from './interrupt-line.ts';
+import { Iotlb } from './iotlb.ts';
+import { Kick } from './kick.ts';
+import { settlesWithin } from './timeout.ts';
+
+/** What the queues of a disk need, and what does not change from one driver to the next. */
+export interface QueueSetContext {
+  readonly device: VduseDevice;
+  readonly syscalls: Syscalls;
+  readonly reactor: Reactor;
+  readonly logger: Logger;
+  readonly volume: Volume;
+  readonly limits: BlkLimits;
+  readonly serial: string;
+  /** The driver cannot be reached any more. */
+  readonly onBroken: (error: unknown) => void;
+}
+
+/** One virtqueue as long as a driver uses it: its kicks and interrupts outlive the queue object, which a pause ends. */
+interface Line {
+  readonly info: QueueInfo;
+  readonly kick: Kick;
+  readonly interrupt: InterruptLine;
+  queue: BlkQueue | undefined;
+  /** Where the next queue object starts. */
+  availIndex: number;
+}
+
+/**
+ * The virtqueues of one driver, from its DRIVER_OK to its reset, with their kicks, interrupts and memory.
+ *
+ * Pausing and changing memory are the same act: take nothing more, wait for what is in flight, and go on with new
+ * queue objects where the old ones ended.
+ */
+export class QueueSet {
+  readonly #context: QueueSetContext;
+  readonly #features: bigint;
+  readonly #lines: (Line | undefined)[] = [];
+  readonly #owned = new DisposableStack();
+  #iotlb: Iotlb;
+  #ended = false;
+
+  /**
+   * Sets the queues up; none takes a request before `resume`. Throws `virtio.bad-ring` or `SystemError`, and leaves
+   * nothing behind. `infos`: by index; queues that are not ready are left out.
+   */
+  constructor(context: QueueSetContext, features: bigint, infos: readonly QueueInfo[]) {
+    this.#context = context;
+    this.#features = features;
+    this.#iotlb = new Iotlb(context.device, context.logger);
+    try {
+      for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
+      this.#buildQueues();
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  /** Requests taken and not given back. */
+  get inFlight(): number {
+    return this.#running().reduce((sum, { queue }) => sum + queue!.inFlight, 0);
+  }
+
+  /** True between `pause` and `resume`. */
+  get paused(): boolean {
+    return this.#running().length === 0;
+  }
+
+  /**
+   * Takes requests, those that wait already first: no kick tells about them. Interrupts once, because the driver may
+   * miss an interrupt that a predecessor of this process owed it; one too many does no harm.
+   */
+  resume(): void {
+    if (this.#ended) return;
+    if (this.paused) this.#buildQueues();
+    for (const { queue, interrupt } of this.#running()) {
+      queue!.process();
+      interrupt.raise();
+    }
+  }
+
+  /** Takes no more requests; settles when those in flight are given back. */
+  async pause(): Promise<void> {
+    await Promise.all(this.#running().map((line) => this.#pauseLine(line)));
+  }
+
+  /** As `pause`, for one queue for good: returns the available index where a successor starts. */
+  async stopQueue(index: number): Promise<number | undefined> {
+    const line = this.#lines[index];
+    if (line === undefined) return undefined;
+    if (line.queue !== undefined) await this.#pauseLine(line);
+    this.#lines[index] = undefined;
+    return line.availIndex;
+  }
+
+  /** Pauses, forgets what was mapped, goes on where it stopped: the driver's memory is somewhere else now. */
+  async remap(): Promise<void> {
+    const wasPaused = this.paused;
+    await this.pause();
+    if (this.#ended) return;
+    const old = this.#iotlb;
+    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+    await old.retire();
+    if (!wasPaused) this.resume();
+  }
+
+  /**
+   * Ends the set after a reset: when this settles, nothing touches the driver's memory any more, or ever will.
+   * Requests in flight get until `deadlineMs` from now; then their memory is taken away. True: that was necessary.
+   */
+  async abandon(deadlineMs: number): Promise<boolean> {
+    this.#ended = true;
+    const queues = this.#running().map(({ queue }) => queue!);
+    for (const queue of queues) queue.abandon();
+    this.#owned.dispose();
+    const drained = Promise.all(queues.map((queue) => queue.drain()));
+    const late = !(await settlesWithin(drained, deadlineMs));
+    if (late) this.#iotlb.detach();
+    const unmapped = this.#iotlb.retire().catch((error: unknown) => {
+      this.#context.logger.error('guest memory could not be unmapped', { error });
+    });
+    if (!late) await unmapped;
+    return late;
+  }
+
+  #openLine(index: number, info: QueueInfo): Line | undefined {
+    if (!info.ready) return undefined;
+    const { device, syscalls, reactor } = this.#context;
+    const interrupt = this.#owned.use(
+      new InterruptLine({ inject: () => device.injectIrq(index), onBroken: this.#context.onBroken }),
+    );
+    const kick = this.#owned.use(new Kick(syscalls, reactor, () => line.queue?.process()));
+    device.setupKick(index, kick.fd);
+    const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
+    return line;
+  }
+
+  #buildQueues(): void {
+    for (const [index, line] of this.#lines.entries()) {
+      if (line !== undefined) line.queue = this.#buildQueue(index, line);
+    }
+  }
+
+  #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
+    const { volume, limits, serial, logger } = this.#context;
+    return new BlkQueue({
+      index,
+      ring: { ...info, availIndex },
+      memory: this.#iotlb.memory,
+      volume,
+      features: this.#features,
+      serial,
+      limits,
+      notify: () => interrupt.raise(),
+      schedule: setImmediate,
+      onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
+      onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
+      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+    });
+  }
+
+  async #pauseLine(line: Line): Promise<void> {
+    const queue = line.queue!;
+    queue.stop();
+    await queue.drain();
+    line.availIndex = queue.availIndex;
+    line.queue = undefined;
+  }
+
+  #running(): Line[] {
+    return this.#lines.filter((line) => line?.queue !== undefined) as Line[];
+  }
+
+  #end(): void {
+    this.#ended = true;
+    for (const { queue } of this.#running()) queue!.abandon();
+    this.#owned.dispose();
+    void this.#iotlb.retire();
+  }
+}

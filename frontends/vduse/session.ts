@@ -1,0 +1,268 @@
+import type { MaybePromise } from '../../core/api/device.ts';
+import { GatewayError } from '../../core/api/errors.ts';
+import { featureNames, featureProblem } from '../virtio/blk/features.ts';
+import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
+import { Scratch } from '../virtio/memory/scratch.ts';
+import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
+import type { QueueInfo } from './device.ts';
+import { Iotlb } from './iotlb.ts';
+import { type Answer, MessageLoop } from './message-loop.ts';
+import type { Request } from './messages.ts';
+import { QueueSet, type QueueSetContext } from './queue-set.ts';
+import { settlesWithin } from './timeout.ts';
+
+export interface SessionOptions extends Omit<QueueSetContext, 'onBroken'> {
+  readonly offeredFeatures: bigint;
+  readonly queues: number;
+  /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
+  readonly drainTimeoutMs: number;
+  /** A driver has let go of the device; another may come. */
+  readonly onReset?: () => void;
+}
+
+const OK: Answer = { ok: true };
+const FAILED: Answer = { ok: false };
+
+/** Offset of `idx` in the available and the used ring. */
+const RING_IDX = 2;
+
+/**
+ * One open VDUSE device: answers the driver's life cycle and keeps its queues. A driver comes with
+ * FEATURES_OK and DRIVER_OK and goes with a reset; any number of them may, one after the other.
+ */
+export class Session implements AsyncDisposable {
+  /** Settles with the reason when the device cannot be used any more; with undefined when the session is disposed. */
+  readonly broken: Promise<Error | undefined>;
+  readonly #options: SessionOptions;
+  readonly #context: QueueSetContext;
+  readonly #messages: MessageLoop;
+  readonly #broken = Promise.withResolvers<Error | undefined>();
+  #running = Promise.withResolvers<void>();
+  #queues: QueueSet | undefined;
+  #paused = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.broken = this.#broken.promise;
+    const onBroken = (error: unknown): void => {
+      this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
+    };
+    this.#context = { ...options, onBroken };
+    // Nobody has to wait for a driver.
+    this.#running.promise.catch(() => {});
+    this.#messages = new MessageLoop({ ...options, onRequest: (request) => this.#answer(request), onBroken });
+  }
+
+  /** True while a driver uses the device. */
+  get driving(): boolean {
+    return this.#queues !== undefined;
+  }
+
+  /** Settles when a driver has started the device; rejects with `vduse.driver-refused` when it could not. */
+  get running(): Promise<void> {
+    return this.#running.promise;
+  }
+
+  get inFlight(): number {
+    return this.#queues?.inFlight ?? 0;
+  }
+
+  /** Answers messages from now on; those that wait already are answered before this returns, or soon after. */
+  start(): void {
+    this.#messages.start();
+    this.#messages.receive();
+  }
+
+  /**
+   * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
+   * `vduse.requests-outstanding` when that process took requests that it never gave back.
+   */
+  adopt(): boolean {
+    if (this.#queues !== undefined) return true;
+    const features = this.#options.device.features();
+    const infos = this.#queueInfos();
+    if (features === 0n || !infos.some(({ ready }) => ready)) return false;
+    const problem = featureProblem(this.#options.offeredFeatures, features);
+    if (problem !== undefined) throw driverRefused(this.#options.device.name, problem);
+    this.#startQueues(features, this.#idlePositions(infos));
+    this.#resume();
+    return true;
+  }
+
+  /** Takes no more requests; settles when those in flight are given back. Messages are answered all the time. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.#queues?.pause();
+  }
+
+  /** Ends a pause. */
+  resume(): void {
+    this.#paused = false;
+    this.#resume();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#messages[Symbol.dispose]();
+    await this.#reset();
+    this.#broken.resolve(undefined);
+  }
+
+  #answer(request: Request): MaybePromise<Answer> {
+    switch (request.type) {
+      case 'set-status':
+        return this.#setStatus(request.status);
+      case 'update-iotlb':
+        return this.#updateIotlb();
+      case 'get-vq-state':
+        return this.#vqState(request.index);
+      case 'unknown':
+        this.#options.logger.warn('the kernel asks for something unknown', { number: request.number });
+        return FAILED;
+    }
+  }
+
+  #setStatus(status: number): MaybePromise<Answer> {
+    if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if ((status & STATUS_FAILED) !== 0) {
+      this.#refuse('the driver has given the device up');
+      return OK;
+    }
+    if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk();
+    if ((status & STATUS_FEATURES_OK) !== 0) return this.#checkFeatures() === undefined ? FAILED : OK;
+    return OK;
+  }
+
+  /** The bits the driver chose; undefined when they will not do. */
+  #checkFeatures(): bigint | undefined {
+    const features = this.#options.device.features();
+    const problem = featureProblem(this.#options.offeredFeatures, features);
+    if (problem === undefined) return features;
+    this.#refuse(problem);
+    return undefined;
+  }
+
+  /** May come twice, and after an adoption. */
+  #driverOk(): Answer {
+    if (this.#queues !== undefined) return OK;
+    const features = this.#checkFeatures();
+    if (features === undefined) return FAILED;
+    try {
+      this.#startQueues(features, this.#queueInfos());
+    } catch (error) {
+      this.#refuse(error instanceof GatewayError ? (error.why ?? error.message) : String(error), error);
+      return FAILED;
+    }
+    return { ok: true, afterwards: () => this.#resume() };
+  }
+
+  #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
+    this.#queues = new QueueSet(this.#context, features, infos);
+    this.#running.resolve();
+    this.#options.logger.info('driver started the device', { features: featureNames(features) });
+  }
+
+  #resume(): void {
+    if (!this.#paused) this.#queues?.resume();
+  }
+
+  /** When this settles, nothing touches the driver's memory any more. */
+  async #reset(): Promise<void> {
+    const queues = this.#queues;
+    if (queues === undefined) return;
+    this.#queues = undefined;
+    this.#running = Promise.withResolvers();
+    this.#running.promise.catch(() => {});
+    const { inFlight } = queues;
+    const late = await queues.abandon(this.#options.drainTimeoutMs);
+    this.#options.logger.info('driver let go of the device', { inFlight });
+    this.#options.onReset?.();
+    if (late) {
+      this.#options.logger.warn('requests were still in flight; their memory was taken away', {
+        waitedMs: this.#options.drainTimeoutMs,
+      });
+    }
+  }
+
+  async #updateIotlb(): Promise<Answer> {
+    // The kernel names ranges but always means everything, and has installed the new map already.
+    const remapped = this.#queues?.remap() ?? Promise.resolve();
+    return (await this.#inTime(remapped)) ? OK : FAILED;
+  }
+
+  async #vqState(index: number): Promise<Answer> {
+    const { device } = this.#options;
+    let availIndex = device.queueInfo(index).availIndex;
+    const stopped = this.#queues?.stopQueue(index).then((position) => {
+      availIndex = position ?? availIndex;
+    });
+    if (stopped !== undefined && !(await this.#inTime(stopped))) return FAILED;
+    return { ok: true, vqState: { index, availIndex } };
+  }
+
+  /** False: requests in flight take too long for the kernel to wait for. */
+  async #inTime(done: Promise<void>): Promise<boolean> {
+    const { drainTimeoutMs, logger } = this.#options;
+    const inTime = await settlesWithin(done, drainTimeoutMs);
+    if (!inTime)
+      logger.error('requests in flight hold up a message of the kernel', { waitedMs: drainTimeoutMs });
+    return inTime;
+  }
+
+  #queueInfos(): QueueInfo[] {
+    const { device, queues } = this.#options;
+    return Array.from({ length: queues }, (_, index) => device.queueInfo(index));
+  }
+
+  /**
+   * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
+   * was taken and not given back cannot be told from the rings, since completions are published in any order.
+   */
+  #idlePositions(infos: readonly QueueInfo[]): QueueInfo[] {
+    const { device, logger } = this.#options;
+    const iotlb = new Iotlb(device, logger);
+    try {
+      return infos.map((info, index) => {
+        if (!info.ready) return info;
+        const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
+        const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
+        const outstanding = (available - used) & 0xffff;
+        if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
+        return { ...info, availIndex: used };
+      });
+    } finally {
+      void iotlb.retire();
+    }
+  }
+
+  #refuse(why: string, cause?: unknown): void {
+    const error = driverRefused(this.#options.device.name, why, cause);
+    this.#options.logger.error('the driver cannot use the device', { why, error: cause });
+    this.#running.reject(error);
+    this.#running = Promise.withResolvers();
+  }
+}
+
+function readU16(memory: GuestMemory, iova: number): number {
+  const scratch = new Scratch(2);
+  if (!memory.read(iova, 2, scratch, 0)) throw new Error(`the ring at 0x${iova.toString(16)} is not mapped`);
+  return new DataView(scratch.bytes.buffer).getUint16(0, true);
+}
+
+function driverRefused(name: string, why: string, cause?: unknown): GatewayError {
+  return new GatewayError('vduse.driver-refused', `The driver cannot use the VDUSE device "${name}".`, {
+    why: `${why[0]!.toUpperCase()}${why.slice(1).replace(/\.$/, '')}.`,
+    fix: 'Look at the kernel’s log (dmesg) for what the driver says.',
+    cause,
+  });
+}
+
+function requestsOutstanding(name: string, queue: number, count: number): GatewayError {
+  return new GatewayError(
+    'vduse.requests-outstanding',
+    `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
+    {
+      why: `An earlier process took requests from virtqueue ${queue} and ended without answering; which ones cannot be told.`,
+      fix: 'Restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+    },
+  );
+}

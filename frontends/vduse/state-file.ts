@@ -1,0 +1,91 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+const FILE = 'vduse.json';
+
+const schema = z.strictObject({
+  version: z.literal(1),
+  name: z.string(),
+  features: z.string(),
+  queues: z.int(),
+  queueSize: z.int(),
+  configSpace: z.string(),
+  serial: z.string(),
+});
+
+/**
+ * How a device was made. The kernel does not tell, and serving it with other features or another size than its
+ * driver was told would be wrong: so whoever adopts a device compares.
+ */
+export interface DeviceState {
+  readonly name: string;
+  readonly features: bigint;
+  readonly queues: number;
+  readonly queueSize: number;
+  readonly configSpace: Uint8Array;
+  readonly serial: string;
+}
+
+/** Written before a device is attached, removed after it is destroyed: tells an adopter that the device is ours. */
+export class StateFile {
+  readonly #path: string;
+
+  /** `folder`: the disk's own, `stateDir`. */
+  constructor(folder: string) {
+    this.#path = join(folder, FILE);
+  }
+
+  /** Undefined: there is none, or none that can be read. */
+  read(): DeviceState | undefined {
+    let text: string;
+    try {
+      text = readFileSync(this.#path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    const parsed = schema.safeParse(parseJson(text));
+    if (!parsed.success) return undefined;
+    const { features, configSpace, ...rest } = parsed.data;
+    return {
+      ...rest,
+      features: BigInt(features),
+      configSpace: Uint8Array.from(Buffer.from(configSpace, 'hex')),
+    };
+  }
+
+  write(state: DeviceState): void {
+    const text = JSON.stringify({
+      version: 1,
+      ...state,
+      features: `0x${state.features.toString(16)}`,
+      configSpace: Buffer.from(state.configSpace).toString('hex'),
+    } satisfies z.input<typeof schema>);
+    const fresh = `${this.#path}.new`;
+    writeFileSync(fresh, text, { mode: 0o600 });
+    renameSync(fresh, this.#path);
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
+  }
+}
+
+/** The first thing in which a device differs from what is wanted now; undefined when it can be served as it is. */
+export function stateDifference(made: DeviceState, wanted: DeviceState): string | undefined {
+  if (made.queues !== wanted.queues) return `queues: ${made.queues}, now ${wanted.queues}`;
+  if (made.queueSize !== wanted.queueSize) return `queueSize: ${made.queueSize}, now ${wanted.queueSize}`;
+  if (made.serial !== wanted.serial) return `serial: "${made.serial}", now "${wanted.serial}"`;
+  if (made.features !== wanted.features) return 'features of the store behind it (read-only, flush, discard)';
+  if (Buffer.compare(made.configSpace, wanted.configSpace) !== 0) return 'size or block size of the disk';
+  return undefined;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
