@@ -3,12 +3,14 @@ import { getSystemErrorMap } from 'node:util';
 
 /** errno number → name and sentence, from libuv's table. */
 const table = getSystemErrorMap();
+/** Names of those that libuv does not know, EDQUOT among them. */
+const others = new Map(Object.entries(constants.errno).map(([name, errno]) => [errno, name]));
 
 /** errno numbers by name, for comparing results. */
 export const Errno = constants.errno;
 
 export function errnoName(errno: number): string {
-  return table.get(-errno)?.[0] ?? `errno ${errno}`;
+  return table.get(-errno)?.[0] ?? others.get(errno) ?? `errno ${errno}`;
 }
 
 export function errnoMessage(errno: number): string {
