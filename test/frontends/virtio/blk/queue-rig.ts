@@ -1,4 +1,4 @@
-import type { ResolvedCaps, ResolvedLimits } from '../../../../core/api/device.ts';
+import type { Extent, ResolvedCaps, ResolvedLimits, Volume } from '../../../../core/api/device.ts';
 import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { offeredFeatures } from '../../../../frontends/virtio/blk/features.ts';
@@ -92,6 +92,24 @@ export const LIMITS: ResolvedLimits = {
   maxDiscard: Number.MAX_SAFE_INTEGER,
   discardGranularity: 512,
 };
+
+/** A disk that does nothing, at once: what is measured with it is the queue. */
+export class NullVolume implements Volume {
+  readonly name = 'null';
+  readonly size = 2 ** 40;
+  readonly caps = CAPS;
+  readonly limits = LIMITS;
+  readonly inFlight = 0;
+  read(): void {}
+  write(): void {}
+  flush(): void {}
+  discard(): void {}
+  writeZeroes(): void {}
+  extents(): Extent[] {
+    return [];
+  }
+  async drain(): Promise<void> {}
+}
 
 /** Bytes that tell where they belong. */
 export const pattern = (length: number, seed = 1): Uint8Array =>
