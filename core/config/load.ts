@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { GatewayError } from '../api/errors.ts';
-import type { DiskConfig, LoadedConfig, Locator, PluginUse } from './config.ts';
+import type { DiskConfig, LoadedConfig, Locator, PluginSource, PluginUse } from './config.ts';
 import { ConfigErrors } from './config-errors.ts';
 import { errorsOfIssue } from './issue.ts';
 import { inputJsonSchema } from './json-shape.ts';
@@ -9,7 +9,7 @@ import { literalSecretError, literalSecrets } from './literal-secret.ts';
 import { applyOverrides } from './override.ts';
 import { parseDocument } from './parse.ts';
 import { type Path, toPointer } from './pointer.ts';
-import { CONFIG_VERSION, configSchema, DEFAULT_FRONTEND, diskName } from './schema.ts';
+import { CONFIG_VERSION, configSchema, DEFAULT_FRONTEND, diskName, pluginSpec } from './schema.ts';
 
 export interface LoadOptions {
   /** `--set` overrides, each `path=value` with a dotted path: `disks.disk0.readOnly=true`. */
@@ -48,7 +48,6 @@ export async function inspectConfig(file: string, { overrides = [] }: LoadOption
   problems.push(...(await schemaProblems(value, file, locator)));
   const disks = diskConfigs(value, locator);
   for (const disk of disks.values()) problems.push(...secretProblems(disk));
-  const plugins = Array.isArray(value['plugins']) ? value['plugins'].filter(isString) : [];
   const path = resolve(file);
   return {
     problems: inFileOrder(problems),
@@ -56,7 +55,7 @@ export async function inspectConfig(file: string, { overrides = [] }: LoadOption
       file: path,
       baseDir: dirname(path),
       version: CONFIG_VERSION,
-      plugins: plugins.map((spec, index) => ({ spec, pointer: `/plugins/${index}` })),
+      plugins: pluginSources(value['plugins']),
       disks,
       locate: (pointer, part) => locator.locate(pointer, part),
     },
@@ -140,7 +139,16 @@ function versionProblem(version: unknown, locator: Locator): GatewayError | unde
 async function schemaProblems(value: unknown, file: string, locator: Locator): Promise<GatewayError[]> {
   const result = await configSchema['~standard'].validate(value);
   const schema = inputJsonSchema(configSchema);
-  const context = { subject: (path: Path) => subjectOf(path, file), pointer: '', locator, value, schema };
+  // Core's own messages never quote a value.
+  const redact = (text: string) => text;
+  const context = {
+    subject: (path: Path) => subjectOf(path, file),
+    pointer: '',
+    locator,
+    value,
+    schema,
+    redact,
+  };
   return (result.issues ?? []).flatMap((issue) => errorsOfIssue(issue, context));
 }
 
@@ -157,6 +165,13 @@ function secretProblems(disk: DiskConfig): GatewayError[] {
   return [disk.frontend, ...disk.filters, disk.backend].flatMap((use) =>
     literalSecrets(use.config).map((secret) => literalSecretError(use, `disk "${disk.name}"`, secret)),
   );
+}
+
+function pluginSources(plugins: unknown): PluginSource[] {
+  const sources = Array.isArray(plugins)
+    ? plugins.map((spec, index) => ({ spec, pointer: `/plugins/${index}` }))
+    : [];
+  return sources.filter((source): source is PluginSource => pluginSpec.safeParse(source.spec).success);
 }
 
 /** The disks whose plugins are named. The schema has said what is wrong with the others. */

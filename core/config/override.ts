@@ -4,6 +4,8 @@ import { didYouMean } from '../util/did-you-mean.ts';
 import type { Locator } from './config.ts';
 import { toPointer } from './pointer.ts';
 
+const TOP_LEVEL = ['version', 'plugins', 'disks'];
+
 /** One `--set path=value`. */
 interface Override {
   /** `--set disks.disk0.readOnly`: without the value, which may be a secret. */
@@ -68,16 +70,15 @@ function apply(document: Record<string, unknown>, { name, path, value }: Overrid
   for (const [depth, segment] of path.entries()) {
     const at = path.slice(0, depth).join('.');
     if (typeof target !== 'object' || target === null) {
-      return badPath(name, `${JSON.stringify(at)} is not an object.`);
+      return badPath(name, `${JSON.stringify(at)} is not an object.`, `Set ${JSON.stringify(at)} itself.`);
     }
     const object = target as Record<string, unknown>;
     const exists = Object.hasOwn(object, segment);
     const last = depth === path.length - 1;
     if (!exists && (Array.isArray(object) || mustExist(path, depth))) {
-      return badPath(name, `There is no ${JSON.stringify(segment)} in ${at || 'the configuration'}.`, {
-        word: segment,
-        known: depth === 0 ? ['version', 'plugins', 'disks'] : Object.keys(object),
-      });
+      const known = depth === 0 ? TOP_LEVEL : Object.keys(object);
+      const why = `There is no ${JSON.stringify(segment)} in ${at || 'the configuration'}.`;
+      return badPath(name, why, suggestion(segment, known));
     }
     if (last) define(object, segment, value);
     else if (!exists) define(object, segment, Object.create(null));
@@ -87,7 +88,7 @@ function apply(document: Record<string, unknown>, { name, path, value }: Overrid
 }
 
 function mustExist(path: readonly string[], depth: number): boolean {
-  if (depth === 0) return !['version', 'plugins', 'disks'].includes(path[0]!);
+  if (depth === 0) return !TOP_LEVEL.includes(path[0]!);
   return depth === 1 && path[0] === 'disks';
 }
 
@@ -96,17 +97,15 @@ function define(object: Record<string, unknown>, key: string, value: unknown): v
   Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
-function badPath(
-  name: string,
-  why: string,
-  names?: { readonly word: string; readonly known: readonly string[] },
-): GatewayError {
-  const near = names && didYouMean(names.word, names.known);
+function suggestion(word: string, known: readonly string[]): string {
+  const near = didYouMean(word, known);
+  if (near !== undefined) return `Did you mean ${JSON.stringify(near)}?`;
+  return known.length > 0 ? `Known there: ${known.join(', ')}.` : 'Add it to the file.';
+}
+
+function badPath(name: string, why: string, fix: string): GatewayError {
   return new GatewayError('config.bad-override', `${name} does not lead to a value that can be set.`, {
     why,
-    fix:
-      near === undefined
-        ? `Known there: ${names?.known.join(', ') || 'nothing'}.`
-        : `Did you mean ${JSON.stringify(near)}?`,
+    fix,
   });
 }

@@ -1,4 +1,4 @@
-import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import { type Node, type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser';
 import { GatewayError } from '../api/errors.ts';
 import type { Locator } from './config.ts';
 import { excerpt } from './excerpt.ts';
@@ -29,7 +29,8 @@ export function parseDocument(text: string, name: string): ParsedDocument {
     return { value: undefined, locator: new TextLocator(name, source, undefined), problems: [problem] };
   }
   const locator = new TextLocator(name, source, root);
-  if (source.trim() === '') return { value: undefined, locator, problems: [emptyFile(name, locator)] };
+  if (stripComments(source).trim() === '')
+    return { value: undefined, locator, problems: [emptyFile(name, locator)] };
   // What follows the first syntax error is mostly its consequence.
   const first = errors[0];
   if (first) return { value: undefined, locator, problems: [syntaxError(name, source, first, locator)] };

@@ -43,7 +43,7 @@ export const diskName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/, {
   error: 'a disk name has 1 to 31 lower-case letters, digits and hyphens, and starts with a letter or digit',
 });
 
-const pluginSpec = z
+export const pluginSpec = z
   .string()
   .regex(/^(?:\.{0,2}\/.+|(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*)$/, {
     error: 'a plugin is the name of an npm package, or a path that starts with "./", "../" or "/"',
@@ -60,6 +60,6 @@ export const configSchema = z
     plugins: z.array(pluginSpec).default([]).meta({
       description: 'Plugins beside the built-in ones: npm packages or local paths. Only these are loaded.',
     }),
-    disks: z.record(diskName, diskSchema).meta({ description: 'The disks, by name.' }),
+    disks: z.record(diskName, diskSchema).meta({ description: 'The disks, by name.', examples: [{}] }),
   })
   .meta({ title: 'blockgate configuration', description: 'plugins.json: the disks that blockgate serves.' });

@@ -1,4 +1,3 @@
-import { GatewayError } from '../api/errors.ts';
 import type { ConfigSchema } from '../api/schema.ts';
 import type { PluginUse } from './config.ts';
 import { ConfigErrors } from './config-errors.ts';
@@ -27,19 +26,11 @@ export async function validateConfig<C>(
     locator: use,
     value: use.config,
     schema: inputJsonSchema(schema),
+    redact: (text: string) => withoutSecrets(text, secrets),
   };
   const errors = result.issues
     // A literal secret was reported when the file was read; what the plugin says about it may quote it.
     .filter((issue) => !reported.has(toPointer(pathOf(issue))))
-    .flatMap((issue) => errorsOfIssue(issue, context))
-    .map((error) => redact(error, (text) => withoutSecrets(text, secrets)));
+    .flatMap((issue) => errorsOfIssue(issue, context));
   throw new ConfigErrors(errors);
-}
-
-function redact(error: GatewayError, clean: (text: string) => string): GatewayError {
-  return new GatewayError(error.code, clean(error.message), {
-    ...(error.why === undefined ? {} : { why: clean(error.why) }),
-    ...(error.fix === undefined ? {} : { fix: clean(error.fix) }),
-    ...(error.where === undefined ? {} : { where: error.where }),
-  });
 }

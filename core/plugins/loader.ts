@@ -104,7 +104,7 @@ function importFix(code: string | undefined, file: string): string {
 function thrownAt(error: unknown): string {
   const frame =
     error instanceof Error ? error.stack?.split('\n').find((line) => line.startsWith('    at ')) : '';
-  const place = /file:\/\/(\/[^\s)]+:\d+:\d+)/.exec(frame ?? '')?.[1];
+  const place = /(?:file:\/\/|\(|at )(\/[^\s)]+:\d+:\d+)/.exec(frame ?? '')?.[1];
   return place === undefined ? '' : `\nat ${place}`;
 }
 

@@ -19,19 +19,25 @@ export function sizeSchema(range: SizeRange = {}): z.ZodType<number, number | st
     z
       // The pattern is for editors; the words below are for people.
       .union([z.int().nonnegative(), z.string().meta({ pattern: SIZE_PATTERN })])
-      .meta({ examples: ['10GiB', 1048576] })
+      .meta({ examples: examplesOf(range) })
       .transform((value, ctx) => {
         const bytes = parseSize(value);
         const problem =
-          bytes === undefined ? `not a size: ${JSON.stringify(value)}` : outOfRange(bytes, range);
+          bytes === undefined
+            ? `not a size: ${JSON.stringify(value)}; write bytes, or a number with KiB, MiB, GiB or TiB`
+            : outOfRange(bytes, range);
         if (problem === undefined) return bytes!;
-        ctx.addIssue({
-          code: 'custom',
-          message: `${problem}; write bytes, or a number with KiB, MiB, GiB or TiB`,
-        });
+        ctx.addIssue({ code: 'custom', message: problem });
         return z.NEVER;
       })
   );
+}
+
+function examplesOf(range: SizeRange): (string | number)[] {
+  const fits = ['10GiB', '1GiB', '1MiB', '4KiB'].find(
+    (text) => outOfRange(parseSize(text)!, range) === undefined,
+  );
+  return fits === undefined ? [] : [fits, parseSize(fits)!];
 }
 
 function outOfRange(bytes: number, { min, max, multipleOf }: SizeRange): string | undefined {
