@@ -51,13 +51,14 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
     return new Disk(details, { handle, owned, grace, graceMs: options.graceMs });
   } catch (error) {
     await undo(owned, plan.name, options.logger);
-    throw error;
+    throw options.signal?.aborted ? options.signal.reason : error;
   } finally {
     options.signal?.removeEventListener('abort', giveUp);
   }
 }
 
-async function pluginContext(
+/** What the plugins of a disk are given. Creates the folder of its state. */
+export async function pluginContext(
   plan: PreparedDisk,
   options: RunDiskOptions,
   signal: AbortSignal,
@@ -83,8 +84,8 @@ async function pluginContext(
   };
 }
 
-/** Opens the backend and puts the layers on it. `owned` disposes of the guest side first. */
-async function buildDevice(
+/** Opens the backend and puts the layers on it; `owned` disposes of them, the guest side first. */
+export async function buildDevice(
   plan: PreparedDisk,
   ctx: OpenContext,
   owned: AsyncDisposableStack,

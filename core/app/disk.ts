@@ -18,6 +18,7 @@ export class Disk implements RunningDisk {
   readonly details: DiskDetails;
   readonly ended: Promise<Error | undefined>;
   readonly #parts: DiskParts;
+  readonly #stopped = Promise.withResolvers<void>();
   #stopping: Promise<void> | undefined;
 
   constructor(details: DiskDetails, parts: DiskParts) {
@@ -44,21 +45,24 @@ export class Disk implements RunningDisk {
       throw stopFailed(this.details.name, error);
     } finally {
       clearTimeout(timer);
+      this.#stopped.resolve();
     }
   }
 
   /** A disk whose other side is gone is of no use: it is stopped, and the reason is what `ended` says. */
   async #watch(): Promise<Error | undefined> {
-    const cause = await this.#parts.handle.closed;
-    if (this.#stopping !== undefined && cause === undefined) {
-      await this.#stopping.catch(() => {});
+    const closed = this.#parts.handle.closed.then((cause) => ({ cause }));
+    // A frontend that forgets to settle `closed` must not keep a stop from ending.
+    const end = await Promise.race([closed, this.#stopped.promise]);
+    if (end === undefined || (end.cause === undefined && this.#stopping !== undefined)) {
+      await this.#stopped.promise;
       return undefined;
     }
     const failures = await this.stop().then(
       () => [],
       (error: unknown) => [error],
     );
-    return broken(this.details, cause, failures);
+    return broken(this.details, end.cause, failures);
   }
 }
 

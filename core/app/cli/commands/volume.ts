@@ -1,0 +1,63 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { parseSize } from '../../../util/size.ts';
+import type { CommandContext } from '../command-context.ts';
+import { addGatewayOptions, type GatewayOptions, settingsFrom } from '../gateway-options.ts';
+import type { VolumeAction } from '../volumes.ts';
+
+export interface VolumeOptions extends GatewayOptions {
+  readonly json?: boolean;
+  readonly yes?: boolean;
+  readonly force?: boolean;
+}
+
+const NOTES = `
+A target is a disk of the configuration, or a backend as JSON: '{"type":"file","path":"disk.img","size":"1GiB"}'.
+
+Examples:
+  blockgate volume create disk0
+  blockgate volume info disk0 --json
+  blockgate volume resize disk0 20GiB
+  blockgate volume delete disk0 --yes`;
+
+export function volumeCommand(ctx: CommandContext): Command {
+  const target = ['<target>', 'a disk of the configuration, or a backend as JSON'] as const;
+  const act = async (action: VolumeAction, options: VolumeOptions & { target: string; size?: number }) => {
+    const { operateOnVolume } = await import('../volumes.ts');
+    ctx.exitCode = await operateOnVolume(action, options, settingsFrom(options, ctx.terminal), ctx.terminal);
+  };
+  const subcommand = (name: VolumeAction, description: string) =>
+    addGatewayOptions(new Command(name).description(description).argument(...target)).option(
+      '--json',
+      'one JSON object, or an array for list',
+    );
+  const simple = (name: 'create' | 'info' | 'list', description: string) =>
+    subcommand(name, description).action((target: string, options: VolumeOptions) =>
+      act(name, { ...options, target }),
+    );
+  const command = new Command('volume')
+    .description('create, look at, grow and delete volumes in stores that have them')
+    .addHelpText('after', NOTES);
+  command.addCommand(simple('create', 'make the volume; fails when there already is one'));
+  command.addCommand(simple('info', 'size, use and owner of the volume'));
+  command.addCommand(simple('list', 'the volumes of the store'));
+  command.addCommand(
+    subcommand('resize', 'grow the volume')
+      .argument('<size>', 'the new size, e.g. 20GiB', sizeArgument)
+      .action((target: string, size: number, options: VolumeOptions) =>
+        act('resize', { ...options, target, size }),
+      ),
+  );
+  command.addCommand(
+    subcommand('delete', 'delete the volume and its data')
+      .option('--yes', 'do not ask')
+      .option('--force', 'although somebody owns it')
+      .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
+  );
+  return command;
+}
+
+function sizeArgument(value: string): number {
+  const bytes = parseSize(value);
+  if (bytes === undefined) throw new InvalidArgumentError('It has to be a size such as 20GiB.');
+  return bytes;
+}

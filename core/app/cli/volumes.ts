@@ -1,0 +1,161 @@
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import type { BackendPlugin, PluginContext, VolumeInfo, VolumeOperations } from '../../api/backend.ts';
+import { GatewayError } from '../../api/errors.ts';
+import { loadConfig, parseBackendArgument } from '../../config/load.ts';
+import { createLogger } from '../../observe/logger.ts';
+import { PluginRegistry, type Prepared } from '../../plugins/registry.ts';
+import { formatSize } from '../../util/size.ts';
+import { unknownDisk } from '../select-disks.ts';
+import type { Settings } from '../settings.ts';
+import { onTermination } from '../signals.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { ExitCode, Interrupted } from './exit-code.ts';
+import { installedPlugins } from './installed-plugins.ts';
+import { ProgressBar } from './progress-bar.ts';
+import { table } from './table.ts';
+import type { Terminal } from './terminal.ts';
+
+export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete';
+
+export interface VolumeRequest {
+  /** A disk's name, or a backend as JSON. */
+  readonly target: string;
+  /** For `resize`: bytes. */
+  readonly size?: number;
+  readonly json?: boolean;
+  /** Do not ask before deleting. */
+  readonly yes?: boolean;
+  readonly force?: boolean;
+}
+
+interface Target {
+  /** How to call it in messages. */
+  readonly label: string;
+  readonly baseDir: string;
+  readonly backend: Prepared<BackendPlugin>;
+}
+
+/** Runs one operation of the target's backend and prints what it returns. Returns the exit status. */
+export async function operateOnVolume(
+  action: VolumeAction,
+  request: VolumeRequest,
+  settings: Settings,
+  terminal: Terminal,
+): Promise<number> {
+  const target = await findTarget(request.target, settings);
+  const volumes = operationsOf(target);
+  if (action === 'delete' && !request.yes) await confirmDeletion(target.label, terminal);
+  const giveUp = new AbortController();
+  using _signals = onTermination((signal) => giveUp.abort(new Interrupted(signal)));
+  await using state = await temporaryFolder();
+  const ctx: PluginContext = {
+    disk: target.label.startsWith('{') ? 'volume' : target.label,
+    logger: createLogger({ level: settings.logLevel, format: settings.logFormat, write: settings.writeLog }),
+    signal: giveUp.signal,
+    stateDir: state.path,
+    baseDir: target.baseDir,
+  };
+  try {
+    await operate(action, { volumes, config: target.backend.config, ctx }, request, terminal);
+  } catch (error) {
+    throw giveUp.signal.aborted ? giveUp.signal.reason : error;
+  }
+  return ExitCode.OK;
+}
+
+interface Operation {
+  readonly volumes: VolumeOperations<unknown>;
+  readonly config: unknown;
+  readonly ctx: PluginContext;
+}
+
+async function operate(
+  action: VolumeAction,
+  { volumes, config, ctx }: Operation,
+  request: VolumeRequest,
+  terminal: Terminal,
+): Promise<void> {
+  using progress = new ProgressBar(terminal, `volume ${action}`, { unit: 'count' });
+  switch (action) {
+    case 'create':
+      return printVolume(await volumes.create(config, ctx), request, terminal);
+    case 'info':
+      return printVolume(await volumes.info(config, ctx), request, terminal);
+    case 'list':
+      return printVolumes(await volumes.list(config, ctx), request, terminal);
+    case 'resize':
+      return printVolume(await volumes.resize(config, request.size!, ctx), request, terminal);
+    case 'delete': {
+      const force = request.force ?? false;
+      await volumes.delete(config, { force, progress: (done, total) => progress.update(done, total) }, ctx);
+      if (request.json) terminal.printJson({ deleted: request.target });
+      else terminal.say(`${request.target}: deleted`);
+    }
+  }
+}
+
+async function findTarget(name: string, settings: Settings): Promise<Target> {
+  if (name.trimStart().startsWith('{')) {
+    const registry = await installedPlugins(settings);
+    const backend = await registry.prepareBackend(parseBackendArgument(name));
+    return { label: name, baseDir: resolve('.'), backend };
+  }
+  const config = await loadConfig(settings.configFile, { overrides: settings.overrides });
+  const disk = config.disks.get(name);
+  if (!disk) throw unknownDisk(config, name);
+  const registry = await PluginRegistry.load(config);
+  return { label: name, baseDir: config.baseDir, backend: await registry.prepareBackend(disk.backend) };
+}
+
+function operationsOf({ label, backend }: Target): VolumeOperations<unknown> {
+  const { name, volumes } = backend.plugin;
+  if (volumes) return volumes;
+  throw new GatewayError('volume.unsupported', `Backend "${name}" of ${label} has no volumes to work on.`, {
+    why: 'What it stores is made when a disk is started, or by other means.',
+  });
+}
+
+async function confirmDeletion(label: string, terminal: Terminal): Promise<void> {
+  if (!process.stdin.isTTY || !terminal.isInteractive) {
+    throw new GatewayError('cli.not-confirmed', `Deleting the volume of ${label} has to be confirmed.`, {
+      why: 'There is no terminal to ask on.',
+      fix: 'Add --yes if it is meant to go.',
+    });
+  }
+  using prompt = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await prompt.question(`Delete the volume of ${label} and all its data? Type yes: `);
+  if (answer.trim() !== 'yes') {
+    throw new GatewayError('cli.not-confirmed', `The volume of ${label} was not deleted.`, {
+      why: 'The answer was not "yes".',
+    });
+  }
+}
+
+function printVolume(volume: VolumeInfo, { json }: VolumeRequest, terminal: Terminal): void {
+  if (json) {
+    terminal.printJson(volume);
+    return;
+  }
+  const { name, size, used, owner, details = {} } = volume;
+  const facts: [string, string][] = [
+    ['name', name],
+    ['size', formatSize(size)],
+    ...(used === undefined ? [] : [['used', formatSize(used)] as [string, string]]),
+    ['owner', owner ?? 'nobody'],
+    ...Object.entries(details).map(([key, value]): [string, string] => [key, String(value)]),
+  ];
+  const width = Math.max(...facts.map(([key]) => key.length));
+  terminal.print(facts.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n'));
+}
+
+function printVolumes(volumes: readonly VolumeInfo[], { json }: VolumeRequest, terminal: Terminal): void {
+  if (json) {
+    terminal.printJson(volumes);
+    return;
+  }
+  const rows = volumes.map(({ name, size, used, owner }) => {
+    return [name, formatSize(size), used === undefined ? '' : formatSize(used), owner ?? ''];
+  });
+  terminal.print(table(['NAME', 'SIZE', 'USED', 'OWNER'], rows));
+}

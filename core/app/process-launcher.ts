@@ -1,0 +1,33 @@
+import { fork } from 'node:child_process';
+import { extname } from 'node:path';
+import type { Logger } from '../api/logger.ts';
+import type { LogLevel } from '../observe/log-level.ts';
+import type { ToDisk } from './disk-messages.ts';
+import type { DiskOrder } from './disk-order.ts';
+import { ProcessDisk } from './process-disk.ts';
+import type { DiskLauncher, LaunchOptions, LaunchSettings, RunningDisk } from './running-disk.ts';
+
+/** Same folder, and `.ts` from source but `.js` once built. */
+const DISK_PROCESS = new URL(`./disk-process${extname(import.meta.url)}`, import.meta.url);
+
+/** Runs each disk in a process of its own, so that a crash costs one disk and no other. */
+export class ProcessLauncher implements DiskLauncher {
+  readonly #settings: LaunchSettings;
+  readonly #logger: Logger;
+  readonly #logLevel: LogLevel;
+
+  /** The disk's process leaves out what is above `logLevel` already, rather than send it here. */
+  constructor(settings: LaunchSettings, logger: Logger, logLevel: LogLevel) {
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#logLevel = logLevel;
+  }
+
+  launch(order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
+    const start: ToDisk = { type: 'start', order, takeOver, logLevel: this.#logLevel, ...this.#settings };
+    // A plugin that prints would spoil our standard output, which is for scripts: both streams go to standard error.
+    const child = fork(DISK_PROCESS, [], { stdio: ['ignore', 2, 2, 'ipc'], execArgv: [] });
+    const logger = this.#logger.child({ disk: order.disk.name });
+    return ProcessDisk.start(child, start, { logger, signal, graceMs: this.#settings.graceMs });
+  }
+}
