@@ -4,6 +4,7 @@ import { dirname, join, parse, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { type ErrorLocation, GatewayError } from '../api/errors.ts';
+import type { JsonSchema } from '../config/json-shape.ts';
 import type { PluginKind } from './descriptor.ts';
 import { assertApiVersion } from './version.ts';
 
@@ -110,7 +111,7 @@ function notFound(
 
 async function readManifest(file: string, spec: string, where: ErrorLocation): Promise<Manifest> {
   const subject = `package ${JSON.stringify(spec)}`;
-  const content = await readJson(file, subject, where);
+  const content = await readJson(file, `The package.json of ${subject}`, where);
   const field = content['blockgate'];
   if (field === undefined) {
     throw new GatewayError('plugin.no-manifest', `The ${subject} is not a blockgate plugin.`, {
@@ -145,17 +146,18 @@ async function readManifest(file: string, spec: string, where: ErrorLocation): P
   };
 }
 
-async function readJson(
-  file: string,
-  subject: string,
-  where: ErrorLocation,
-): Promise<Record<string, unknown>> {
+/** The JSON Schema that a manifest names. Throws `plugin.bad-manifest`. */
+export function readConfigSchema(file: string, subject: string, where: ErrorLocation): Promise<JsonSchema> {
+  return readJson(file, `The configuration schema of ${subject}`, where);
+}
+
+async function readJson(file: string, what: string, where: ErrorLocation): Promise<Record<string, unknown>> {
   try {
     const content: unknown = JSON.parse(await readFile(file, 'utf8'));
     if (isObject(content)) return content;
     throw new TypeError('it is not a JSON object');
   } catch (cause) {
-    throw new GatewayError('plugin.bad-manifest', `The package.json of ${subject} cannot be read.`, {
+    throw new GatewayError('plugin.bad-manifest', `${what} cannot be read.`, {
       where,
       why: `${file}: ${(cause as Error).message}`,
       fix: 'Install the package again.',

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { BackendPlugin } from '../api/backend.ts';
 import { type ErrorLocation, GatewayError } from '../api/errors.ts';
 import type { FilterPlugin } from '../api/filter.ts';
@@ -6,14 +5,14 @@ import type { FrontendPlugin } from '../api/frontend.ts';
 import type { DiskConfig, LoadedConfig, PluginUse } from '../config/config.ts';
 import { ConfigErrors } from '../config/config-errors.ts';
 import type { PluginSchema } from '../config/json-schema.ts';
-import { inputJsonSchema, type JsonSchema } from '../config/json-shape.ts';
+import { inputJsonSchema } from '../config/json-shape.ts';
 import { validateConfig } from '../config/validate.ts';
 import { didYouMean } from '../util/did-you-mean.ts';
 import { builtinPlugins } from './builtin.ts';
 import type { PluginDescriptor, PluginKind, PluginOfKind } from './descriptor.ts';
 import { type ImportOptions, importPlugin } from './loader.ts';
 import { LocalFile } from './local-file.ts';
-import { type Contribution, findPlugin, type Manifest } from './manifest.ts';
+import { type Contribution, findPlugin, type Manifest, readConfigSchema } from './manifest.ts';
 import { pluginOf } from './shape.ts';
 
 const UNKNOWN = {
@@ -201,9 +200,7 @@ export class PluginRegistry {
       apiVersion: manifest.apiVersion,
       ...(manifest.version === undefined ? {} : { version: manifest.version }),
       ...(description === undefined ? {} : { description }),
-      ...(schema === undefined
-        ? {}
-        : { schema: async () => JSON.parse(await readFile(schema, 'utf8')) as JsonSchema }),
+      ...(schema === undefined ? {} : { schema: () => readConfigSchema(schema, subject, where) }),
       load: () => (loaded ??= load()),
     };
   }

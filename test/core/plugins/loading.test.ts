@@ -352,6 +352,7 @@ describe('a plugin that fails when a disk uses it', () => {
       "✖ The local plugin ./local-throws.ts cannot be loaded.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
         Why    Its module failed while it was imported: the local file is broken
+               at <dir>/local-throws.ts:1:7
         Fix    Correct <dir>/local-throws.ts.
         Code   plugin.import-failed"
     `);
