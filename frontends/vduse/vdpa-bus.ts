@@ -1,18 +1,6 @@
-import { spawn } from 'node:child_process';
-import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { GatewayError } from '../../core/api/errors.ts';
 import { Errno, errnoMessage, errnoName } from '../../core/system/errno.ts';
-
-/** What the helper process prints. */
-export interface VdpaOutcome {
-  /** 0: done. */
-  readonly errno: number;
-  /** What it was doing when it failed. */
-  readonly step: string;
-  /** What the kernel adds in words. */
-  readonly message?: string;
-}
+import { type VdpaCall, type VdpaOutcome, VdpaProcess } from './vdpa-process.ts';
 
 /**
  * The vDPA bus, where a VDUSE device meets its driver. Both calls wait until the driver is done: the device's
@@ -25,74 +13,56 @@ export interface VdpaBus {
   remove(name: string, signal: AbortSignal): Promise<void>;
 }
 
-/** The bus of the running kernel, through a process per call: see `vdpa-main.ts`. */
-export const kernelVdpaBus: VdpaBus = {
-  async add(name, signal) {
-    const outcome = await run('add', name, signal);
-    if (outcome.errno !== 0) throw attachFailed(name, outcome);
-  },
-  async remove(name, signal) {
-    const outcome = await run('remove', name, signal);
-    if (outcome.errno !== 0 && outcome.errno !== Errno.ENODEV) throw detachFailed(name, outcome);
-  },
-};
+/** How long a process waits for another call before it ends: starting one is most of a call's cost. */
+const LINGER_MS = 30_000;
 
-const main = fileURLToPath(new URL(`./vdpa-main${extname(import.meta.url)}`, import.meta.url));
+/** The bus of the running kernel, through processes that can wait for it. */
+class KernelVdpaBus implements VdpaBus {
+  #idle: VdpaProcess | undefined;
+  #linger: NodeJS.Timeout | undefined;
 
-function run(command: 'add' | 'remove', name: string, signal: AbortSignal): Promise<VdpaOutcome> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const child = spawn(process.execPath, [main, command, name], { stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    let errors = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      errors = `${errors}${text}`.slice(-4096);
-    });
-    const abort = () => {
-      // It may be stuck in the kernel and stay so for a while; that must not keep this process alive.
-      child.kill('SIGKILL');
-      child.unref();
-      child.stdout.destroy();
-      child.stderr.destroy();
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener('abort', abort, { once: true });
-    child.once('error', reject);
-    child.once('close', (code, killedBy) => {
-      signal.removeEventListener('abort', abort);
-      const outcome = parse(output);
-      if (outcome !== undefined) resolve(outcome);
-      else
-        reject(
-          new Error(`the process that talks to the vDPA bus ended (${killedBy ?? code}): ${errors.trim()}`),
-        );
-    });
-  });
+  async add(name: string, signal: AbortSignal): Promise<void> {
+    const outcome = await this.#call({ command: 'add', name }, signal);
+    if (outcome.errno !== 0)
+      throw failed('vduse.attach-failed', `The VDUSE device "${name}" cannot be attached.`, outcome);
+  }
+
+  async remove(name: string, signal: AbortSignal): Promise<void> {
+    const outcome = await this.#call({ command: 'remove', name }, signal);
+    if (outcome.errno !== 0 && outcome.errno !== Errno.ENODEV)
+      throw failed('vduse.detach-failed', `The VDUSE device "${name}" cannot be detached.`, outcome);
+  }
+
+  async #call(call: VdpaCall, signal: AbortSignal): Promise<VdpaOutcome> {
+    const process = this.#idle?.alive ? this.#idle : new VdpaProcess();
+    this.#idle = undefined;
+    clearTimeout(this.#linger);
+    try {
+      return await process.call(call, signal);
+    } finally {
+      this.#release(process);
+    }
+  }
+
+  /** Keeps one process for the next call, and not for long. */
+  #release(process: VdpaProcess): void {
+    this.#idle?.[Symbol.dispose]();
+    clearTimeout(this.#linger);
+    this.#idle = process;
+    this.#linger = setTimeout(() => {
+      this.#idle = undefined;
+      process[Symbol.dispose]();
+    }, LINGER_MS);
+    this.#linger.unref();
+  }
 }
 
-function parse(output: string): VdpaOutcome | undefined {
-  return output.endsWith('\n') ? (JSON.parse(output) as VdpaOutcome) : undefined;
-}
+export const kernelVdpaBus: VdpaBus = new KernelVdpaBus();
 
-function describe({ errno, step, message }: VdpaOutcome): string {
-  const words = message === undefined ? errnoMessage(errno) : message;
-  return `The kernel says ${errnoName(errno)} (${words}) to "${step}".`;
-}
-
-function attachFailed(name: string, outcome: VdpaOutcome): GatewayError {
-  return new GatewayError('vduse.attach-failed', `The VDUSE device "${name}" cannot be attached.`, {
-    why: describe(outcome),
-    fix: fixFor(outcome.errno),
-  });
-}
-
-function detachFailed(name: string, outcome: VdpaOutcome): GatewayError {
-  return new GatewayError('vduse.detach-failed', `The VDUSE device "${name}" cannot be detached.`, {
-    why: describe(outcome),
-    fix: fixFor(outcome.errno),
+function failed(code: string, summary: string, { errno, step, message }: VdpaOutcome): GatewayError {
+  return new GatewayError(code, summary, {
+    why: `The kernel says ${errnoName(errno)} (${message ?? errnoMessage(errno)}) when asked to ${step}.`,
+    fix: fixFor(errno),
   });
 }
 
