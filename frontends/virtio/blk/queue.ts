@@ -22,8 +22,12 @@ import { EXECUTE, RequestParser, UNANSWERABLE } from './request.ts';
 import { Slot } from './slot.ts';
 import { statusOf } from './status.ts';
 
-/** Requests taken in one turn of the event loop; then timers, messages and other queues get theirs. */
-const REQUESTS_PER_TURN = 256;
+/**
+ * Work done in one turn of the event loop; then timers, messages and other queues get theirs. A request counts one,
+ * and one more for each 32 KiB it moves.
+ */
+const WORK_PER_TURN = 256;
+const WORK_SHIFT = 15;
 /**
  * Completions, and bytes of payload, that are collected before the driver sees them. Fewer cost a barrier and perhaps
  * an interrupt each; more make driver and device take turns instead of working at the same time.
@@ -123,20 +127,22 @@ export class BlkQueue {
 
   /** Settles when nothing is in flight, everything is published, and the memory unpinned. Stop or abandon first. */
   drain(): Promise<void> {
-    if (this.#inFlight === 0 && this.#unpublished === 0) return Promise.resolve();
+    if (this.#inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
   /** Suppress, take until empty, enable, look again. */
   #drainRing(): void {
     const ring = this.#ring;
-    let budget = REQUESTS_PER_TURN;
+    let budget = WORK_PER_TURN;
     ring.disableKicks();
     while (this.#state === 'running') {
       const head = ring.pop(this.#chain);
       if (head >= 0) {
-        if (!this.#take(head)) return;
-        if (--budget > 0) continue;
+        const work = this.#take(head);
+        if (work === 0) return;
+        budget -= work;
+        if (budget > 0) continue;
         this.#publish();
         this.#continuationPending = true;
         this.#options.schedule(this.#continue);
@@ -158,12 +164,12 @@ export class BlkQueue {
     this.process();
   };
 
-  /** False: the ring is corrupt, and the queue broken. */
-  #take(head: number): boolean {
+  /** Returns the work it was, in units of the budget; 0 when the ring is corrupt, and the queue broken. */
+  #take(head: number): number {
     const slot = this.#slots[head]!;
     if (slot.busy) {
       this.#break(`the available ring names descriptor ${head} again while its request is in flight`);
-      return false;
+      return 0;
     }
     slot.busy = true;
     this.#inFlight++;
@@ -179,13 +185,14 @@ export class BlkQueue {
       throw error;
     }
     if (verdict === EXECUTE) {
+      const work = 1 + (slot.length >>> WORK_SHIFT);
       this.#execute(slot);
-      return true;
+      return work;
     }
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return true;
+    return 1;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */

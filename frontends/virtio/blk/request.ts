@@ -163,7 +163,7 @@ export class RequestParser {
     );
   }
 
-  /** All segments are checked before the first is carried out. Empty ones are left out: there is nothing to do. */
+  /** All segments are checked before the first is carried out. */
   #parseRanges(chain: Chain, slot: Slot, maxSegments: number, maxSectors: number, allowed: number): number {
     const length = chain.readableBytes - BLK_HEADER_SIZE;
     if (length === 0 || length % BLK_RANGE_SIZE !== 0 || length > maxSegments * BLK_RANGE_SIZE)
@@ -181,7 +181,6 @@ export class RequestParser {
       const flags = copy.words[word + 3]!;
       if ((flags & ~allowed) !== 0) return VIRTIO_BLK_S_UNSUPP;
       if (sector < 0 || count > maxSectors) status = VIRTIO_BLK_S_IOERR;
-      if (count === 0) continue;
       ranges.push({
         offset: sector * SECTOR_SIZE,
         length: count * SECTOR_SIZE,

@@ -119,6 +119,16 @@ describe('a busy queue', () => {
     expect(rig.scheduled).toHaveLength(0);
   });
 
+  it('gives others their turn after 8 MiB', () => {
+    const rig = new QueueRig({ num: 64, size: 16 * 2 ** 20, memory: 16 * 2 ** 20 });
+    for (let i = 0; i < 10; i++) rig.driver.read(0, 2 ** 20);
+    rig.queue.process();
+    expect(rig.ring.takeAllUsed()).toHaveLength(8);
+    rig.run();
+    rig.scheduled.shift()?.();
+    expect(rig.ring.takeAllUsed()).toHaveLength(2);
+  });
+
   it('that is stopped between its turns does not go on', () => {
     const rig = new QueueRig({ num: 512 });
     for (let i = 0; i < 300; i++) rig.ring.add([{ addr: 0, len: 0 }]);
@@ -169,7 +179,19 @@ describe('a busy queue', () => {
     expect(rig.interrupts).toBe(1);
   });
 
-  it('shows a completion although others stay in flight', async () => {
+  it('shows what completed at once although others stay in flight', async () => {
+    const rig = new QueueRig();
+    const held = Promise.withResolvers<void>();
+    rig.device.gate = (call) => (call.offset === 0 ? held.promise : undefined);
+    rig.driver.read(0, 512);
+    const second = rig.driver.read(1, 512);
+    rig.run();
+    expect(rig.ring.takeAllUsed()).toEqual([{ head: second.head, written: 513 }]);
+    held.resolve();
+    await rig.queue.drain();
+  });
+
+  it('shows what completed later although others stay in flight', async () => {
     const rig = new QueueRig();
     const held = Promise.withResolvers<void>();
     rig.device.gate = (call) => (call.offset === 0 ? held.promise : Promise.resolve());
@@ -191,6 +213,24 @@ describe('a busy queue', () => {
     rig.driver.read(0, 512);
     rig.run();
     expect(rig.ring.takeAllUsed()).toHaveLength(4);
+  });
+});
+
+describe('a driver that answers an interrupt with another request', () => {
+  it.each([true, false])('need not kick, and is served, event index %s', (eventIdx) => {
+    let left = 3;
+    const notify = () => {
+      rig.ring.takeAllUsed();
+      rig.ring.enableInterrupts();
+      if (left-- === 0) return;
+      rig.driver.read(0, 512);
+      if (rig.ring.needsKick()) rig.queue.process();
+    };
+    const rig = new QueueRig({ eventIdx, queue: { notify } });
+    rig.driver.read(0, 512);
+    rig.run();
+    expect(rig.device.calls).toHaveLength(4);
+    expect(rig.ring.outstanding).toBe(0);
   });
 });
 

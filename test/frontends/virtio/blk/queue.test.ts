@@ -193,6 +193,24 @@ describe('discard and write-zeroes', () => {
     expect(rig.driver.status(request)).toBe(IOERR);
   });
 
+  it('that failed half-way leave nothing behind for the next request', () => {
+    const rig = new QueueRig();
+    rig.device.gate = () => {
+      throw new BlockError('EIO', 'bad');
+    };
+    const zeroes = rig.driver.ranges(13, [
+      { sector: 0, count: 1 },
+      { sector: 1, count: 1 },
+    ]);
+    rig.run();
+    rig.ring.takeAllUsed();
+    rig.device.gate = undefined;
+    const read = rig.driver.read(0, 512);
+    expect(read.head).toBe(zeroes.head);
+    rig.run();
+    expect(rig.device.calls.map((call) => call.op)).toEqual(['writeZeroes', 'read']);
+  });
+
   it.each([
     ['an empty segment: nothing to do', 11, [{ sector: 0, count: 0 }], OK],
     ['no segment', 11, [], IOERR],

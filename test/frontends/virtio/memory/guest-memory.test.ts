@@ -67,15 +67,25 @@ describe('guest memory', () => {
     expect(memory.lookup(16, Access.READ)).toBeUndefined();
   });
 
-  it('believes the newest answer where answers overlap', () => {
+  it('believes the newest answer where answers overlap, and forgets the older ones', () => {
+    const resolved: number[] = [];
     const answers = [
-      new Mapping({ iova: 0, length: 64, access: Access.READ, buffer: new ArrayBuffer(64) }),
-      new Mapping({ iova: 32, length: 64, access: Access.READ, buffer: new ArrayBuffer(64) }),
-    ];
-    const memory = new GuestMemory((iova) => answers.find((m) => iova >= m.iova && iova < m.end));
-    expect(memory.lookup(0, Access.READ)).toBe(answers[0]);
-    expect(memory.lookup(80, Access.READ)).toBe(answers[1]);
-    expect(memory.lookup(40, Access.READ)).toBe(answers[1]);
+      [64, 32],
+      [128, 32],
+      [48, 128],
+    ].map(([iova, length]) => {
+      const buffer = new ArrayBuffer(length!);
+      return new Mapping({ iova: iova!, length: length!, access: Access.READ, buffer });
+    });
+    const memory = new GuestMemory((iova) => {
+      resolved.push(iova);
+      return answers[resolved.length - 1];
+    });
+    memory.lookup(64, Access.READ);
+    memory.lookup(128, Access.READ);
+    memory.lookup(48, Access.READ);
+    for (const iova of [48, 64, 95, 96, 128, 175]) expect(memory.lookup(iova, Access.READ)).toBe(answers[2]);
+    expect(resolved).toEqual([64, 128, 48]);
   });
 
   it('finds nothing when the answer does not hold the address, and still unmaps it in the end', async () => {
