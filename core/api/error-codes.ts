@@ -1,0 +1,15 @@
+import { CONFIGURATION_ERRORS } from './error-codes/configuration.ts';
+import { DISK_ERRORS } from './error-codes/disks.ts';
+import type { ErrorDocs } from './error-codes/error-docs.ts';
+import { PLUGIN_ERRORS } from './error-codes/plugins.ts';
+import { STORE_ERRORS } from './error-codes/stores.ts';
+import { TOOL_ERRORS } from './error-codes/tools.ts';
+
+/** Every code that a `GatewayError` of blockgate itself can have, by chapter of docs/errors.md. */
+export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
+  'Configuration and command line': CONFIGURATION_ERRORS,
+  Plugins: PLUGIN_ERRORS,
+  'Disks and VDUSE': DISK_ERRORS,
+  'Stores and volumes': STORE_ERRORS,
+  'S3 server and test VM': TOOL_ERRORS,
+};

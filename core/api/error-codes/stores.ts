@@ -1,0 +1,165 @@
+import type { ErrorDocs } from './error-docs.ts';
+
+/** Files, S3 and the volumes in them. */
+export const STORE_ERRORS: ErrorDocs = {
+  'file.not-found': {
+    meaning: 'The file of a disk does not exist, and nothing says how big to create it.',
+    fix: 'Give a size, or correct the path.',
+  },
+  'file.folder-not-found': {
+    meaning: 'The folder of a disk’s file does not exist.',
+    fix: 'Create the folder, or correct the path.',
+  },
+  'file.size-required': {
+    meaning: 'A file has to be created, and its size is not configured.',
+    fix: 'Give the backend a "size".',
+  },
+  'file.size-mismatch': {
+    meaning: 'The file has another size than the configuration says.',
+    fix: 'Correct "size", or resize with blockgate volume resize.',
+  },
+  'file.size-unaligned': {
+    meaning: 'The file does not consist of whole blocks.',
+    fix: 'Correct its size.',
+  },
+  'file.unsupported-type': {
+    meaning: 'The path is neither a file nor a block device.',
+    fix: 'Name another path.',
+  },
+  'file.direct-unsupported': {
+    meaning: 'The file system of the file has no direct I/O.',
+    fix: 'Leave out "direct", or use another file system.',
+  },
+  'file.no-permission': {
+    meaning: 'The file may not be opened by this user.',
+    fix: 'Change its permissions, or the user.',
+  },
+  'file.device-busy': {
+    meaning: 'The block device is mounted or part of something else.',
+    fix: 'Release it first; lsblk shows what uses it.',
+  },
+  'file.too-big': {
+    meaning: 'The file system does not hold files of that size.',
+    fix: 'Choose a smaller size, or another file system.',
+  },
+  'file.no-space': {
+    meaning: 'The file system is full.',
+    fix: 'Free some space.',
+  },
+  'file.open-failed': {
+    meaning: 'The file cannot be opened, for another reason.',
+    fix: 'See the cause.',
+  },
+  's3.unavailable': {
+    meaning: 'The S3 store does not answer, or not properly.',
+    fix: 'Check the endpoint, the network and the store.',
+  },
+  's3.bucket-not-found': {
+    meaning: 'The bucket does not exist.',
+    fix: 'Correct its name, or create it.',
+  },
+  's3.wrong-region': {
+    meaning: 'The bucket is in another region.',
+    fix: 'Set "region" to the region of the bucket.',
+  },
+  's3.bad-credentials': {
+    meaning: 'The store does not accept the credentials.',
+    fix: 'Correct them.',
+  },
+  's3.access-denied': {
+    meaning: 'The credentials do not allow what a disk needs.',
+    fix: 'Allow s3:GetObject, PutObject, DeleteObject and ListBucket.',
+  },
+  's3.clock-skew': {
+    meaning: 'The clock of this machine differs too much from the store’s.',
+    fix: 'Set the clock.',
+  },
+  's3.refused': {
+    meaning: 'The store refused a request, for another reason.',
+    fix: 'See the cause.',
+  },
+  's3.ca-unreadable': {
+    meaning: 'The file with the certificate authority cannot be read.',
+    fix: 'Correct "tls.ca".',
+  },
+  's3.no-conditional-writes': {
+    meaning: 'The store does not honour conditional writes, without which two writers cannot be told apart.',
+    fix: 'Use another store.',
+  },
+  'volume.not-found': {
+    meaning: 'There is no volume where the configuration says.',
+    fix: 'Create it with blockgate volume create, or correct the place.',
+  },
+  'volume.exists': {
+    meaning: 'There already is a volume in that place.',
+    fix: 'Use it, choose another place, or delete it first.',
+  },
+  'volume.not-a-volume': {
+    meaning: 'Something else lies where the volume should be.',
+    fix: 'Choose another place.',
+  },
+  'volume.unfinished': {
+    meaning: 'The creation or deletion of the volume was interrupted.',
+    fix: 'Run the command again; it continues.',
+  },
+  'volume.corrupt': {
+    meaning: 'The description of the volume is damaged.',
+    fix: 'Restore it from a backup or an older version.',
+  },
+  'volume.map-unreadable': {
+    meaning: 'The record of which chunks were written is damaged or missing.',
+    fix: 'Restore it from a backup or an older version.',
+  },
+  'volume.unsupported-version': {
+    meaning: 'The volume has a format that this blockgate does not know.',
+    fix: 'Use the blockgate that wrote it, or a newer one.',
+  },
+  'volume.unsupported-feature': {
+    meaning: 'The volume uses features that this blockgate lacks.',
+    fix: 'Use the blockgate that wrote it, or a newer one.',
+  },
+  'volume.size-mismatch': {
+    meaning: 'The volume has another size than the configuration says.',
+    fix: 'Correct "size", or grow with blockgate volume resize.',
+  },
+  'volume.size-missing': {
+    meaning: 'A volume cannot be created without a size.',
+    fix: 'Give the backend a "size".',
+  },
+  'volume.bad-size': {
+    meaning: 'A volume cannot have this size.',
+    fix: 'Choose a multiple of 512 bytes in the allowed range.',
+  },
+  'volume.chunk-size-mismatch': {
+    meaning: 'The volume has another chunk size than the configuration says; it is fixed at creation.',
+    fix: 'Correct or leave out "chunkSize".',
+  },
+  'volume.cannot-shrink': {
+    meaning: 'A volume only grows.',
+    fix: 'Create a smaller one and copy.',
+  },
+  'volume.delete-incomplete': {
+    meaning: 'Some objects of a volume could not be deleted.',
+    fix: 'Allow deletion, and run the command again.',
+  },
+  'volume.owned': {
+    meaning: 'Another gateway uses the volume.',
+    fix: 'Stop it; if it is gone for good, use --take-over.',
+  },
+  'volume.owner-contended': {
+    meaning: 'Several gateways want the volume at the same time.',
+    fix: 'Leave it to one of them.',
+  },
+  'volume.owner-unreadable': {
+    meaning: 'The record of who uses the volume is damaged.',
+    fix: 'Make sure that nobody uses it, then delete the record.',
+  },
+  'volume.in-use': {
+    meaning: 'Another process has the file of the volume locked.',
+    fix: 'Stop that process.',
+  },
+  'volume.unsupported': {
+    meaning: 'The store has no volumes to work on in this way.',
+    fix: 'Use the tools of the store.',
+  },
+};
