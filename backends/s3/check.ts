@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { type Finding, GatewayError, type PluginContext } from '../../core/plugin.ts';
+import { startSession } from './attach.ts';
+import type { SdkStore } from './client.ts';
+import type { S3Config } from './config.ts';
+import { toGatewayError } from './errors.ts';
+import type { Layout } from './layout.ts';
+import type { ObjectStore } from './object-store.ts';
+import { ATTACH_POLICY, type RetryPolicy } from './retrying-store.ts';
+import { isStoreError } from './store-error.ts';
+import { readReadyVolume } from './volume-record.ts';
+
+/** Somebody waits for `doctor`, and a store that needs a minute is a finding. */
+const CHECK_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 5000, attemptMs: 5000 };
+
+/** What `blockgate doctor` says about the store. Changes nothing. */
+export async function checkStore(
+  sdk: SdkStore,
+  config: S3Config,
+  ctx: PluginContext,
+): Promise<readonly Finding[]> {
+  using _sdk = sdk;
+  const { layout, ...session } = startSession(sdk, config, ctx, ctx.signal);
+  const store = session.with(CHECK_POLICY);
+  try {
+    await store.list(layout.root);
+  } catch (error) {
+    return [finding(toGatewayError(error, config))];
+  }
+  return [
+    { severity: 'ok', summary: `bucket "${config.bucket}" can be reached with these credentials` },
+    await conditionalWrites(store, layout),
+    ...(await versioning(sdk, ctx.signal)),
+    await volume(store, layout, config),
+  ];
+}
+
+function finding(error: unknown): Finding {
+  if (!GatewayError.is(error)) return { severity: 'error', summary: (error as Error).message };
+  const { message, why, fix } = error;
+  return {
+    severity: 'error',
+    summary: why === undefined ? message : `${message} ${why}`,
+    ...(fix === undefined ? {} : { fix }),
+  };
+}
+
+/** Asks for a write that must be refused: an object that does not exist cannot have the ETag demanded. */
+async function conditionalWrites(store: ObjectStore, layout: Layout): Promise<Finding> {
+  const key = `${layout.root}probe-${randomUUID()}`;
+  try {
+    await store.put(key, new Uint8Array(), { condition: { etag: '"00000000000000000000000000000000"' } });
+    await store.deleteMany([key]);
+  } catch (error) {
+    if (isStoreError(error, 'precondition-failed')) {
+      return { severity: 'ok', summary: 'the store honours conditional writes' };
+    }
+    if (!isStoreError(error, 'rejected') && !isStoreError(error, 'server')) {
+      return { severity: 'error', summary: `objects cannot be written: ${(error as Error).message}` };
+    }
+  }
+  return {
+    severity: 'error',
+    summary:
+      'the store does not honour conditional writes: nothing would keep a second gateway from the volume',
+    fix: 'Use a store that does (AWS, Ceph 20, MinIO since 2024), or accept the risk with "unsafeNoFence": true.',
+  };
+}
+
+async function versioning(sdk: SdkStore, signal: AbortSignal): Promise<readonly Finding[]> {
+  try {
+    if ((await sdk.versioning(signal)) !== 'Enabled') return [];
+  } catch {
+    // Not every store has versioning, and not everybody may ask.
+    return [];
+  }
+  return [
+    {
+      severity: 'warning',
+      summary: 'the bucket keeps old versions: every chunk that is overwritten stays and is paid for',
+      fix: 'Add a lifecycle rule that expires noncurrent versions under the prefix after a few days.',
+    },
+  ];
+}
+
+async function volume(store: ObjectStore, layout: Layout, config: S3Config): Promise<Finding> {
+  try {
+    const { record } = await readReadyVolume(store, layout, config);
+    return { severity: 'ok', summary: `there is a volume of ${record.size} bytes at "${config.prefix}"` };
+  } catch (error) {
+    return finding(toGatewayError(error, config));
+  }
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { secretSchema, sizeSchema } from '../../core/plugin.ts';
+import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './layout.ts';
+
+const KEY_PREFIX = /^[^/\s](?:[^\s]*[^/\s])?$/;
+
+const credentials = z
+  .strictObject({
+    accessKeyId: z
+      .union([z.string().min(1), secretSchema()])
+      .meta({ description: 'The access key id, or where to read it.' }),
+    secretAccessKey: secretSchema(),
+    sessionToken: secretSchema().optional(),
+  })
+  .meta({
+    description:
+      'Fixed credentials. Without them: the AWS chain (environment, shared files, SSO, container and instance roles).',
+  });
+
+const tls = z
+  .strictObject({
+    ca: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ description: 'PEM file with the certificate authorities to trust.' }),
+    insecure: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Accept any certificate. Whoever is in between can read and change the disk.' }),
+  })
+  .meta({ description: 'For https endpoints.' });
+
+/** Configuration of an `s3` backend in plugins.json. */
+export const s3Config = z.strictObject({
+  bucket: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]{1,62}$/i, 'a bucket name is 3 to 63 letters, digits, dots, "-" or "_"')
+    .meta({ description: 'The bucket; it must exist.' }),
+  prefix: z
+    .string()
+    .max(512)
+    .regex(KEY_PREFIX, 'a prefix is not empty, has no spaces, and neither starts nor ends with "/"')
+    .meta({
+      description: 'Where the volume lies in the bucket. One volume per prefix.',
+      examples: ['disks/vm1'],
+    }),
+  size: sizeSchema({ min: 512, max: 2 ** 53 - 512, multipleOf: 512 })
+    .optional()
+    .meta({ description: 'Size of the disk: needed to create the volume, checked afterwards.' }),
+  chunkSize: sizeSchema({ min: MIN_CHUNK_SIZE, max: MAX_CHUNK_SIZE })
+    .refine((bytes) => Number.isInteger(Math.log2(bytes)), 'the chunk size is a power of two')
+    .optional()
+    .meta({ description: 'Bytes per object, fixed when the volume is created. Default 1MiB.' }),
+  endpoint: z
+    .url({ protocol: /^https?$/, error: 'an endpoint is an http:// or https:// URL' })
+    .optional()
+    .meta({ description: 'URL of the S3 service. Default: that of AWS for the region.' }),
+  region: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: 'Default: that of the AWS profile, or us-east-1.' }),
+  pathStyle: z.boolean().optional().meta({
+    description: 'endpoint/bucket/key instead of bucket.endpoint/key. Default: with an endpoint, yes.',
+  }),
+  profile: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: 'Profile of the shared AWS configuration files.' }),
+  credentials: credentials.optional(),
+  tls: tls.optional(),
+  writeBuffer: sizeSchema()
+    .default(64 * 2 ** 20)
+    .meta({ description: 'Memory for chunks being written; at least four chunks are taken.' }),
+  readCache: sizeSchema()
+    .default(32 * 2 ** 20)
+    .meta({ description: 'Memory for parts of chunks that were read.' }),
+  maxRequests: z
+    .int()
+    .min(2)
+    .max(256)
+    .default(16)
+    .meta({ description: 'Requests to the store at once. A quarter of them is never used by uploads.' }),
+  requestTimeout: z
+    .number()
+    .positive()
+    .max(3600)
+    .default(20)
+    .meta({ description: 'Seconds after which one request is given up and sent again.' }),
+  giveUpAfter: z.number().positive().optional().meta({
+    description: 'Seconds after which a request of the guest fails while the store is away. Default: never.',
+  }),
+  unsafeNoFence: z.boolean().default(false).meta({
+    description:
+      'Use a store without conditional writes. Two gateways on one volume then destroy it, and nothing stops them.',
+  }),
+});
+
+export type S3Config = z.output<typeof s3Config>;

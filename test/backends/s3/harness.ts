@@ -1,0 +1,92 @@
+import { attach } from '../../../backends/s3/attach.ts';
+import { type S3Config, s3Config } from '../../../backends/s3/config.ts';
+import type { ChunkDevice } from '../../../backends/s3/device.ts';
+import type { ObjectStore } from '../../../backends/s3/object-store.ts';
+import { createVolume, withStore } from '../../../backends/s3/volumes.ts';
+import type { LogFields, Logger, OpenContext } from '../../../core/plugin.ts';
+import { FakeBucket, FakeStore } from './fake-store.ts';
+
+export const KIB = 1024;
+export const MIB = 1024 * 1024;
+
+export interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** A logger that remembers. */
+export class RecordingLogger implements Logger {
+  readonly lines: LogLine[] = [];
+
+  error(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'error', message, fields });
+  }
+  warn(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'warn', message, fields });
+  }
+  info(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'info', message, fields });
+  }
+  debug(message: string, fields: LogFields = {}): void {
+    this.lines.push({ level: 'debug', message, fields });
+  }
+  child(): Logger {
+    return this;
+  }
+  messages(level: string): string[] {
+    return this.lines.filter((line) => line.level === level).map(({ message }) => message);
+  }
+}
+
+/** What a plugin is given, with a switch for its signal. */
+export function context(
+  options: Partial<OpenContext> = {},
+): OpenContext & { readonly logger: RecordingLogger; readonly stop: () => void } {
+  const controller = new AbortController();
+  return {
+    disk: 'disk0',
+    signal: controller.signal,
+    stateDir: '/nonexistent',
+    baseDir: '/nonexistent',
+    readOnly: false,
+    takeOver: false,
+    ...options,
+    logger: new RecordingLogger(),
+    stop: () => controller.abort(),
+  };
+}
+
+export function config(options: Record<string, unknown> = {}): S3Config {
+  return s3Config.parse({ bucket: 'bucket', prefix: 'disks/a', chunkSize: '64KiB', ...options });
+}
+
+/** A fake bucket with a new volume in it. */
+export async function newVolume(size: number, options: Record<string, unknown> = {}) {
+  const bucket = new FakeBucket();
+  const settings = config({ size, ...options });
+  await withStore(new FakeStore(bucket), settings, context(), createVolume);
+  return { bucket, settings };
+}
+
+/** Retries at once: the clock is not what these tests are about. */
+export const HASTE = { baseMs: 0, maxMs: 0, repairMaxMs: 0 };
+
+export async function openDevice(
+  store: ObjectStore,
+  settings: S3Config,
+  options: Partial<OpenContext> = {},
+): Promise<ChunkDevice> {
+  return attach(store, settings, context(options), HASTE);
+}
+
+/** `length` bytes that differ from those of any other tag. */
+export function pattern(length: number, tag: number): Uint8Array {
+  return new Uint8Array(new Uint32Array(length / 4).fill(tag).buffer);
+}
+
+export async function readAll(device: ChunkDevice, offset: number, length: number): Promise<Uint8Array> {
+  const data = new Uint8Array(length).fill(0xee);
+  await device.read(offset, [data]);
+  return data;
+}
