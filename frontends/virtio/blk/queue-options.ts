@@ -4,7 +4,7 @@ import type { RingGeometry } from '../virtq/virtqueue.ts';
 import type { BlkLimits } from './limits.ts';
 
 /** Told about every head between taking it and giving it back: what crash recovery needs to know. */
-export interface InFlightObserver {
+interface InFlightObserver {
   /** Before the request is carried out. */
   onTake(head: number): void;
   /** After the used ring element is written, before it is published. */

@@ -205,3 +205,25 @@ describe('a virtqueue that cannot be used', () => {
     expect(make).toThrow(expect.objectContaining({ code: 'virtio.bad-ring', why }));
   });
 });
+
+describe('the driver of these tests', () => {
+  it.each([
+    ['never made available', 5],
+    ['outside the table', 4711],
+  ])('complains about a used id that was %s, as Linux does', (_, id) => {
+    const { ring, queue } = setUp();
+    queue.push(id, 0);
+    queue.publish();
+    expect(() => ring.takeUsed()).toThrow(`id ${id} is not a head!`);
+  });
+
+  it('complains about a chain given back twice', () => {
+    const { ring, queue, add, serve } = setUp();
+    const head = add();
+    serve();
+    queue.push(head, 0);
+    queue.publish();
+    ring.takeUsed();
+    expect(() => ring.takeUsed()).toThrow(`id ${head} is not a head!`);
+  });
+});
