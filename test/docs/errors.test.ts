@@ -47,7 +47,7 @@ releases:
       Fix    Did you mean "s3"?  Or add the package that provides "s4" to "plugins".
       Code   config.unknown-backend
 
-With \`--json\` the same parts come as \`code\`, \`summary\`, \`where\`, \`why\` and \`fix\`. This page lists the codes; what helps
+With \`--json\` the same parts come as \`code\`, \`message\`, \`where\`, \`why\` and \`fix\`. This page lists the codes; what helps
 in a particular case stands in the error itself.
 
 ${chapters.join('\n')}`;
