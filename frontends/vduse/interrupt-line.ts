@@ -4,7 +4,7 @@ const LAST_RETRY_MS = 64;
 export interface InterruptLineOptions {
   /** False: the kernel does not take interrupts now. */
   readonly inject: () => boolean;
-  /** No interrupt will ever arrive: `inject` threw. */
+  /** `inject` threw. */
   readonly onBroken: (error: unknown) => void;
 }
 
@@ -37,15 +37,12 @@ export class InterruptLine implements Disposable {
   raise(): void {
     if (!this.#open || this.#timer !== undefined) return;
     try {
-      if (this.#options.inject()) {
-        this.#delayMs = FIRST_RETRY_MS;
-      } else {
-        this.#timer = setTimeout(this.#retry, this.#delayMs);
-        this.#delayMs = Math.min(LAST_RETRY_MS, this.#delayMs * 2);
-      }
+      if (this.#options.inject()) this.#delayMs = FIRST_RETRY_MS;
+      else this.#raiseLater();
     } catch (error) {
-      this[Symbol.dispose]();
       this.#options.onBroken(error);
+      // The device can be taken away only when the driver has got every answer: so this goes on trying.
+      this.#raiseLater();
     }
   }
 
@@ -54,5 +51,10 @@ export class InterruptLine implements Disposable {
     this.#open = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+
+  #raiseLater(): void {
+    this.#timer = setTimeout(this.#retry, this.#delayMs);
+    this.#delayMs = Math.min(LAST_RETRY_MS, this.#delayMs * 2);
   }
 }

@@ -37,7 +37,7 @@ export class Session implements AsyncDisposable {
   readonly #context: QueueSetContext;
   readonly #messages: MessageLoop;
   readonly #broken = Promise.withResolvers<Error | undefined>();
-  #running = Promise.withResolvers<void>();
+  #running = unobserved();
   #queues: QueueSet | undefined;
   #paused = false;
 
@@ -48,8 +48,6 @@ export class Session implements AsyncDisposable {
       this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
     };
     this.#context = { ...options, onBroken };
-    // Nobody has to wait for a driver.
-    this.#running.promise.catch(() => {});
     this.#messages = new MessageLoop({ ...options, onRequest: (request) => this.#answer(request), onBroken });
   }
 
@@ -79,11 +77,9 @@ export class Session implements AsyncDisposable {
    */
   adopt(): boolean {
     if (this.#queues !== undefined) return true;
-    const features = this.#options.device.features();
     const infos = this.#queueInfos();
-    if (features === 0n || !infos.some(({ ready }) => ready)) return false;
-    const problem = featureProblem(this.#options.offeredFeatures, features);
-    if (problem !== undefined) throw driverRefused(this.#options.device.name, problem);
+    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
+    const features = this.#features();
     this.#startQueues(features, this.#idlePositions(infos));
     this.#resume();
     return true;
@@ -124,35 +120,33 @@ export class Session implements AsyncDisposable {
   #setStatus(status: number): MaybePromise<Answer> {
     if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
     if ((status & STATUS_FAILED) !== 0) {
-      this.#refuse('the driver has given the device up');
+      this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;
     }
-    if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk();
-    if ((status & STATUS_FEATURES_OK) !== 0) return this.#checkFeatures() === undefined ? FAILED : OK;
-    return OK;
-  }
-
-  /** The bits the driver chose; undefined when they will not do. */
-  #checkFeatures(): bigint | undefined {
-    const features = this.#options.device.features();
-    const problem = featureProblem(this.#options.offeredFeatures, features);
-    if (problem === undefined) return features;
-    this.#refuse(problem);
-    return undefined;
+    try {
+      if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk();
+      if ((status & STATUS_FEATURES_OK) !== 0) this.#features();
+      return OK;
+    } catch (error) {
+      this.#refuse(asRefusal(this.#options.device.name, error));
+      return FAILED;
+    }
   }
 
   /** May come twice, and after an adoption. */
   #driverOk(): Answer {
     if (this.#queues !== undefined) return OK;
-    const features = this.#checkFeatures();
-    if (features === undefined) return FAILED;
-    try {
-      this.#startQueues(features, this.#queueInfos());
-    } catch (error) {
-      this.#refuse(error instanceof GatewayError ? (error.why ?? error.message) : String(error), error);
-      return FAILED;
-    }
+    this.#startQueues(this.#features(), this.#queueInfos());
     return { ok: true, afterwards: () => this.#resume() };
+  }
+
+  /** The bits the driver chose. Throws `vduse.driver-refused` when they will not do. */
+  #features(): bigint {
+    const { device, offeredFeatures } = this.#options;
+    const features = device.features();
+    const problem = featureProblem(offeredFeatures, features);
+    if (problem !== undefined) throw driverRefused(device.name, problem);
+    return features;
   }
 
   #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
@@ -170,8 +164,7 @@ export class Session implements AsyncDisposable {
     const queues = this.#queues;
     if (queues === undefined) return;
     this.#queues = undefined;
-    this.#running = Promise.withResolvers();
-    this.#running.promise.catch(() => {});
+    this.#running = unobserved();
     const { inFlight } = queues;
     const late = await queues.abandon(this.#options.drainTimeoutMs);
     this.#options.logger.info('driver let go of the device', { inFlight });
@@ -234,18 +227,31 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  #refuse(why: string, cause?: unknown): void {
-    const error = driverRefused(this.#options.device.name, why, cause);
-    this.#options.logger.error('the driver cannot use the device', { why, error: cause });
+  #refuse(error: GatewayError): void {
+    this.#options.logger.error('the driver cannot use the device', { why: error.why, error: error.cause });
     this.#running.reject(error);
-    this.#running = Promise.withResolvers();
+    this.#running = unobserved();
   }
+}
+
+/** A promise that nobody has to wait for: its rejection alone is no bug. */
+function unobserved(): PromiseWithResolvers<void> {
+  const resolvers = Promise.withResolvers<void>();
+  resolvers.promise.catch(() => {});
+  return resolvers;
 }
 
 function readU16(memory: GuestMemory, iova: number): number {
   const scratch = new Scratch(2);
   if (!memory.read(iova, 2, scratch, 0)) throw new Error(`the ring at 0x${iova.toString(16)} is not mapped`);
   return new DataView(scratch.bytes.buffer).getUint16(0, true);
+}
+
+function asRefusal(name: string, error: unknown): GatewayError {
+  if (!GatewayError.is(error)) return driverRefused(name, String(error), error);
+  return error.code === 'vduse.driver-refused'
+    ? error
+    : driverRefused(name, error.why ?? error.message, error);
 }
 
 function driverRefused(name: string, why: string, cause?: unknown): GatewayError {

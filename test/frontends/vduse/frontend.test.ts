@@ -1,0 +1,193 @@
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { GatewayError } from '../../../core/api/errors.ts';
+import { NAME, Rig, turns } from './rig.ts';
+
+const EIO = 5;
+
+async function failureOf(promise: Promise<unknown>): Promise<GatewayError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!GatewayError.is(error)) throw new Error(`not a GatewayError: ${String(error)}`);
+  return error;
+}
+
+describe('attachDisk', () => {
+  it('makes a disk that a driver reads and writes, at a stable path', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    expect(handle.path).toBe(join(rig.kernel.paths.dev, 'blockgate/disk0'));
+    expect(readlinkSync(handle.path)).toBe(join(rig.kernel.paths.dev, 'vda'));
+    const data = new Uint8Array(4096).fill(0x5a);
+    expect(await rig.driver.write(8, data)).toMatchObject({ status: 0, written: 1 });
+    expect(rig.store.data.subarray(4096, 8192)).toEqual(data);
+    const { status, data: read } = await rig.driver.read(7, 8192, { indirect: true });
+    expect(status).toBe(0);
+    expect(read).toEqual(rig.store.data.subarray(7 * 512, 7 * 512 + 8192));
+  });
+
+  it('tells the driver size, limits and features of the volume', async () => {
+    await using rig = new Rig({ readOnly: true });
+    await rig.attach({ queueSize: 1024 });
+    const config = new DataView(rig.device.configSpace.buffer);
+    expect(config.getBigUint64(0, true)).toBe(2048n);
+    // However deep the queue: a request has to fit into a quarter of the bounce memory.
+    expect(config.getUint32(12, true)).toBe(254);
+    const RO = 1n << 5n;
+    expect(rig.device.offered & RO).toBe(RO);
+    expect(await rig.driver.write(0, new Uint8Array(512))).toMatchObject({ status: 1 });
+  });
+
+  it('answers GET_ID with the serial number', async () => {
+    await using rig = new Rig();
+    await rig.attach({ serial: 'made-for-a-test' });
+    const { data } = await rig.driver.submit(rig.driver.blk.send(8, 0, new Uint8Array(0), 20));
+    expect(new TextDecoder().decode(data)).toBe('made-for-a-test\0\0\0\0\0');
+  });
+
+  it('serves requests that arrive before the kernel takes interrupts, and interrupts in the end', async () => {
+    await using rig = new Rig();
+    await rig.attach();
+    // The partition scan's read was completed at once, and its interrupt refused at first.
+    expect(rig.device.refusedInterrupts).toBeGreaterThan(0);
+    expect(rig.device.interrupts[0]).toBeGreaterThan(0);
+  });
+
+  it('sets msg_timeout and bounce_size before it attaches', async () => {
+    await using rig = new Rig();
+    await rig.attach({ msgTimeout: 300, bounceSize: '128MiB' });
+    const file = (name: string) =>
+      readFileSync(join(rig.kernel.paths.sys, 'class/vduse', NAME, name), 'utf8');
+    expect(file('msg_timeout')).toBe('300');
+    expect(file('bounce_size')).toBe(String(128 * 2 ** 20));
+  });
+
+  it('accepts several queues, of which the driver may use fewer', async () => {
+    await using rig = new Rig();
+    await rig.attach({ queues: 4 });
+    expect(rig.device.queues.map(({ maxSize }) => maxSize)).toEqual([16, 16, 16, 16]);
+    expect(await rig.driver.read(0, 512)).toMatchObject({ status: 0 });
+  });
+
+  it('refuses a driver that chooses what was not offered, and says so', async () => {
+    await using rig = new Rig();
+    rig.kernel.driverScript = { chooses: (offered) => offered | (1n << 40n) };
+    const error = await failureOf(rig.attach());
+    expect(error.code).toBe('vduse.driver-refused');
+    expect(error.why).toBe('The driver chose features that were not offered: bit 40.');
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
+  it.each([
+    ['VERSION_1', 32n],
+    ['ACCESS_PLATFORM', 33n],
+  ])('refuses a driver that does not choose %s', async (name, bit) => {
+    await using rig = new Rig();
+    rig.kernel.driverScript = { chooses: (offered) => offered & ~(1n << bit) };
+    const error = await failureOf(rig.attach());
+    expect(error.code).toBe('vduse.driver-refused');
+    expect(error.why).toContain(name);
+  });
+
+  it('reports a device that the bus accepts but that becomes no disk', async () => {
+    const grace = new AbortController();
+    await using rig = new Rig({ signal: grace.signal });
+    rig.kernel.driverScript = { makesDisk: false };
+    const attached = rig.attach();
+    attached.catch(() => {});
+    await turns(() => rig.kernel.drivers.size === 1);
+    grace.abort(new Error('tired of waiting'));
+    await expect(attached).rejects.toThrow('tired of waiting');
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
+  it('leaves nothing behind, whichever system call fails', async () => {
+    let calls = Number.POSITIVE_INFINITY;
+    for (let failing = 0; failing < calls; failing++) {
+      await using rig = new Rig();
+      let call = -1;
+      let name = '';
+      rig.kernel.intercept = (what) => {
+        // The answers to messages are the kernel's way to get on; the product has no say in them.
+        if (what === 'read' || what === 'write') return undefined;
+        call++;
+        if (call !== failing) return undefined;
+        name = what;
+        return -EIO;
+      };
+      const outcome = await rig.attach().then(
+        async (handle) => {
+          await handle[Symbol.asyncDispose]();
+          return 'attached';
+        },
+        (error: Error) => error.message,
+      );
+      rig.kernel.intercept = () => undefined;
+      if (name === '') calls = failing;
+      const context = `call ${failing} (${name}): ${outcome}`;
+      // The destruction itself may be what fails: the device is there then, and made anew next time.
+      if (name !== 'ioctl 0x41008103') expect(rig.kernel.devices.size, context).toBe(0);
+      expect(rig.kernel.leaks, context).toEqual([]);
+      expect(existsSync(join(rig.kernel.paths.dev, 'blockgate/disk0')), context).toBe(false);
+    }
+    expect(calls).toBeGreaterThan(15);
+  });
+});
+
+describe('stopping', () => {
+  it('detaches, closes, destroys, and takes its files along', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    const calls: string[] = [];
+    rig.kernel.intercept = (call) => void calls.push(call);
+    await handle.quiesce();
+    await handle[Symbol.asyncDispose]();
+    expect(calls.at(-1)).toBe('ioctl 0x41008103');
+    expect(rig.kernel.devices.size).toBe(0);
+    expect(existsSync(handle.path)).toBe(false);
+    expect(existsSync(join(rig.folder, 'vduse.json'))).toBe(false);
+    expect(await handle.closed).toBeUndefined();
+  });
+
+  it('lets requests in flight finish when it quiesces, and takes no more', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    const gate = Promise.withResolvers<void>();
+    rig.store.gate = () => gate.promise;
+    const first = rig.driver.read(0, 512);
+    await turns(() => rig.store.active === 1);
+    const quiesced = handle.quiesce();
+    const second = rig.driver.read(1, 512);
+    gate.resolve();
+    await quiesced;
+    expect(await first).toMatchObject({ status: 0 });
+    expect(rig.driver.outstanding).toBe(1);
+    // What waits is served while the kernel detaches, or that would never end.
+    await handle[Symbol.asyncDispose]();
+    expect(await second).toMatchObject({ status: 0 });
+  });
+
+  it('says who broke it when the kernel has given the device up', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    rig.device.break();
+    expect(await handle.closed).toMatchObject({ code: 'vduse.device-broken' });
+  });
+
+  it('notices when somebody else takes the device off the bus', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    await rig.kernel.bus.remove(NAME);
+    expect(await handle.closed).toMatchObject({ code: 'vduse.detached' });
+  });
+
+  it('may be asked twice', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    await Promise.all([handle[Symbol.asyncDispose](), handle[Symbol.asyncDispose]()]);
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+});

@@ -1,0 +1,273 @@
+import { constants } from 'node:os';
+import type { GuestRegion } from './guest-ram.ts';
+
+const { EAGAIN, EEXIST, EINVAL, ENOENT, ENOTTY, EPERM } = constants.errno;
+
+// Numbers as the kernel's header gives them on x86-64, written out: they check those that the product computes.
+const IOTLB_GET_FD = 0xc0208110;
+const DEV_GET_FEATURES = 0x80088111;
+const DEV_SET_CONFIG = 0x40088112;
+const DEV_INJECT_CONFIG_IRQ = 0x00008113;
+const VQ_SETUP = 0x40208114;
+const VQ_GET_INFO = 0xc0308115;
+const VQ_SETUP_KICKFD = 0x40088116;
+const VQ_INJECT_IRQ = 0x40048117;
+const MESSAGE_BYTES = 152;
+const DRIVER_OK = 4;
+
+export interface FakeQueue {
+  maxSize: number;
+  num: number;
+  desc: number;
+  driver: number;
+  device: number;
+  availIndex: number;
+  ready: boolean;
+  kickFd: number;
+}
+
+export interface FakeReply {
+  readonly ok: boolean;
+  readonly vqAvailIndex: number;
+}
+
+interface Message {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+  readonly reply: PromiseWithResolvers<FakeReply>;
+}
+
+/** What a device needs of the kernel around it. */
+export interface FakeSurroundings {
+  /** A new fd for a region of memory. */
+  regionFd(region: GuestRegion): number;
+  isEventfd(fd: number): boolean;
+  /** The device became readable, or broke. */
+  wake(device: FakeVduseDevice): void;
+}
+
+/** The kernel's side of one VDUSE device: its ioctls, its messages, and what the driver reads and writes. */
+export class FakeVduseDevice {
+  readonly name: string;
+  readonly offered: bigint;
+  readonly configSpace: Uint8Array;
+  readonly queues: FakeQueue[];
+  /** The kernel's copy of the status: what interrupts are checked against. */
+  status = 0;
+  features = 0n;
+  regions: GuestRegion[] = [];
+  attached = false;
+  broken = false;
+  opened = false;
+  /** Interrupts that arrived, by queue. */
+  readonly interrupts: number[];
+  configInterrupts = 0;
+  /** Interrupts that were refused because they came too early. */
+  refusedInterrupts = 0;
+  onInterrupt: (queue: number) => void = () => {};
+  readonly #surroundings: FakeSurroundings;
+  #unread: Message[] = [];
+  #unanswered: Message[] = [];
+  #nextId = 0;
+
+  constructor(config: Uint8Array, surroundings: FakeSurroundings) {
+    const view = new DataView(config.buffer, config.byteOffset, config.length);
+    this.name = new TextDecoder().decode(config.subarray(0, config.indexOf(0)));
+    this.offered = view.getBigUint64(264, true);
+    this.configSpace = config.slice(336, 336 + view.getUint32(332, true));
+    this.queues = Array.from({ length: view.getUint32(272, true) }, emptyQueue);
+    this.interrupts = this.queues.map(() => 0);
+    this.#surroundings = surroundings;
+  }
+
+  get readable(): boolean {
+    return this.#unread.length > 0;
+  }
+
+  /** Sends SET_STATUS as a thread of the kernel does: waits for the answer, then takes note of the status. */
+  async setStatus(status: number): Promise<boolean> {
+    if (status === 0) this.#reset();
+    const { ok } = await this.send(1, (view) => view.setUint8(24, status));
+    // The thread that waits has to wake up first: until then interrupts are refused.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (ok) this.status = status;
+    return ok;
+  }
+
+  async vqState(index: number): Promise<FakeReply> {
+    return await this.send(0, (view) => view.setUint32(24, index, true));
+  }
+
+  async updateIotlb(): Promise<boolean> {
+    const reply = await this.send(2, (view) => {
+      view.setBigUint64(24, 0n, true);
+      view.setBigUint64(32, 0xffff_ffff_ffff_ffffn, true);
+    });
+    return reply.ok;
+  }
+
+  send(type: number, payload: (view: DataView) => void): Promise<FakeReply> {
+    const bytes = new Uint8Array(MESSAGE_BYTES);
+    const view = new DataView(bytes.buffer);
+    const id = this.#nextId++;
+    view.setUint32(0, type, true);
+    view.setUint32(4, id, true);
+    payload(view);
+    const reply = Promise.withResolvers<FakeReply>();
+    if (this.broken) reply.resolve({ ok: false, vqAvailIndex: 0 });
+    else this.#unread.push({ id, bytes, reply });
+    this.#surroundings.wake(this);
+    return reply.promise;
+  }
+
+  /** A message was not answered in time: nothing works any more. */
+  break(): void {
+    this.broken = true;
+    for (const { reply } of [...this.#unread.splice(0), ...this.#unanswered.splice(0)])
+      reply.resolve({ ok: false, vqAvailIndex: 0 });
+    this.#surroundings.wake(this);
+  }
+
+  /** Gives up waiting for an answer, as when the thread that waits is killed. */
+  forgetMessages(): void {
+    this.#unanswered = [];
+  }
+
+  read(buffer: Uint8Array): number {
+    if (buffer.length < MESSAGE_BYTES) return -EINVAL;
+    const message = this.#unread.shift();
+    if (message === undefined) return -EAGAIN;
+    buffer.set(message.bytes);
+    this.#unanswered.push(message);
+    return MESSAGE_BYTES;
+  }
+
+  write(bytes: Uint8Array): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (bytes.length < MESSAGE_BYTES || bytes.subarray(8, 24).some((byte) => byte !== 0)) return -EINVAL;
+    const index = this.#unanswered.findIndex(({ id }) => id === view.getUint32(0, true));
+    if (index < 0) return -ENOENT;
+    const [message] = this.#unanswered.splice(index, 1);
+    message!.reply.resolve({ ok: view.getUint32(4, true) === 0, vqAvailIndex: view.getUint16(28, true) });
+    return MESSAGE_BYTES;
+  }
+
+  /** The process that had it open is gone: what it did not answer comes again, to the next one. */
+  closed(): void {
+    this.opened = false;
+    this.#unread = [...this.#unanswered.splice(0), ...this.#unread];
+  }
+
+  ioctl(request: number, argument: Uint8Array | undefined): number {
+    if (this.broken) return -EPERM;
+    const view = argument && new DataView(argument.buffer, argument.byteOffset, argument.length);
+    switch (request) {
+      case DEV_INJECT_CONFIG_IRQ:
+        if ((this.status & DRIVER_OK) === 0) return -EINVAL;
+        this.configInterrupts++;
+        return 0;
+      case DEV_GET_FEATURES:
+        view!.setBigUint64(0, this.features, true);
+        return 0;
+      case DEV_SET_CONFIG:
+        return this.#setConfig(view!, argument!);
+      case IOTLB_GET_FD:
+        return this.#getFd(view!);
+      case VQ_SETUP:
+      case VQ_GET_INFO:
+      case VQ_SETUP_KICKFD:
+      case VQ_INJECT_IRQ:
+        return this.#queueIoctl(request, view!);
+      default:
+        return -ENOTTY;
+    }
+  }
+
+  #setConfig(view: DataView, argument: Uint8Array): number {
+    const offset = view.getUint32(0, true);
+    const length = view.getUint32(4, true);
+    if (length === 0 || offset + length > this.configSpace.length) return -EINVAL;
+    this.configSpace.set(argument.subarray(8, 8 + length), offset);
+    return 0;
+  }
+
+  /** The first region that overlaps [start, last], by its lowest address. */
+  #getFd(view: DataView): number {
+    const start = Number(view.getBigUint64(8, true));
+    const last = Number(view.getBigUint64(16, true));
+    const region = this.regions.find((candidate) => candidate.start <= last && candidate.last >= start);
+    if (start > last || region === undefined) return -EINVAL;
+    view.setBigUint64(0, BigInt(region.offset), true);
+    view.setBigUint64(8, BigInt(region.start), true);
+    view.setBigUint64(16, BigInt(region.last), true);
+    view.setUint8(24, region.perm);
+    return this.#surroundings.regionFd(region);
+  }
+
+  #queueIoctl(request: number, view: DataView): number {
+    const index = view.getUint32(0, true);
+    const queue = this.queues[index];
+    if (queue === undefined) return -EINVAL;
+    switch (request) {
+      case VQ_SETUP:
+        queue.maxSize = view.getUint16(4, true);
+        return 0;
+      case VQ_GET_INFO:
+        view.setUint32(4, queue.num, true);
+        view.setBigUint64(8, BigInt(queue.desc), true);
+        view.setBigUint64(16, BigInt(queue.driver), true);
+        view.setBigUint64(24, BigInt(queue.device), true);
+        view.setUint16(32, queue.availIndex, true);
+        view.setUint8(40, queue.ready ? 1 : 0);
+        return 0;
+      case VQ_SETUP_KICKFD:
+        if (!this.#surroundings.isEventfd(view.getInt32(4, true))) return -EINVAL;
+        queue.kickFd = view.getInt32(4, true);
+        return 0;
+      default:
+        return this.#inject(index);
+    }
+  }
+
+  #inject(index: number): number {
+    if ((this.status & DRIVER_OK) === 0) {
+      this.refusedInterrupts++;
+      return -EINVAL;
+    }
+    this.interrupts[index]!++;
+    // From a work queue, so not before the system call returns.
+    setImmediate(() => this.onInterrupt(index));
+    return 0;
+  }
+
+  #reset(): void {
+    this.status = 0;
+    this.features = 0n;
+    this.regions = [];
+    for (const queue of this.queues) Object.assign(queue, emptyQueue(), { maxSize: queue.maxSize });
+  }
+}
+
+function emptyQueue(): FakeQueue {
+  return { maxSize: 0, num: 0, desc: 0, driver: 0, device: 0, availIndex: 0, ready: false, kickFd: -1 };
+}
+
+/** Checks of VDUSE_CREATE_DEV: 0, or minus the errno. */
+export function checkDeviceConfig(config: Uint8Array, exists: (name: string) => boolean): number {
+  const view = new DataView(config.buffer, config.byteOffset, config.length);
+  const name = new TextDecoder().decode(config.subarray(0, config.indexOf(0)));
+  const features = view.getBigUint64(264, true);
+  const align = view.getUint32(276, true);
+  const bad =
+    name === '' ||
+    config.subarray(280, 332).some((byte) => byte !== 0) ||
+    view.getUint32(260, true) !== 2 ||
+    ((features >> 33n) & 1n) === 0n ||
+    ((features >> 11n) & 1n) === 1n ||
+    align < 4 ||
+    align > 4096 ||
+    (align & (align - 1)) !== 0 ||
+    view.getUint32(332, true) > 4096;
+  if (bad) return -EINVAL;
+  return exists(name) ? -EEXIST : 0;
+}

@@ -1,0 +1,123 @@
+import { BlkDriver, type Framing, type SentRequest } from './blk-driver.ts';
+import type { FakeVduseDevice } from './fake-vduse-device.ts';
+import { GuestRam, type GuestRegion } from './guest-ram.ts';
+import { RingBuilder } from './ring-builder.ts';
+
+const RAM_BYTES = 4 * 2 ** 20;
+const PAGE = 4096;
+/** Where VDUSE puts rings, above the bounce memory that starts at 0. */
+const RING_BASE = 0x4000_0000;
+const EVENT_IDX = 29n;
+
+export interface Completion {
+  readonly status: number;
+  readonly data: Uint8Array;
+  /** Bytes the device says it has written. */
+  readonly written: number;
+}
+
+/** A virtio-blk driver on one queue, as Linux' behaves: waits for interrupts, never polls. */
+export class FakeVirtioDriver implements Disposable {
+  readonly ring: RingBuilder;
+  readonly blk: BlkDriver;
+  readonly #device: FakeVduseDevice;
+  readonly #ram: GuestRam;
+  readonly #kick: (fd: number) => void;
+  readonly #waiting = new Map<number, { request: SentRequest; done: (completion: Completion) => void }>();
+  readonly #idle: (() => void)[] = [];
+
+  /** Sets the queue up; the device sees it with DRIVER_OK. */
+  constructor(device: FakeVduseDevice, folder: string, kick: (fd: number) => void) {
+    this.#device = device;
+    this.#kick = kick;
+    this.#ram = new GuestRam(folder, RAM_BYTES);
+    const queue = device.queues[0]!;
+    this.ring = new RingBuilder({
+      num: queue.maxSize,
+      buffer: this.#ram.buffer,
+      base: RING_BASE,
+      eventIdx: ((device.features >> EVENT_IDX) & 1n) === 1n,
+    });
+    this.blk = new BlkDriver(this.ring);
+    const { num, descAddr, driverAddr, deviceAddr } = this.ring.geometry;
+    Object.assign(queue, {
+      num,
+      desc: descAddr,
+      driver: driverAddr,
+      device: deviceAddr,
+      availIndex: 0,
+      ready: true,
+    });
+    device.regions = [this.#region(RING_BASE, this.#dataStart() - 1)];
+    device.onInterrupt = () => this.#takeUsed();
+    this.ring.enableInterrupts();
+  }
+
+  get outstanding(): number {
+    return this.#waiting.size;
+  }
+
+  read(sector: number, length: number, framing?: Framing): Promise<Completion> {
+    return this.submit(this.blk.read(sector, length, framing));
+  }
+
+  write(sector: number, data: Uint8Array, framing?: Framing): Promise<Completion> {
+    return this.submit(this.blk.write(sector, data, framing));
+  }
+
+  /** Notifies the device of a request that is in the ring, and waits for its completion. */
+  submit(request: SentRequest): Promise<Completion> {
+    this.mapData();
+    return new Promise((done) => {
+      this.#waiting.set(request.head, { request, done });
+      this.notify();
+    });
+  }
+
+  /** Kicks, if the device wants to be kicked. */
+  notify(): void {
+    if (this.ring.needsKick()) this.#kick(this.#device.queues[0]!.kickFd);
+  }
+
+  /** Data appears in the IOTLB with the first request, and not before. */
+  mapData(): void {
+    if (this.#device.regions.length === 1)
+      this.#device.regions.push(this.#region(this.#dataStart(), RING_BASE + RAM_BYTES - 1));
+  }
+
+  /** Settles when no request is outstanding. */
+  drained(): Promise<void> {
+    if (this.#waiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  [Symbol.dispose](): void {
+    this.#device.onInterrupt = () => {};
+    this.#ram[Symbol.dispose]();
+  }
+
+  #takeUsed(): void {
+    do {
+      for (const { head, written } of this.ring.takeAllUsed()) {
+        const entry = this.#waiting.get(head);
+        if (entry === undefined) continue;
+        this.#waiting.delete(head);
+        entry.done({
+          status: this.blk.status(entry.request),
+          data: this.blk.payload(entry.request).slice(),
+          written,
+        });
+      }
+    } while (this.ring.enableInterrupts());
+    if (this.#waiting.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #dataStart(): number {
+    const { deviceAddr, num } = this.ring.geometry;
+    return Math.ceil((deviceAddr + 6 + 8 * num) / PAGE) * PAGE;
+  }
+
+  #region(start: number, last: number): GuestRegion {
+    return { start, last, offset: start - RING_BASE, perm: 3, ram: this.#ram };
+  }
+}
