@@ -3,10 +3,10 @@ import { pathToFileURL } from 'node:url';
 import { type ErrorLocation, GatewayError } from '../api/errors.ts';
 import { providePluginApi } from './plugin-api.ts';
 
-export type ImportModule = (url: string) => Promise<unknown>;
+type ImportModule = (url: string) => Promise<unknown>;
 
 export interface ImportOptions {
-  /** A module that has not finished by then never will. Default 10 000. */
+  /** Milliseconds; a module that has not finished by then never will. Default 10 000. */
   readonly timeoutMs?: number;
   /** For tests, whose runner has an `import()` of its own. */
   readonly importModule?: ImportModule;

@@ -56,12 +56,14 @@ export async function findPlugin(
   configFile: string,
   where: ErrorLocation,
 ): Promise<FoundPlugin> {
-  if (!isPath(spec))
+  if (!isPath(spec)) {
     return { manifest: await readManifest(packageFile(spec, configFile, where), spec, where) };
+  }
   const path = resolve(dirname(configFile), spec);
   const stats = await stat(path).catch(() => undefined);
-  if (!stats)
+  if (!stats) {
     throw notFound(spec, [path], 'Correct the path; it is relative to the configuration file.', where);
+  }
   if (!stats.isDirectory()) return { file: path };
   const manifestFile = join(path, 'package.json');
   if (!(await stat(manifestFile).catch(() => undefined))) {
@@ -83,7 +85,14 @@ function packageFile(name: string, configFile: string, where: ErrorLocation): st
   try {
     file = findPackageJSON(name, pathToFileURL(configFile));
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') {
+      throw new GatewayError('plugin.not-found', `Node cannot look for the plugin ${JSON.stringify(name)}.`, {
+        where,
+        why: (cause as Error).message,
+        fix: 'Correct the package.json that the message names.',
+        cause,
+      });
+    }
   }
   if (file !== undefined) return file;
   const folder = dirname(configFile);

@@ -42,8 +42,9 @@ export class PluginRegistry {
   readonly #duplicates = new Map<string, GatewayError>();
   readonly #problems: GatewayError[] = [];
   readonly #options: ImportOptions;
-  /** Bare files whose code has not run yet. */
-  #localFiles: LocalFile[] = [];
+  readonly #localFiles: LocalFile[] = [];
+  /** The one run of the bare files' code; whoever needs it waits for the same. */
+  #describing: Promise<void> | undefined;
 
   private constructor(options: ImportOptions) {
     this.#options = options;
@@ -79,7 +80,7 @@ export class PluginRegistry {
 
   /** Entries of `plugins` that are bare files: their code alone knows what they are, and it has not run. */
   get undescribed(): readonly string[] {
-    return this.#localFiles.map(({ spec }) => spec);
+    return this.#describing === undefined ? this.#localFiles.map(({ spec }) => spec) : [];
   }
 
   /** The descriptor of a plugin, running the code of bare files if that is the only way to find it. */
@@ -89,11 +90,9 @@ export class PluginRegistry {
   }
 
   /** Runs the code of bare files to learn what they are; failures are in `problems`. */
-  async describeLocalFiles(): Promise<void> {
-    const files = this.#localFiles;
-    this.#localFiles = [];
-    for (const file of files)
-      await this.#keepProblem(async () => this.#add(await file.describe(), file.where));
+  describeLocalFiles(): Promise<void> {
+    this.#describing ??= this.#describe();
+    return this.#describing;
   }
 
   /**
@@ -108,8 +107,8 @@ export class PluginRegistry {
         const plugin = schema ? undefined : await load();
         const found = plugin ? inputJsonSchema(plugin.config) : await schema?.();
         const about = description ?? plugin?.description;
-        if (found)
-          schemas.push({ kind, name, schema: found, ...(about === undefined ? {} : { description: about }) });
+        if (!found) return;
+        schemas.push({ kind, name, schema: found, ...(about === undefined ? {} : { description: about }) });
       });
     }
     return schemas;
@@ -131,7 +130,7 @@ export class PluginRegistry {
       if (filter) filters.push(filter);
     }
     const backend = await keep(this.#prepare('backend', disk.backend, of));
-    if (!frontend || !backend || errors.length > 0) throw toConfigErrors(errors);
+    if (!frontend || !backend || errors.length > 0) throw combined(errors);
     return { name: disk.name, readOnly: disk.readOnly, frontend, filters, backend };
   }
 
@@ -140,7 +139,13 @@ export class PluginRegistry {
     try {
       return await this.#prepare('backend', use);
     } catch (error) {
-      throw toConfigErrors([error]);
+      throw combined([error]);
+    }
+  }
+
+  async #describe(): Promise<void> {
+    for (const file of this.#localFiles) {
+      await this.#keepProblem(async () => this.#add(await file.describe(), file.where));
     }
   }
 
@@ -239,8 +244,8 @@ function key(kind: PluginKind, name: string): string {
   return `${kind} ${name}`;
 }
 
-/** Keeps bugs as they are: they must not read like a mistake in the configuration. */
-function toConfigErrors(errors: readonly unknown[]): unknown {
+/** All of them as one `ConfigErrors`; but a bug stays what it is, lest it read like a mistake of the user. */
+function combined(errors: readonly unknown[]): unknown {
   const flat = errors.flatMap((error) => (error instanceof ConfigErrors ? error.errors : [error]));
   const bug = flat.find((error) => !GatewayError.is(error));
   return bug ?? new ConfigErrors(flat as GatewayError[]);

@@ -16,7 +16,7 @@ const schemas = await PluginRegistry.builtIn().configSchemas();
 
 /** The text with what stands between the markers of this name replaced. */
 function withGenerated(text: string, name: string, content: string): string {
-  const marker = new RegExp(`(<!-- generated: ${name} -->\n)[^]*?(<!-- /generated -->)`);
+  const marker = new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- /generated -->)`);
   expect(text).toMatch(marker);
   return text.replace(marker, (_, start, end) => `${start}\n${content}\n\n${end}`);
 }

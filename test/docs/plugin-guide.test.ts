@@ -9,7 +9,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 describe('docs/plugin-guide.md', () => {
   it('quotes the memory backend as it is', async () => {
     const source = read('backends/memory/index.ts');
-    const quoted = /(<!-- quoted: backends\/memory\/index.ts -->\n)[^]*?(<!-- \/quoted -->)/;
+    const quoted = /(<!-- quoted: backends\/memory\/index.ts -->\n)[\s\S]*?(<!-- \/quoted -->)/;
     const guide = read('docs/plugin-guide.md');
     expect(guide).toMatch(quoted);
     const updated = guide.replace(quoted, (_, start, end) => `${start}\n\`\`\`ts\n${source}\`\`\`\n\n${end}`);

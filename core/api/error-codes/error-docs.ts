@@ -1,4 +1,4 @@
-export interface ErrorDoc {
+interface ErrorDoc {
   /** What the code means, as a sentence. */
   readonly meaning: string;
   /** What usually helps, as a sentence; the error itself knows more. */

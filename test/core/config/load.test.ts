@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { inspectConfig, loadConfig, parseBackendArgument } from '../../../core/config/load.ts';
 import { renderError } from '../../../core/util/render-error.ts';
@@ -109,6 +110,40 @@ describe('loadConfig', () => {
         Fix    Name the file, not its folder.
         Code   config.unreadable"
     `);
+  });
+});
+
+describe('inspectConfig', () => {
+  const good = JSON.stringify({
+    version: 1,
+    plugins: ['./p.ts'],
+    disks: { a: { backend: { type: 'memory', size: 512 }, filters: [{ type: 'delay' }], readOnly: true } },
+  });
+  const text = fc.oneof(
+    fc.json(),
+    fc.string(),
+    // A good file with a part of it replaced: most of these are still JSON, or nearly.
+    fc
+      .tuple(
+        fc.nat(good.length),
+        fc.nat(20),
+        fc.constantFrom('', '{}', '[]', 'null', '5', '"x"', '}', ',', '"__proto__":1'),
+      )
+      .map(([at, length, by]) => good.slice(0, at) + by + good.slice(at + length)),
+  );
+
+  it('never throws, and has problems or a configuration, whatever the file holds', async () => {
+    const file = join(dir, 'any.json');
+    await fc.assert(
+      fc.asyncProperty(text, async (content) => {
+        await writeFile(file, content);
+        const { config, problems } = await inspectConfig(file);
+        expect(problems.length > 0 || config !== undefined).toBe(true);
+        for (const { code, where } of problems)
+          expect([code, where?.file]).toEqual([expect.stringMatching(/^config\./), file]);
+      }),
+      { numRuns: 300 },
+    );
   });
 });
 

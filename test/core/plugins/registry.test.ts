@@ -84,6 +84,15 @@ describe('prepareDisk', () => {
   });
 });
 
+describe('disks prepared at the same time', () => {
+  it('wait for the same run of a bare file', async () => {
+    await using workspace = await PluginWorkspace.create([], ['local-file.ts']);
+    const registry = await workspace.registry(['./local-file.ts']);
+    const prepared = await Promise.all([1, 2].map(() => registry.prepareBackend(use('/b', 'local-file'))));
+    expect(prepared.map(({ plugin }) => plugin.name)).toEqual(['local-file', 'local-file']);
+  });
+});
+
 describe('configSchemas', () => {
   it('takes the schema that a manifest names, without running the plugin', async () => {
     await using workspace = await PluginWorkspace.create(['with-schema']);
