@@ -257,7 +257,6 @@ export class BlkQueue {
         this.#publish();
       else this.#publishSoon();
     }
-    slot.statusMapping = undefined;
     if (this.#inFlight === 0 && !this.#processing) this.#settleIfIdle();
   }
 

@@ -204,6 +204,23 @@ describe('a busy queue', () => {
     await rig.queue.drain();
   });
 
+  it.each([true, false])('wants no kick before it sleeps, event index %s', (eventIdx) => {
+    const rig = new QueueRig({ eventIdx });
+    rig.driver.flush();
+    rig.run();
+    const kicks: boolean[] = [];
+    rig.device.gate = () => {
+      rig.ring.needsKick();
+      if (kicks.length < 3) rig.driver.flush();
+      kicks.push(rig.ring.needsKick());
+    };
+    rig.driver.flush();
+    rig.run();
+    expect(kicks).toEqual([false, false, false, false]);
+    rig.driver.flush();
+    expect(rig.ring.needsKick()).toBe(true);
+  });
+
   it('takes chains that come while it serves others', () => {
     const rig = new QueueRig();
     let more = 3;

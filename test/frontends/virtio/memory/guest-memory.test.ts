@@ -73,6 +73,7 @@ describe('guest memory', () => {
       [64, 32],
       [128, 32],
       [48, 128],
+      [200, 8],
     ].map(([iova, length]) => {
       const buffer = new ArrayBuffer(length!);
       return new Mapping({ iova: iova!, length: length!, access: Access.READ, buffer });
@@ -84,8 +85,11 @@ describe('guest memory', () => {
     memory.lookup(64, Access.READ);
     memory.lookup(128, Access.READ);
     memory.lookup(48, Access.READ);
-    for (const iova of [48, 64, 95, 96, 128, 175]) expect(memory.lookup(iova, Access.READ)).toBe(answers[2]);
-    expect(resolved).toEqual([64, 128, 48]);
+    for (const iova of [48, 64, 95, 96, 127, 128, 175]) {
+      expect(memory.lookup(200, Access.READ)).toBe(answers[3]);
+      expect(memory.lookup(iova, Access.READ)).toBe(answers[2]);
+    }
+    expect(resolved).toEqual([64, 128, 48, 200]);
   });
 
   it('finds nothing when the answer does not hold the address, and still unmaps it in the end', async () => {
