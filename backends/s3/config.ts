@@ -72,10 +72,10 @@ export const s3Config = z.strictObject({
   credentials: credentials.optional(),
   tls: tls.optional(),
   writeBuffer: sizeSchema()
-    .default(64 * 2 ** 20)
+    .prefault('64MiB')
     .meta({ description: 'Memory for chunks being written; at least four chunks are taken.' }),
   readCache: sizeSchema()
-    .default(32 * 2 ** 20)
+    .prefault('32MiB')
     .meta({ description: 'Memory for parts of chunks that were read.' }),
   maxRequests: z
     .int()

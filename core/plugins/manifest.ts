@@ -21,7 +21,8 @@ export interface Contribution {
 
 /** The `blockgate` field of a package.json. */
 export interface Manifest {
-  readonly packageName: string;
+  /** For people: `package "@acme/x"`, `local package ./x`. */
+  readonly origin: string;
   readonly version?: string;
   readonly apiVersion: number;
   readonly contributions: readonly Contribution[];
@@ -140,7 +141,7 @@ async function readManifest(file: string, spec: string, where: ErrorLocation): P
   const kinds = { backend: backends, filter: filters, frontend: frontends };
   const version = content['version'];
   return {
-    packageName: typeof content['name'] === 'string' ? content['name'] : spec,
+    origin: isPath(spec) ? `local package ${spec}` : subject,
     ...(typeof version === 'string' ? { version } : {}),
     apiVersion: fields['apiVersion'],
     contributions: Object.entries(kinds).flatMap(([kind, list]) =>

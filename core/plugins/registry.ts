@@ -193,7 +193,7 @@ export class PluginRegistry {
 
   #fromManifest(manifest: Manifest, contribution: Contribution, where: ErrorLocation): PluginDescriptor {
     const { kind, name, description, entry, schema } = contribution;
-    const origin = `package "${manifest.packageName}"`;
+    const { origin } = manifest;
     const subject = `${kind} "${name}" of ${origin}`;
     let loaded: Promise<PluginOfKind[PluginKind]> | undefined;
     const load = async () =>

@@ -59,7 +59,7 @@ export async function checkDisks(
           all,
         ),
       );
-    all.push(...registry.problems);
+    addNew(all, registry.problems);
   }
   if (request.json)
     terminal.printJson({
@@ -92,11 +92,16 @@ async function checkDisk(
       inspection: open ? await openForLook(prepared, baseDir, settings) : inspectDisk(prepared),
     };
   } catch (error) {
-    if (error instanceof ConfigErrors) problems.push(...error.errors);
+    if (error instanceof ConfigErrors) addNew(problems, error.errors);
     else if (GatewayError.is(error)) problems.push(error);
     else throw error;
     return { disk };
   }
+}
+
+/** What is wrong with a plugin is wrong with every disk that uses it, and said once. */
+function addNew(problems: unknown[], found: readonly unknown[]): void {
+  problems.push(...found.filter((problem) => !problems.includes(problem)));
 }
 
 async function openForLook(disk: PreparedDisk, baseDir: string, settings: Settings): Promise<DiskInspection> {
