@@ -55,6 +55,7 @@ export class FakeKernel implements Host, Disposable {
   readonly #watches = new Map<number, (readiness: Readiness) => void>();
   #nextFd = FIRST_FD;
   #disks = 0;
+  #netlink: Promise<void> = Promise.resolve();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -105,25 +106,8 @@ export class FakeKernel implements Host, Disposable {
   };
 
   readonly bus = {
-    add: async (name: string): Promise<void> => {
-      const device = this.devices.get(name);
-      if (device === undefined || device.queues.some(({ maxSize }) => maxSize === 0))
-        throw new Error('EINVAL: no such device, or a queue that was not set up');
-      device.attached = true;
-      mkdirSync(this.#busFolder(name), { recursive: true });
-      await this.#probe(device);
-    },
-    remove: async (name: string): Promise<void> => {
-      const device = this.devices.get(name);
-      if (device === undefined || !device.attached) return;
-      await this.drivers.get(name)?.drained();
-      await device.setStatus(0);
-      await device.setStatus(1);
-      this.drivers.get(name)?.[Symbol.dispose]();
-      this.drivers.delete(name);
-      device.attached = false;
-      rmSync(this.#busFolder(name), { recursive: true });
-    },
+    add: (name: string): Promise<void> => this.#exclusively(() => this.#attach(name)),
+    remove: (name: string): Promise<void> => this.#exclusively(() => this.#detach(name)),
   };
 
   kick(fd: number): void {
@@ -133,9 +117,48 @@ export class FakeKernel implements Host, Disposable {
     this.#wake(fd);
   }
 
+  /** The driver lets go of the device and starts it again, as with `unbind` and `bind` in sysfs. */
+  async restartDriver(name: string): Promise<void> {
+    const device = this.devices.get(name)!;
+    await this.drivers.get(name)?.drained();
+    await device.setStatus(0);
+    this.drivers.get(name)?.[Symbol.dispose]();
+    this.drivers.delete(name);
+    this.driverScript = { ...this.driverScript, makesDisk: false };
+    await this.#probe(device);
+  }
+
   [Symbol.dispose](): void {
     for (const driver of this.drivers.values()) driver[Symbol.dispose]();
     this.drivers.clear();
+  }
+
+  /** The kernel has one lock for all of generic netlink, and holds it until the driver is done. */
+  #exclusively(work: () => Promise<void>): Promise<void> {
+    const done = this.#netlink.then(work);
+    this.#netlink = done.catch(() => {});
+    return done;
+  }
+
+  async #attach(name: string): Promise<void> {
+    const device = this.devices.get(name);
+    if (device === undefined || device.queues.some(({ maxSize }) => maxSize === 0))
+      throw new Error('EINVAL: no such device, or a queue that was not set up');
+    device.attached = true;
+    mkdirSync(this.#busFolder(name), { recursive: true });
+    await this.#probe(device);
+  }
+
+  async #detach(name: string): Promise<void> {
+    const device = this.devices.get(name);
+    if (device === undefined || !device.attached) return;
+    await this.drivers.get(name)?.drained();
+    await device.setStatus(0);
+    await device.setStatus(1);
+    this.drivers.get(name)?.[Symbol.dispose]();
+    this.drivers.delete(name);
+    device.attached = false;
+    rmSync(this.#busFolder(name), { recursive: true });
   }
 
   /** What virtio_vdpa and virtio_blk do with a new device. Its success says nothing about theirs. */

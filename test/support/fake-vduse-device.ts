@@ -65,6 +65,7 @@ export class FakeVduseDevice {
   /** Interrupts that were refused because they came too early. */
   refusedInterrupts = 0;
   onInterrupt: (queue: number) => void = () => {};
+  onReset: () => void = () => {};
   readonly #surroundings: FakeSurroundings;
   #unread: Message[] = [];
   #unanswered: Message[] = [];
@@ -241,6 +242,7 @@ export class FakeVduseDevice {
   }
 
   #reset(): void {
+    this.onReset();
     this.status = 0;
     this.features = 0n;
     this.regions = [];

@@ -50,6 +50,8 @@ export class FakeVirtioDriver implements Disposable {
     });
     device.regions = [this.#region(RING_BASE, this.#dataStart() - 1)];
     device.onInterrupt = () => this.#takeUsed();
+    // After a reset nobody answers any more.
+    device.onReset = () => this.#waiting.clear();
     this.ring.enableInterrupts();
   }
 
@@ -93,6 +95,7 @@ export class FakeVirtioDriver implements Disposable {
 
   [Symbol.dispose](): void {
     this.#device.onInterrupt = () => {};
+    this.#device.onReset = () => {};
     this.#ram[Symbol.dispose]();
   }
 
