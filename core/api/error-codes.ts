@@ -11,5 +11,5 @@ export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
   Plugins: PLUGIN_ERRORS,
   'Disks and VDUSE': DISK_ERRORS,
   'Stores and volumes': STORE_ERRORS,
-  'S3 server and test VM': TOOL_ERRORS,
+  'S3 server, demo and test VM': TOOL_ERRORS,
 };

@@ -31,6 +31,9 @@ interface ZodIssue extends StandardSchemaV1.Issue {
   readonly issues?: readonly ZodIssue[];
 }
 
+/** Codes of issues that say no more than that the type does not fit. */
+const TYPE_ISSUES = new Set<string | undefined>(['invalid_type', 'invalid_value', 'invalid_union']);
+
 export function errorsOfIssue(issue: StandardSchemaV1.Issue, context: IssueContext): GatewayError[] {
   return flatten(redacted(issue, context.redact)).flatMap((flat) => {
     const path = pathOf(flat);
@@ -38,7 +41,7 @@ export function errorsOfIssue(issue: StandardSchemaV1.Issue, context: IssueConte
     if (flat.code === 'invalid_key') return [wrongName(flat, path, context)];
     const value = valueAt(context.value, path);
     return [
-      value === undefined && path.length > 0 ? missing(path, context) : wrongValue(flat, path, context),
+      value === undefined && path.length > 0 ? missing(flat, path, context) : wrongValue(flat, path, context),
     ];
   });
 }
@@ -95,13 +98,18 @@ function unknownKey(
   });
 }
 
-function missing(path: Path, { pointer, locator, subject, schema }: IssueContext): GatewayError {
+function missing(
+  issue: ZodIssue,
+  path: Path,
+  { pointer, locator, subject, schema }: IssueContext,
+): GatewayError {
   const key = path.at(-1)!;
   const example = exampleAt(schema, path);
   const parent = path.slice(0, -1);
   return new GatewayError('config.missing-key', `${JSON.stringify(key)} is missing in ${subject(parent)}.`, {
     where: locator.locate(pointer + toPointer(path)),
-    why: 'It has no default.',
+    // A validator that looks at several keys together says why one of them is needed.
+    why: TYPE_ISSUES.has(issue.code) ? 'It has no default.' : sentence(issue.message),
     fix: `Add ${JSON.stringify(key)}${example === undefined ? '' : `, for example "${key}": ${example}`}.`,
   });
 }

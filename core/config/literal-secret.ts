@@ -50,10 +50,10 @@ export function literalSecretError(use: PluginUse, subject: string, secret: Lite
   );
 }
 
-/** The text without any of the secrets. */
+/** The text without any of the secrets, as they are or as JSON quotes them. */
 export function withoutSecrets(text: string, secrets: readonly LiteralSecret[]): string {
-  return secrets.reduce(
-    (clean, { value }) => (value === '' ? clean : clean.replaceAll(value, '[secret]')),
-    text,
-  );
+  const forms = secrets.flatMap(({ value }) => [value, JSON.stringify(value).slice(1, -1)]);
+  return forms
+    .filter((form) => form !== '')
+    .reduce((clean, form) => clean.replaceAll(form, '[secret]'), text);
 }

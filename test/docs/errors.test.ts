@@ -7,6 +7,8 @@ const ROOT = join(import.meta.dirname, '../..');
 const documented = Object.values(ERROR_CODES).flatMap((docs) => Object.keys(docs));
 const areas = new Set(documented.map((code) => code.split('.')[0]));
 
+const FILE_EXTENSIONS = ['json', 'ts', 'js', 'log', 'img', 'sock'];
+
 /** Texts in the sources that look like a code: an area that has codes, a dot, words. */
 function codesInSources(): Set<string> {
   const codes = new Set<string>();
@@ -14,7 +16,7 @@ function codesInSources(): Set<string> {
     if (file.startsWith('core/api/error-codes')) continue;
     for (const [, code] of readFileSync(join(ROOT, file), 'utf8').matchAll(/'([a-z0-9-]+\.[a-z0-9-]+)'/g)) {
       const [area, word] = code!.split('.');
-      if (areas.has(area!) && !['json', 'ts', 'js', 'sock'].includes(word!)) codes.add(code!);
+      if (areas.has(area!) && !FILE_EXTENSIONS.includes(word!)) codes.add(code!);
     }
   }
   return codes;

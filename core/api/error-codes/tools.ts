@@ -22,6 +22,14 @@ export const TOOL_ERRORS: ErrorDocs = {
     meaning: 'The data folder was written by another version.',
     fix: 'Use that version, or an empty folder.',
   },
+  'demo.folder-taken': {
+    meaning: 'The folder for the demo holds something that is not the demo’s.',
+    fix: 'Name another one with --dir, or empty it.',
+  },
+  'demo.step-failed': {
+    meaning: 'A step of the demo failed.',
+    fix: 'See its output, and the log in the folder of the demo.',
+  },
   'packages.not-debian': {
     meaning: 'This machine is not Debian, whose packages the test VM is made of.',
     fix: 'Run it in a container with Debian 12.',

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { PluginUse } from '../../../core/config/config.ts';
 import { excerpt } from '../../../core/config/excerpt.ts';
-import { literalSecrets } from '../../../core/config/literal-secret.ts';
+import { literalSecrets, withoutSecrets } from '../../../core/config/literal-secret.ts';
 import { parseDocument } from '../../../core/config/parse.ts';
 import { validateConfig } from '../../../core/config/validate.ts';
 import { renderError } from '../../../core/util/render-error.ts';
@@ -55,6 +55,13 @@ describe('a secret in a configuration', () => {
     const text = renderError(error);
     expect(text).toContain('[secret] is not the password');
     expect(text).not.toContain('hunter2');
+  });
+
+  it('is found in a message that quotes it as JSON does', () => {
+    const secrets = [{ path: ['password'], value: 'hun"ter2' }];
+    expect(withoutSecrets(`not a size: ${JSON.stringify('hun"ter2')}`, secrets)).toBe(
+      'not a size: "[secret]"',
+    );
   });
 
   it('is masked in the line of a syntax error, wherever it stands', () => {
