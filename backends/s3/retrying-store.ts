@@ -22,7 +22,7 @@ export interface RetryPolicy {
   readonly waitForRepair: boolean;
   /** After this long a call fails. Undefined: never. */
   readonly giveUpAfterMs: number | undefined;
-  /** How long a single attempt may take. */
+  /** How long the first attempt may take; each that takes too long doubles the time for the next. */
   readonly attemptMs: number;
 }
 
@@ -45,6 +45,8 @@ export const RUN_POLICY: RetryPolicy = {
   giveUpAfterMs: undefined,
   attemptMs: 20_000,
 };
+
+const MAX_ATTEMPT_MS = 600_000;
 
 /** Metadata by which we know an object as the result of one certain `put`. */
 const WRITE_ID = 'blockgate-write';
@@ -127,9 +129,10 @@ export class RetryingStore implements ObjectStore {
   async #persist<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { baseMs, maxMs, repairMaxMs, giveUpAfterMs } = this.#policy;
     const start = performance.now();
+    let { attemptMs } = this.#policy;
     for (let attempt = 0; ; attempt++) {
       try {
-        const value = await this.#attempt(run);
+        const value = await this.#attempt(run, attemptMs);
         this.#health.succeeded();
         return value;
       } catch (error) {
@@ -140,6 +143,8 @@ export class RetryingStore implements ObjectStore {
           throw error;
         }
         this.#health.failed(error);
+        // Over a slow line a large chunk may need longer than anybody foresaw; it must get through some day.
+        if (error.kind === 'timeout') attemptMs = Math.min(attemptMs * 2, MAX_ATTEMPT_MS);
         const delay = backoffMs(attempt, { baseMs, maxMs: error.repairable ? repairMaxMs : maxMs });
         const elapsed = performance.now() - start;
         if (giveUpAfterMs !== undefined && elapsed + delay > giveUpAfterMs) throw gaveUp(error, elapsed);
@@ -152,12 +157,12 @@ export class RetryingStore implements ObjectStore {
     return error.transient || (error.repairable && this.#policy.waitForRepair);
   }
 
-  async #attempt<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #attempt<T>(run: (signal: AbortSignal) => Promise<T>, attemptMs: number): Promise<T> {
     using _slot = await this.#slots.acquire();
     this.#signal.throwIfAborted();
     const attempt = new AbortController();
     const abort = () => attempt.abort(this.#signal.reason);
-    const timer = setTimeout(() => attempt.abort(), this.#policy.attemptMs);
+    const timer = setTimeout(() => attempt.abort(), attemptMs);
     this.#signal.addEventListener('abort', abort, { once: true });
     try {
       return await run(attempt.signal);

@@ -55,11 +55,16 @@ export function fromSdk(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const { name = '', message = '', code, $metadata } = (error ?? {}) as SdkLikeError;
   const status = $metadata?.httpStatusCode;
-  const kind = isOurMistake(error, message) ? 'rejected' : kindOf(name, status);
+  const kind = isOurMistake(error, message)
+    ? 'rejected'
+    : isSocketError(code)
+      ? 'unreachable'
+      : kindOf(name, status);
   // A HEAD request's error has no body, and the SDK calls it "UnknownError" or by its number.
-  const label = /^(UnknownError|Error|\d+)?$/.test(name)
-    ? (code ?? (status ? `HTTP ${status}` : name))
-    : name;
+  const label =
+    isSocketError(code) || /^(UnknownError|Error|\d+)?$/.test(name)
+      ? (code ?? (status ? `HTTP ${status}` : name))
+      : name;
   const text = message === '' || message === 'UnknownError' || message === name ? '' : `: ${message}`;
   return new StoreError(kind, `${label}${text}`, { code: code ?? name, status, cause: error });
 }
@@ -71,6 +76,11 @@ function kindOf(name: string, status: number | undefined): StoreErrorKind {
   if (Object.hasOwn(KIND_OF_STATUS, status)) return KIND_OF_STATUS[status]!;
   if (status >= 500) return 'server';
   return status >= 400 ? 'rejected' : 'server';
+}
+
+/** The SDK calls some of them a timeout, which says less. */
+function isSocketError(code: string | undefined): boolean {
+  return code !== undefined && /^E[A-Z]+$/.test(code) && code !== 'ETIMEDOUT';
 }
 
 /** Never left this process: a wrong call or a missing setting, which no retry will cure. */

@@ -212,7 +212,10 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
     await writing;
     await detach(device);
     const again = await attach(config);
-    for (let i = 0; i < 64; i++) expect(await read(again, i * CHUNK, CHUNK)).toEqual(pattern(CHUNK, i + 1));
+    for (let i = 0; i < 64; i++) {
+      // Not toEqual, which takes half a second for each.
+      expect(Buffer.compare(await read(again, i * CHUNK, CHUNK), pattern(CHUNK, i + 1))).toBe(0);
+    }
   });
 
   it('tells each kind of wrong configuration from the others', async () => {
