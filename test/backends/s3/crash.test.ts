@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ChunkDevice } from '../../../backends/s3/device.ts';
-import { type FakeBucket, type FakeFaults, FakeStore, seededRandom } from './fake-store.ts';
+import { seededRandom } from '../../../core/util/random.ts';
+import { type FakeBucket, type FakeFaults, FakeStore } from './fake-store.ts';
 import { config, newVolume, openDevice, pattern, readAll } from './harness.ts';
 
 const SECTOR = 512;

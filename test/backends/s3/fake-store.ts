@@ -8,7 +8,7 @@ import type {
   PutOptions,
 } from '../../../backends/s3/object-store.ts';
 import { StoreError } from '../../../backends/s3/store-error.ts';
-import type { IoVec } from '../../../core/plugin.ts';
+import { type IoVec, iovLength } from '../../../core/plugin.ts';
 
 interface StoredObject {
   body: Buffer;
@@ -27,6 +27,14 @@ export interface FakeFaults {
   readonly latePut?: number;
 }
 
+interface FakeRequest {
+  readonly operation: string;
+  /** The key; of a deletion all keys, with spaces between them. */
+  readonly key: string;
+  /** Bytes asked for or sent. */
+  readonly bytes: number;
+}
+
 /** A bucket in memory, shared by the stores that connect to it. */
 export class FakeBucket {
   readonly objects = new Map<string, StoredObject>();
@@ -37,7 +45,7 @@ export class FakeBucket {
 /** A connection to a `FakeBucket` with latencies and faults from a random source. */
 export class FakeStore implements ObjectStore {
   readonly bucket: FakeBucket;
-  readonly requests: { readonly operation: string; readonly key: string }[] = [];
+  readonly requests: FakeRequest[] = [];
   faults: FakeFaults = {};
   /** When set, awaited before each request is done. */
   gate: ((operation: string, key: string) => Promise<void> | undefined) | undefined;
@@ -69,11 +77,11 @@ export class FakeStore implements ObjectStore {
   }
 
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    return this.#request('head', key, signal, () => this.bucket.objects.get(key)?.info);
+    return this.#request('head', key, signal, 0, () => this.bucket.objects.get(key)?.info);
   }
 
   read(key: string, offset: number, into: IoVec, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    return this.#request('read', key, signal, () => {
+    return this.#request('read', key, signal, iovLength(into), () => {
       const object = this.bucket.objects.get(key);
       let at = offset;
       for (const segment of object === undefined ? [] : into) {
@@ -85,7 +93,7 @@ export class FakeStore implements ObjectStore {
   }
 
   get(key: string, maxBytes: number, signal?: AbortSignal) {
-    return this.#request('get', key, signal, () => {
+    return this.#request('get', key, signal, 0, () => {
       const object = this.bucket.objects.get(key);
       if (object === undefined) return undefined;
       if (object.body.length > maxBytes) throw new StoreError('rejected', 'too large');
@@ -97,7 +105,7 @@ export class FakeStore implements ObjectStore {
     const copy = Buffer.from(body);
     const apply = () => this.#put(key, copy, options);
     if (this.#random() < (this.faults.latePut ?? 0)) {
-      this.requests.push({ operation: 'late put', key });
+      this.requests.push({ operation: 'late put', key, bytes: copy.length });
       const late = () => {
         try {
           apply();
@@ -108,18 +116,18 @@ export class FakeStore implements ObjectStore {
       this.#late.push({ countdown: 1 + Math.floor(this.#random() * 30), apply: late });
       return Promise.reject(new StoreError('timeout', 'no answer in time'));
     }
-    return this.#request('put', key, signal, apply);
+    return this.#request('put', key, signal, copy.length, apply);
   }
 
   deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]> {
-    return this.#request('delete', keys.join(' '), signal, () => {
+    return this.#request('delete', keys.join(' '), signal, 0, () => {
       for (const key of keys) this.bucket.objects.delete(key);
       return [];
     });
   }
 
   list(prefix: string, options: ListOptions = {}, signal?: AbortSignal): Promise<ListPage> {
-    return this.#request('list', prefix, signal, () => {
+    return this.#request('list', prefix, signal, 0, () => {
       const names = new Set<string>();
       for (const key of this.keys(prefix)) {
         const end = options.delimiter ? key.indexOf(options.delimiter, prefix.length) : -1;
@@ -159,9 +167,10 @@ export class FakeStore implements ObjectStore {
     operation: string,
     key: string,
     signal: AbortSignal | undefined,
+    bytes: number,
     apply: () => T,
   ): Promise<T> {
-    this.requests.push({ operation, key });
+    this.requests.push({ operation, key, bytes });
     await this.gate?.(operation, key);
     for (let turns = Math.floor(this.#random() * 4); turns > 0; turns--) await nextTurn();
     for (const late of [...this.#late]) {
@@ -184,16 +193,4 @@ export class FakeStore implements ObjectStore {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** mulberry32: small, seeded, good enough to shuffle events. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

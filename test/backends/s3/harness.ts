@@ -3,46 +3,17 @@ import { type S3Config, s3Config } from '../../../backends/s3/config.ts';
 import type { ChunkDevice } from '../../../backends/s3/device.ts';
 import type { ObjectStore } from '../../../backends/s3/object-store.ts';
 import { createVolume, withStore } from '../../../backends/s3/volumes.ts';
-import type { LogFields, Logger, OpenContext } from '../../../core/plugin.ts';
+import type { OpenContext } from '../../../core/plugin.ts';
+import { MemoryLogger } from '../../support/fake-device.ts';
 import { FakeBucket, FakeStore } from './fake-store.ts';
 
 export const KIB = 1024;
 export const MIB = 1024 * 1024;
 
-export interface LogLine {
-  readonly level: string;
-  readonly message: string;
-  readonly fields: LogFields;
-}
-
-/** A logger that remembers. */
-export class RecordingLogger implements Logger {
-  readonly lines: LogLine[] = [];
-
-  error(message: string, fields: LogFields = {}): void {
-    this.lines.push({ level: 'error', message, fields });
-  }
-  warn(message: string, fields: LogFields = {}): void {
-    this.lines.push({ level: 'warn', message, fields });
-  }
-  info(message: string, fields: LogFields = {}): void {
-    this.lines.push({ level: 'info', message, fields });
-  }
-  debug(message: string, fields: LogFields = {}): void {
-    this.lines.push({ level: 'debug', message, fields });
-  }
-  child(): Logger {
-    return this;
-  }
-  messages(level: string): string[] {
-    return this.lines.filter((line) => line.level === level).map(({ message }) => message);
-  }
-}
-
 /** What a plugin is given, with a switch for its signal. */
 export function context(
   options: Partial<OpenContext> = {},
-): OpenContext & { readonly logger: RecordingLogger; readonly stop: () => void } {
+): OpenContext & { readonly logger: MemoryLogger; readonly stop: () => void } {
   const controller = new AbortController();
   return {
     disk: 'disk0',
@@ -52,7 +23,7 @@ export function context(
     readOnly: false,
     takeOver: false,
     ...options,
-    logger: new RecordingLogger(),
+    logger: new MemoryLogger(),
     stop: () => controller.abort(),
   };
 }
