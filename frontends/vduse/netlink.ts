@@ -95,7 +95,7 @@ export function decodeReply(bytes: Uint8Array): NetlinkReply {
     const id = attribute(bytes, NLMSG_HEADER + GENL_HEADER, length, CTRL_ATTR_FAMILY_ID);
     return id === undefined ? { errno: 0 } : { errno: 0, familyId: id[0]! | (id[1]! << 8) };
   }
-  const errno = -view.getInt32(NLMSG_HEADER, true);
+  const errno = Math.abs(view.getInt32(NLMSG_HEADER, true));
   const text = extendedMessage(bytes, view, length);
   return text === undefined ? { errno } : { errno, message: text };
 }

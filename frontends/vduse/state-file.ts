@@ -47,7 +47,7 @@ export class StateFile {
     }
     const parsed = schema.safeParse(parseJson(text));
     if (!parsed.success) return undefined;
-    const { features, configSpace, ...rest } = parsed.data;
+    const { version: _, features, configSpace, ...rest } = parsed.data;
     return {
       ...rest,
       features: BigInt(features),

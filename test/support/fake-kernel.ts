@@ -7,7 +7,7 @@ import type { Reactor, Readiness, Watch } from '../../core/system/reactor.ts';
 import type { SharedMapping, Syscalls } from '../../core/system/syscalls.ts';
 import type { Host } from '../../frontends/vduse/frontend.ts';
 import type { HostPaths } from '../../frontends/vduse/host-paths.ts';
-import { checkDeviceConfig, FakeVduseDevice } from './fake-vduse-device.ts';
+import { checkDeviceConfig, type FakeQueue, FakeVduseDevice } from './fake-vduse-device.ts';
 import { FakeVirtioDriver } from './fake-virtio-driver.ts';
 import type { GuestRegion } from './guest-ram.ts';
 
@@ -44,6 +44,8 @@ export class FakeKernel implements Host, Disposable {
   readonly devices = new Map<string, FakeVduseDevice>();
   readonly drivers = new Map<string, FakeVirtioDriver>();
   driverScript: DriverScript = {};
+  /** Changes what the driver says about its queue, just before DRIVER_OK. */
+  tamperWithQueue: (queue: FakeQueue) => void = () => {};
   /** Called before each system call but `close`; a number is returned to the caller instead. */
   intercept: (call: string) => number | undefined = () => undefined;
   /** Mappings made and not unmapped yet. */
@@ -169,6 +171,7 @@ export class FakeKernel implements Host, Disposable {
     if (!(await device.setStatus(0x0b))) return void (await device.setStatus(0x83));
     const driver = new FakeVirtioDriver(device, this.#folder, (fd) => this.kick(fd));
     this.drivers.set(device.name, driver);
+    this.tamperWithQueue(device.queues[0]!);
     const accepted = await device.setStatus(0x0f);
     if (accepted && scans) await driver.read(0, 512);
     if (accepted && makesDisk) this.#makeDisk(device);

@@ -78,15 +78,25 @@ export class Rig implements AsyncDisposable {
     return this.logger.lines.filter((line) => line.level === level).map(({ message }) => message);
   }
 
+  /** Stops every disk that is attached. */
+  async stop(): Promise<void> {
+    for (const handle of this.#handles.splice(0)) await handle[Symbol.asyncDispose]();
+  }
+
+  /** What was attached has been seen to by the test. */
+  forget(): void {
+    this.#handles.length = 0;
+  }
+
   /** Ends as SIGKILL would: the device stays, its driver waits. */
   kill(): void {
-    this.#handles.length = 0;
+    this.forget();
     this.kernel.killGateway();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      for (const handle of this.#handles) await handle[Symbol.asyncDispose]();
+      await this.stop();
       const left = this.kernel.leaks;
       if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
     } finally {
