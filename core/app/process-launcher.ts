@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
-import { extname } from 'node:path';
+import { getCompileCacheDir } from 'node:module';
+import { dirname, extname } from 'node:path';
 import type { Logger } from '../api/logger.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { ToDisk } from './disk-messages.ts';
@@ -26,8 +27,13 @@ export class ProcessLauncher implements DiskLauncher {
   launch(order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
     const start: ToDisk = { type: 'start', order, takeOver, logLevel: this.#logLevel, ...this.#settings };
     // A plugin that prints would spoil our standard output, which is for scripts: both streams go to standard error.
-    const child = fork(DISK_PROCESS, [], { stdio: ['ignore', 2, 2, 'ipc'], execArgv: [] });
-    const logger = this.#logger.child({ disk: order.disk.name });
-    return ProcessDisk.start(child, start, { logger, signal, graceMs: this.#settings.graceMs });
+    const child = fork(DISK_PROCESS, [], { stdio: ['ignore', 2, 2, 'ipc'], execArgv: [], env: childEnv() });
+    return ProcessDisk.start(child, start, { logger: this.#logger, signal, graceMs: this.#settings.graceMs });
   }
+}
+
+/** A child starts twice as fast with the compile cache of its parent, where there is one. */
+function childEnv(): NodeJS.ProcessEnv {
+  const cache = getCompileCacheDir();
+  return cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(cache) };
 }

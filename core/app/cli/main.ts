@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-import { runCli } from './program.ts';
+import { enableCompileCache } from 'node:module';
+
+// Halves the time to start; everything else is imported after it.
+enableCompileCache();
+const { runCli } = await import('./program.ts');
 
 // `blockgate plugin list | head`: whoever reads has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -10,7 +10,7 @@ import { runCommand } from './commands/run.ts';
 import { s3ServerCommand } from './commands/s3-server.ts';
 import { schemaCommand } from './commands/schema.ts';
 import { volumeCommand } from './commands/volume.ts';
-import { ExitCode, exitCodeOf } from './exit-code.ts';
+import { ExitCode, exitCodeOf, Interrupted } from './exit-code.ts';
 import { printError } from './print-error.ts';
 import { Terminal } from './terminal.ts';
 
@@ -64,7 +64,8 @@ export async function runCli(argv: readonly string[], terminal = new Terminal())
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.OK;
     const shown = error instanceof CommanderError ? fromCommander(error) : error;
-    printError(terminal, shown);
+    if (shown instanceof Interrupted) terminal.say(`Ended by ${shown.signal}.`);
+    else printError(terminal, shown);
     return exitCodeOf(shown);
   }
 }

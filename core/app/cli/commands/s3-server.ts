@@ -8,17 +8,18 @@ export interface S3ServerOptions {
   readonly region: string;
   readonly accessKeyEnv: string;
   readonly secretKeyEnv: string;
+  readonly bucket: readonly string[];
   readonly fsync: boolean;
   readonly json?: boolean;
 }
 
 const NOTES = `
-For development: small, on disk, one process. Where neither environment variable is set, a key is made and kept in
-the data folder, readable by you alone.
+For development: small, on disk, one process. Where neither environment variable is set, keys are made the first time
+and kept below keys/ in the data folder, where plugins.json can name them: { "file": ".blockgate/s3/keys/…" }.
 
 Examples:
-  blockgate s3-server --data ./buckets --port 9000
-  AWS_ACCESS_KEY_ID=dev AWS_SECRET_ACCESS_KEY=dev-secret blockgate s3-server --data ./buckets`;
+  blockgate s3-server --data ./s3 --bucket disks
+  AWS_ACCESS_KEY_ID=dev AWS_SECRET_ACCESS_KEY=dev-secret blockgate s3-server --data ./s3`;
 
 export function s3ServerCommand(ctx: CommandContext): Command {
   return new Command('s3-server')
@@ -29,6 +30,7 @@ export function s3ServerCommand(ctx: CommandContext): Command {
     .option('--region <name>', 'region that requests are signed for', 'us-east-1')
     .option('--access-key-env <name>', 'environment variable with the access key', 'AWS_ACCESS_KEY_ID')
     .option('--secret-key-env <name>', 'environment variable with the secret key', 'AWS_SECRET_ACCESS_KEY')
+    .option('--bucket <name>', 'a bucket to make if it is missing; repeatable', collect, [])
     .option('--no-fsync', 'faster; a power cut may lose objects')
     .option('--json', 'one JSON object when it is ready')
     .addHelpText('after', NOTES)
@@ -36,6 +38,10 @@ export function s3ServerCommand(ctx: CommandContext): Command {
       const { serveS3 } = await import('../serve-s3.ts');
       ctx.exitCode = await serveS3(options, ctx.terminal);
     });
+}
+
+function collect(value: string, all: readonly string[]): readonly string[] {
+  return [...all, value];
 }
 
 function port(value: string): number {

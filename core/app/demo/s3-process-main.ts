@@ -1,0 +1,43 @@
+import { S3Server, type S3ServerOptions } from '../../s3-server/server.ts';
+import { toWire, type WireError } from '../wire-error.ts';
+
+/** The demo's S3 server in a process of its own, so that stopping and starting it is what it says. */
+
+export type ToS3Process =
+  | { readonly type: 'start'; readonly options: S3ServerOptions }
+  | { readonly type: 'stop' };
+export type FromS3Process =
+  | { readonly type: 'ready'; readonly endpoint: string; readonly port: number }
+  | { readonly type: 'failed'; readonly error: WireError };
+
+// A Ctrl-C reaches every process of the terminal; the disk has to be stopped before its store.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+
+let server: Promise<S3Server> | undefined;
+
+process.on('message', (message: ToS3Process) => {
+  if (message.type === 'stop') void stop();
+  else void start(message.options);
+});
+// The demo is gone.
+process.on('disconnect', () => void stop());
+
+async function start(options: S3ServerOptions): Promise<void> {
+  server = S3Server.start(options);
+  try {
+    const { endpoint, port } = await server;
+    send({ type: 'ready', endpoint, port });
+  } catch (error) {
+    send({ type: 'failed', error: toWire(error) });
+    process.disconnect();
+  }
+}
+
+async function stop(): Promise<void> {
+  await (await server?.catch(() => undefined))?.[Symbol.asyncDispose]();
+  process.exit(0);
+}
+
+function send(message: FromS3Process): void {
+  if (process.connected) process.send?.(message, () => {});
+}
