@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { type Checksum, checksumElement, createHasher, parseChecksumAlgorithm } from '../checksums.ts';
 import { writePrecondition } from '../conditions.ts';
-import { openCopySource } from '../copy-source.ts';
+import { openCopySource, parseCopySource } from '../copy-source.ts';
 import { S3Error } from '../errors.ts';
 import type { ObjectMetadata } from '../object-file.ts';
 import { storedHeaders } from '../object-headers.ts';
+import type { ObjectStore } from '../object-store.ts';
 import { type OperationContext, readPieces, type S3Response } from '../operation.ts';
 import { header, type S3Request } from '../request.ts';
 import { renderXml, S3_NAMESPACE, type XmlNode } from '../xml-writer.ts';
@@ -14,10 +15,10 @@ export async function copyObject({ request, store }: OperationContext): Promise<
   const bucket = store.bucket(request.bucket!);
   const precondition = writePrecondition(request);
   const replace = replacesMetadata(request);
+  requireChange(request, store, replace);
   const { metadata: source, handle } = await openCopySource(request, store);
   await using _ = handle;
   if (source.size > MAX_PUT_BYTES) throw new S3Error('EntityTooLarge');
-  requireChange(request, source, replace);
   await using writer = await store.createWriter();
   const md5 = createHash('md5');
   const named = header(request, 'x-amz-checksum-algorithm');
@@ -64,16 +65,14 @@ function replacesMetadata(request: S3Request): boolean {
   });
 }
 
-function requireChange(request: S3Request, source: ObjectMetadata, replace: boolean): void {
-  const ownPath = `${request.bucket}/${request.key}`;
-  const sameObject = source.key === request.key && decodedSource(request) === ownPath;
+/** A copy onto itself must change something besides the time. */
+function requireChange(request: S3Request, store: ObjectStore, replace: boolean): void {
+  const source = parseCopySource(header(request, 'x-amz-copy-source')!);
+  const sameObject = source.bucket === request.bucket && source.key === request.key;
   if (!sameObject || replace || header(request, 'x-amz-checksum-algorithm') !== undefined) return;
+  store.bucket(source.bucket).head(source.key);
   throw new S3Error(
     'InvalidRequest',
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
   );
-}
-
-function decodedSource(request: S3Request): string {
-  return decodeURIComponent(header(request, 'x-amz-copy-source')!.replace(/\?.*$/, '')).replace(/^\//, '');
 }

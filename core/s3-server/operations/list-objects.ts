@@ -15,7 +15,7 @@ export async function listObjectsV2({ request, store }: OperationContext): Promi
   const token = query.get('continuation-token');
   const startAfter = query.get('start-after');
   const list = listQuery(query);
-  const after = token === undefined ? keyCursor(startAfter) : decodeToken(token);
+  const after = token === undefined ? markerCursor(startAfter ?? '', list) : decodeToken(token);
   const page = listPage(bucket, { ...list, after });
   const { encode } = list;
   const document: XmlNode[] = [
@@ -66,15 +66,13 @@ function listQuery(query: Query) {
   };
 }
 
-function keyCursor(key: string | undefined): Cursor | undefined {
-  return key ? { kind: 'key', value: key } : undefined;
-}
-
-/** A marker that is a common prefix, as NextMarker may be, stands for everything under it. */
+/** A marker within a common prefix, or that is one as NextMarker may be, leaves all of that prefix behind. */
 function markerCursor(marker: string, list: { prefix: string; delimiter: string }): Cursor | undefined {
-  const isPrefix =
-    list.delimiter !== '' && marker.length > list.prefix.length && marker.endsWith(list.delimiter);
-  return isPrefix ? { kind: 'prefix', value: marker } : keyCursor(marker);
+  if (marker === '') return undefined;
+  const { prefix, delimiter } = list;
+  const end = delimiter === '' || !marker.startsWith(prefix) ? -1 : marker.indexOf(delimiter, prefix.length);
+  if (end < 0) return { kind: 'key', value: marker };
+  return { kind: 'prefix', value: marker.slice(0, end + delimiter.length) };
 }
 
 function pageNodes(

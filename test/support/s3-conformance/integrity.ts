@@ -88,6 +88,19 @@ export const integrityChecks: readonly Check[] = [
     },
   },
   {
+    name: 'a wrong checksum is BadDigest without x-amz-sdk-checksum-algorithm too',
+    run: async (s3) => {
+      const response = await s3.raw.send({
+        method: 'PUT',
+        path: `/${s3.bucket}/object`,
+        headers: { 'x-amz-checksum-crc32': CHECK_VALUES.CRC32 },
+        body: 'other',
+      });
+      expect(response).toMatchObject({ status: 400, code: 'BadDigest' });
+      expect(await s3.keys()).toEqual([]);
+    },
+  },
+  {
     name: 'a wrong checksum in a trailer is BadDigest',
     run: async (s3) => {
       const response = await s3.raw.send(
@@ -99,6 +112,7 @@ export const integrityChecks: readonly Check[] = [
             'content-encoding': 'aws-chunked',
             'x-amz-decoded-content-length': String(WHOLE.length),
             'x-amz-trailer': 'x-amz-checksum-crc32',
+            'x-amz-sdk-checksum-algorithm': 'CRC32',
           },
         },
         () => unsignedChunks(CHUNKS, ['x-amz-checksum-crc32', crc32Base64(Buffer.from('other'))]),

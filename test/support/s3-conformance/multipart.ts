@@ -122,11 +122,18 @@ export const multipartChecks: readonly Check[] = [
     },
   },
   {
-    name: 'an aborted upload is NoSuchUpload and leaves no object',
+    name: 'completing an aborted upload is NoSuchUpload',
     run: async (s3) => {
       const upload = await startUpload(s3, 'object', ['x']);
       await upload.abort();
       await expectError(upload.complete(), 404, 'NoSuchUpload');
+    },
+  },
+  {
+    name: 'a part for an aborted upload is NoSuchUpload, and no object is left',
+    run: async (s3) => {
+      const upload = await startUpload(s3, 'object', ['x']);
+      await upload.abort();
       const part = new UploadPartCommand({
         Bucket: s3.bucket,
         Key: 'object',
