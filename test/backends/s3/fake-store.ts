@@ -56,7 +56,7 @@ export class FakeStore implements ObjectStore {
   readonly #late: { countdown: number; readonly apply: () => void }[] = [];
   #killed = false;
 
-  constructor(bucket: FakeBucket, random: () => number = () => 0.999) {
+  constructor(bucket: FakeBucket, random: () => number = () => 0) {
     this.bucket = bucket;
     this.#random = random;
   }

@@ -8,6 +8,8 @@ import { MemoryLogger } from '../../support/fake-device.ts';
 import { FakeBucket, FakeStore } from './fake-store.ts';
 
 export const KIB = 1024;
+/** Chunk size of the volumes of these tests. */
+export const CHUNK = 64 * KIB;
 export const MIB = 1024 * 1024;
 
 /** What a plugin is given, with a switch for its signal. */
@@ -48,7 +50,18 @@ export async function openDevice(
   settings: S3Config,
   options: Partial<OpenContext> = {},
 ): Promise<ChunkDevice> {
-  return attach(store, settings, context(options), HASTE);
+  return (await attachTo(store, settings, options)).device;
+}
+
+/** A device with the log it writes and the switch that ends its time for stopping. */
+export async function attachTo(store: ObjectStore, settings: S3Config, options: Partial<OpenContext> = {}) {
+  const { stop, ...ctx } = context(options);
+  return { device: await attach(store, settings, ctx, HASTE), logger: ctx.logger, stop };
+}
+
+/** Much faster than `toEqual` on whole chunks. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
 }
 
 /** `length` bytes that differ from those of any other tag. */

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { s3Config } from '../../../backends/s3/config.ts';
+
+const MINIMAL = { bucket: 'bucket', prefix: 'disks/a' };
+
+function problems(overrides: Record<string, unknown>): string[] {
+  const result = s3Config.safeParse({ ...MINIMAL, ...overrides });
+  return result.success
+    ? []
+    : result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+}
+
+describe('the configuration of an s3 backend', () => {
+  it('needs a bucket and a prefix, and has defaults for the rest', () => {
+    expect(s3Config.parse(MINIMAL)).toEqual({
+      ...MINIMAL,
+      writeBuffer: 64 * 2 ** 20,
+      readCache: 32 * 2 ** 20,
+      maxRequests: 16,
+      requestTimeout: 20,
+      unsafeNoFence: false,
+    });
+  });
+
+  it.each([
+    [{ size: '10GB!' }, 'size: not a size: "10GB!"; write bytes, or a number with KiB, MiB, GiB or TiB'],
+    [{ size: 513 }, 'size: 513 is not a multiple of 512; write bytes, or a number with KiB, MiB, GiB or TiB'],
+    [{ chunkSize: 100_000 }, 'chunkSize: the chunk size is a power of two'],
+    [
+      { chunkSize: '32KiB' },
+      'chunkSize: 32 KiB is less than 64 KiB; write bytes, or a number with KiB, MiB, GiB or TiB',
+    ],
+    [
+      { prefix: '/disks' },
+      'prefix: a prefix is not empty, has no spaces, and neither starts nor ends with "/"',
+    ],
+    [{ prefix: 'a/' }, 'prefix: a prefix is not empty, has no spaces, and neither starts nor ends with "/"'],
+    [{ endpoint: 'localhost:9000' }, 'endpoint: an endpoint is an http:// or https:// URL'],
+    [{ bucket: 'a/b' }, 'bucket: a bucket name is 3 to 63 letters, digits, dots, "-" or "_"'],
+  ])('refuses %j', (overrides, problem) => {
+    expect(problems(overrides)).toEqual([problem]);
+  });
+
+  it('does not take a secret by its value, nor repeat it', () => {
+    const found = problems({ credentials: { accessKeyId: 'id', secretAccessKey: 'hunter2' } });
+    expect(found).toEqual([
+      'credentials.secretAccessKey: a secret is written { "env": "NAME" } or { "file": "path" }, never as its value',
+    ]);
+  });
+});
