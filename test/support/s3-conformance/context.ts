@@ -21,11 +21,12 @@ export interface Check {
 
 /** A bucket of its own on the server under test, and two clients: the SDK, and raw HTTP. */
 export class CheckContext implements AsyncDisposable {
-  readonly bucket = `check-${randomBytes(6).toString('hex')}`;
+  readonly bucket: string;
   readonly client: S3Client;
   readonly raw: RawClient;
 
-  constructor(target: S3Target) {
+  constructor(target: S3Target, bucket = `check-${randomBytes(6).toString('hex')}`) {
+    this.bucket = bucket;
     this.client = sdkClient(target);
     this.raw = new RawClient(target);
   }
@@ -76,9 +77,14 @@ export class CheckContext implements AsyncDisposable {
     } catch (error) {
       if ((error as Error).name !== 'NoSuchBucket') throw error;
     } finally {
-      this.client.destroy();
-      this.raw[Symbol.dispose]();
+      this.close();
     }
+  }
+
+  /** Closes the clients and leaves the bucket as it is. */
+  close(): void {
+    this.client.destroy();
+    this.raw[Symbol.dispose]();
   }
 }
 

@@ -18,6 +18,8 @@ export interface RawRequest {
   /** Signed along with host and x-amz-*. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer | string;
+  /** Host header. Default the endpoint's. */
+  readonly host?: string;
   /** Value of x-amz-content-sha256. Default the body's hash. */
   readonly payloadHash?: string;
   /** Time of signing, milliseconds since 1970. Default now. */
@@ -98,7 +100,8 @@ export class RawClient implements Disposable {
     const { endpoint, accessKeyId } = this.#target;
     const { timestamp, scope, key } = this.#scope(raw.signedAt ?? Date.now());
     const payloadHash = raw.payloadHash ?? sha256(raw.body ?? '');
-    const headers: Record<string, string> = { ...raw.headers, host: new URL(endpoint).host };
+    const host = raw.host ?? new URL(endpoint).host;
+    const headers: Record<string, string> = { ...raw.headers, host };
     if (raw.anonymous) return { headers, seed: { timestamp, scope, key, signature: '' } };
     headers['x-amz-date'] = timestamp;
     headers['x-amz-content-sha256'] = payloadHash;
