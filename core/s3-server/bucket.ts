@@ -87,6 +87,7 @@ export class Bucket implements AsyncDisposable {
   /** From here on the bucket does not exist for anybody who still holds it. */
   markDeleted(): void {
     this.#deleted = true;
+    this.uploads.markDeleted();
   }
 
   /** The metadata of an object. Throws `NoSuchKey`. */

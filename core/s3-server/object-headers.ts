@@ -1,3 +1,4 @@
+import { validateHeaderValue } from 'node:http';
 import { checksumHeader } from './checksums.ts';
 import { S3Error } from './errors.ts';
 import type { ObjectMetadata } from './object-file.ts';
@@ -70,9 +71,20 @@ export function objectHeaders(object: ObjectMetadata, request: S3Request): Recor
   };
   for (const [parameter, name] of Object.entries(OVERRIDES)) {
     const value = request.query.get(parameter);
-    if (value !== undefined) headers[name] = value;
+    if (value !== undefined) headers[name] = requireHeaderValue(parameter, value);
   }
   return headers;
+}
+
+/** A parameter can hold what a header must not, such as a line break. */
+function requireHeaderValue(parameter: string, value: string): string {
+  try {
+    validateHeaderValue(parameter, value);
+    return value;
+  } catch (cause) {
+    const details = { ArgumentName: parameter, ArgumentValue: value };
+    throw new S3Error('InvalidArgument', `The value of ${parameter} cannot be a header.`, details, cause);
+  }
 }
 
 /** The checksum of the whole object, if it has one. */

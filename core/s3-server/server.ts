@@ -161,6 +161,7 @@ export class S3Server implements AsyncDisposable {
   async #handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const { signal } = this.#stopping;
     await this.#paused?.promise;
+    if (signal.aborted) return void response.destroy();
     await this.#handler.handle(incoming, response, signal);
   }
 }

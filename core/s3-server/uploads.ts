@@ -33,6 +33,7 @@ export class Uploads {
   readonly #context: StoreContext;
   readonly #uploads: Map<string, Upload>;
   readonly #locks = new KeyLocks();
+  #deleted = false;
 
   private constructor(path: string, context: StoreContext, uploads: Map<string, Upload>) {
     this.#path = path;
@@ -56,7 +57,14 @@ export class Uploads {
     return new Uploads(path, context, uploads);
   }
 
+  /** The bucket is gone, and its uploads with it. */
+  markDeleted(): void {
+    this.#deleted = true;
+    this.#uploads.clear();
+  }
+
   async create(description: UploadDescription): Promise<Upload> {
+    if (this.#deleted) throw new S3Error('NoSuchBucket');
     const id = randomBytes(16).toString('hex');
     const folder = join(this.#path, id);
     await mkdir(folder);

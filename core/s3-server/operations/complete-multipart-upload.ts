@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import type { Bucket } from '../bucket.ts';
 import {
   CHECKSUM_ALGORITHMS,
   type Checksum,
@@ -33,9 +32,7 @@ export async function completeMultipartUpload(context: OperationContext): Promis
   const precondition = writePrecondition(request);
   const document = await body.receiveText({ maxSize: MAX_DOCUMENT, ignoreChecksumHeaders: true });
   const wanted = readPartList(document);
-  const already = bucket.find(request.key!);
-  if (already?.uploadId === id) return completed(request, already);
-  const metadata = await bucket.uploads.finish(id, request.key!, async (upload) => {
+  const join = async (upload: Upload): Promise<ObjectMetadata> => {
     const parts = selectParts(upload, wanted);
     await using writer = await store.createWriter();
     const hasher =
@@ -52,8 +49,16 @@ export async function completeMultipartUpload(context: OperationContext): Promis
     await writer.finish(object);
     await bucket.put(writer, object, precondition);
     return object;
-  });
-  return completed(request, metadata);
+  };
+  try {
+    return completed(request, await bucket.uploads.finish(id, request.key!, join));
+  } catch (error) {
+    const current = bucket.find(request.key!);
+    if (error instanceof S3Error && error.code === 'NoSuchUpload' && current?.uploadId === id) {
+      return completed(request, current);
+    }
+    throw error;
+  }
 }
 
 function completed(request: S3Request, object: ObjectMetadata): S3Response {
@@ -161,7 +166,7 @@ function requireAnnounced(request: S3Request, object: ObjectMetadata): void {
 
 /** Throws the upload and its parts away. */
 export async function abortMultipartUpload({ request, store }: OperationContext): Promise<S3Response> {
-  const bucket: Bucket = store.bucket(request.bucket!);
+  const bucket = store.bucket(request.bucket!);
   await bucket.uploads.finish(request.query.get('uploadId')!, request.key!, async () => {});
   return { status: 204 };
 }

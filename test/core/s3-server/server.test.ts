@@ -1,5 +1,7 @@
 import { once } from 'node:events';
-import { truncate, writeFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GatewayError } from '../../../core/api/errors.ts';
@@ -198,6 +200,19 @@ describe('connections', () => {
   });
 });
 
+describe('TLS', () => {
+  it('serves HTTPS with the certificate it was given', async () => {
+    const fixture = (name: string) => readFile(new URL(`../../fixtures/tls/${name}`, import.meta.url));
+    const [key, cert] = await Promise.all([fixture('localhost.key'), fixture('localhost.crt')]);
+    const server = await start({ tls: { key, cert } });
+    const client = get(server.endpoint, { ca: cert });
+    const [incoming] = (await once(client, 'response')) as [IncomingMessage];
+    incoming.resume();
+    await once(incoming, 'end');
+    expect([server.endpoint.slice(0, 8), incoming.statusCode]).toEqual(['https://', 403]);
+  });
+});
+
 describe('limits', () => {
   it('refuses one object more than it is configured for, and goes on after a deletion', async () => {
     const server = await start({ maxObjects: 2 });
@@ -210,6 +225,14 @@ describe('limits', () => {
     await s3.put('c');
     expect(await s3.keys()).toEqual(['b', 'c']);
   });
+});
+
+it('refuses an override of a response header that would split the response', async () => {
+  const s3 = await bucketOn(await start());
+  await s3.put('object');
+  const query = { 'response-content-type': 'text/plain\r\nset-cookie: a=b' };
+  const response = await s3.raw.send({ method: 'GET', path: `/${s3.bucket}/object`, query });
+  expect(response).toMatchObject({ status: 400, code: 'InvalidArgument' });
 });
 
 describe('what it does not implement', () => {
