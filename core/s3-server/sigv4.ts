@@ -1,18 +1,23 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../util/secret.ts';
+import { canonicalRequest } from './canonical-request.ts';
 import type { ChunkVerifier } from './chunked-body.ts';
 import { S3Error } from './errors.ts';
 import { header, type S3Request } from './request.ts';
-import { uriDecode, uriEncode, uriEncodePath } from './uri.ts';
+import {
+  ALGORITHM,
+  expiresSeconds,
+  parseTimestamp,
+  type SignatureParts,
+  signatureParts,
+} from './signature-parts.ts';
 
 /**
  * AWS Signature Version 4 as S3 uses it: Amazon S3 API Reference, "Authenticating Requests". The path is encoded once
  * and not normalised; the payload's hash comes from x-amz-content-sha256.
  */
 
-const ALGORITHM = 'AWS4-HMAC-SHA256';
 const MAX_SKEW_MS = 15 * 60_000;
-const MAX_EXPIRES_S = 7 * 24 * 3600;
 const EMPTY_SHA256 = createHash('sha256').digest('hex');
 
 export interface Credentials {
@@ -25,20 +30,6 @@ export type Payload =
   | { readonly kind: 'unsigned' }
   | { readonly kind: 'signed'; readonly sha256: string }
   | { readonly kind: 'chunked'; readonly verifier: ChunkVerifier | undefined; readonly trailer: boolean };
-
-/** The parts of a signature, wherever the request carries them. */
-interface SignatureParts {
-  readonly accessKeyId: string;
-  /** YYYYMMDD of the credential scope. */
-  readonly day: string;
-  readonly region: string;
-  readonly scope: string;
-  readonly signedHeaders: readonly string[];
-  readonly signature: string;
-  /** YYYYMMDDTHHMMSSZ */
-  readonly timestamp: string;
-  readonly presigned: boolean;
-}
 
 export class SignatureVerifier {
   readonly #accessKeyId: string;
@@ -58,7 +49,7 @@ export class SignatureVerifier {
 
   /** Throws the S3 error of a request that is not signed by our credentials, now, over what matters in it. */
   verify(request: S3Request): Payload {
-    const parts = request.query.has('X-Amz-Algorithm') ? presignedParts(request) : headerParts(request);
+    const parts = signatureParts(request);
     if (parts.accessKeyId !== this.#accessKeyId) {
       throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: parts.accessKeyId });
     }
@@ -66,7 +57,7 @@ export class SignatureVerifier {
     this.#verifyTime(request, parts);
     requireSignedHeaders(request, parts);
     const payloadHash = payloadHashOf(request, parts);
-    const canonical = canonicalRequest(request, parts, payloadHash);
+    const canonical = canonicalRequest(request, parts.signedHeaders, payloadHash);
     const stringToSign = `${ALGORITHM}\n${parts.timestamp}\n${parts.scope}\n${sha256(canonical)}`;
     if (!sameText(this.#sign(parts.day, stringToSign), parts.signature)) {
       throw new S3Error('SignatureDoesNotMatch', undefined, {
@@ -159,98 +150,6 @@ export class SignatureVerifier {
   }
 }
 
-function headerParts(request: S3Request): SignatureParts {
-  const authorization = header(request, 'authorization');
-  if (authorization === undefined) throw new S3Error('AccessDenied');
-  const malformed = (why: string) => new S3Error('AuthorizationHeaderMalformed', why);
-  if (!authorization.startsWith(`${ALGORITHM} `)) {
-    throw new S3Error(
-      'InvalidRequest',
-      `The authorization mechanism you have provided is not supported. Please use ${ALGORITHM}.`,
-    );
-  }
-  const fields = new Map<string, string>();
-  for (const part of authorization.slice(ALGORITHM.length + 1).split(',')) {
-    const equals = part.indexOf('=');
-    if (equals > 0) fields.set(part.slice(0, equals).trim(), part.slice(equals + 1).trim());
-  }
-  const [credential, signedHeaders, signature] = ['Credential', 'SignedHeaders', 'Signature'].map((name) =>
-    fields.get(name),
-  );
-  if (!credential || !signedHeaders || !signature) {
-    throw malformed('The authorization header must hold Credential, SignedHeaders and Signature.');
-  }
-  const date = header(request, 'x-amz-date') ?? header(request, 'date');
-  if (date === undefined)
-    throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header');
-  return {
-    ...parseCredential(credential, malformed),
-    signedHeaders: signedHeaders.split(';'),
-    signature,
-    timestamp: toTimestamp(date),
-    presigned: false,
-  };
-}
-
-function presignedParts(request: S3Request): SignatureParts {
-  const malformed = (why: string) => new S3Error('AuthorizationQueryParametersError', why);
-  const parameter = (name: string) => {
-    const value = request.query.get(name);
-    if (!value) throw malformed(`The query string must hold ${name}.`);
-    return value;
-  };
-  if (parameter('X-Amz-Algorithm') !== ALGORITHM)
-    throw malformed(`X-Amz-Algorithm only supports "${ALGORITHM}"`);
-  return {
-    ...parseCredential(parameter('X-Amz-Credential'), malformed),
-    signedHeaders: parameter('X-Amz-SignedHeaders').split(';'),
-    signature: parameter('X-Amz-Signature'),
-    timestamp: toTimestamp(parameter('X-Amz-Date')),
-    presigned: true,
-  };
-}
-
-function parseCredential(credential: string, malformed: (why: string) => S3Error) {
-  // An access key may hold slashes, the scope behind it may not.
-  const match = /^(.+)\/(\d{8})\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(credential);
-  if (!match) {
-    throw malformed(
-      'The credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".',
-    );
-  }
-  const [, accessKeyId, day, region, service, terminator] = match as unknown as string[] & { length: 6 };
-  if (service !== 's3') throw malformed(`incorrect service "${service}". This endpoint belongs to "s3".`);
-  if (terminator !== 'aws4_request') throw malformed(`incorrect terminal "${terminator}".`);
-  return { accessKeyId: accessKeyId!, day: day!, region: region!, scope: `${day}/${region}/s3/aws4_request` };
-}
-
-/** Both forms that the Date headers take, as YYYYMMDDTHHMMSSZ. */
-function toTimestamp(date: string): string {
-  if (/^\d{8}T\d{6}Z$/.test(date)) return date;
-  const time = Date.parse(date);
-  if (Number.isNaN(time))
-    throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header');
-  return new Date(time).toISOString().replace(/[-:]|\.\d{3}/g, '');
-}
-
-function parseTimestamp(timestamp: string): number {
-  const iso = timestamp.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z');
-  const time = Date.parse(iso);
-  if (Number.isNaN(time))
-    throw new S3Error('AccessDenied', 'AWS authentication requires a valid Date or x-amz-date header');
-  return time;
-}
-
-function expiresSeconds(request: S3Request): number {
-  const text = request.query.get('X-Amz-Expires') ?? '';
-  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (seconds >= 1 && seconds <= MAX_EXPIRES_S) return seconds;
-  throw new S3Error(
-    'AuthorizationQueryParametersError',
-    `X-Amz-Expires must be a whole number of seconds from 1 to ${MAX_EXPIRES_S}.`,
-  );
-}
-
 /** What is not signed could have been added on the way: `host` and every x-amz-* header must be. */
 function requireSignedHeaders(request: S3Request, parts: SignatureParts): void {
   const signed = new Set(parts.signedHeaders);
@@ -285,47 +184,6 @@ function payloadHashOf(request: S3Request, parts: SignatureParts): string {
     );
   }
   return given;
-}
-
-/** Method, path, query, headers, list of headers, payload hash; each canonical, on lines of its own. */
-function canonicalRequest(request: S3Request, parts: SignatureParts, payloadHash: string): string {
-  return [
-    request.method,
-    canonicalPath(request.rawPath),
-    canonicalQuery(request.query.pairs),
-    canonicalHeaders(request, parts.signedHeaders),
-    parts.signedHeaders.join(';'),
-    payloadHash,
-  ].join('\n');
-}
-
-/** Encoded once, whatever the client left unencoded; empty segments, `.` and `..` stay as they are. */
-export function canonicalPath(rawPath: string): string {
-  return uriEncodePath(uriDecode(rawPath));
-}
-
-/** Sorted by encoded name, then by encoded value; without the signature of a presigned URL. */
-export function canonicalQuery(pairs: readonly (readonly [string, string])[]): string {
-  return pairs
-    .filter(([name]) => name !== 'X-Amz-Signature')
-    .map(([name, value]) => [uriEncode(name), uriEncode(value)] as const)
-    .sort((a, b) => compareAscii(a[0], b[0]) || compareAscii(a[1], b[1]))
-    .map(([name, value]) => `${name}=${value}`)
-    .join('&');
-}
-
-function canonicalHeaders(request: S3Request, names: readonly string[]): string {
-  return names
-    .map((name) => {
-      const values = request.incoming.headersDistinct[name] ?? [];
-      return `${name}:${values.map((value) => value.trim().replace(/ +/g, ' ')).join(',')}\n`;
-    })
-    .join('');
-}
-
-function compareAscii(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }
 
 function sha256(text: string): string {

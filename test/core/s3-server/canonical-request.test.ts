@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalPath, canonicalQuery } from '../../../core/s3-server/sigv4.ts';
+import { canonicalPath, canonicalQuery } from '../../../core/s3-server/canonical-request.ts';
 import { Query } from '../../../core/s3-server/uri.ts';
 
 const SEED = Number(process.env['SEED'] ?? randomInt(2 ** 31));
