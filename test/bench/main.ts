@@ -1,0 +1,115 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
+import { Guest } from '../support/guest.ts';
+import { fioCommand, JOBS, type Job, parseFio } from './fio.ts';
+import { isOnTarget, type JobResult, type Measurement, table } from './report.ts';
+import { cpuTimeCommand, prepareFile, startBlockgate, startQemu, stopQemu, type Target } from './targets.ts';
+
+const USAGE = `Usage: npm run bench -- [options]
+
+Compares a disk on the file backend with qemu-storage-daemon, in the test VM, on the same file.
+Ends with status 1 when a target is missed.
+
+  --repetitions N   pairs of measurements per job (5)
+  --seconds S       length of one measurement (3)
+  --warmup S        length of each job's run beforehand, on both (8)
+  --size MiB        size of the file (256)
+  --only TEXT       only the jobs whose title contains it
+  --write           put the result into docs/benchmarks.md
+`;
+const PAGE = new URL('../../docs/benchmarks.md', import.meta.url);
+const [BEGIN, END] = ['<!-- results -->', '<!-- end of results -->'];
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      repetitions: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '3' },
+      warmup: { type: 'string', default: '8' },
+      size: { type: 'string', default: '256' },
+      only: { type: 'string', default: '' },
+      write: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const jobs = JOBS.filter(({ title }) => title.includes(values.only));
+  await ensureDebianPackages(['qemu-system-common', 'iproute2'], say);
+  await using guest = await Guest.start({ memoryMiB: 3072, disks: [{ sizeMiB: Number(values.size) * 2 }] });
+  say('preparing the file');
+  await prepareFile(guest, Number(values.size));
+  const { gateway, target: blockgate } = await startBlockgate(guest);
+  const qemu = await startQemu(guest);
+  const lengths = { repetitions: Number(values.repetitions), seconds: Number(values.seconds) };
+  const results: JobResult[] = [];
+  for (const job of jobs) {
+    for (const target of [blockgate, qemu]) await measure(guest, job, target, Number(values.warmup));
+    results.push(await compare(guest, job, blockgate, qemu, lengths));
+  }
+  const machine = await describeMachine(guest);
+  await stopQemu(guest, qemu);
+  await gateway.stop();
+  const settings = `${values.repetitions} pairs of ${values.seconds} s per job after ${values.warmup} s of warm-up, file of ${values.size} MiB on ext4`;
+  const text = `${machine}\n- Runs: ${settings}\n\n${table(results)}`;
+  process.stdout.write(`\n${text}\n`);
+  if (values.write) await writePage(text);
+  return results.every(isOnTarget) ? 0 : 1;
+}
+
+async function compare(
+  guest: Guest,
+  job: Job,
+  blockgate: Target,
+  qemu: Target,
+  { repetitions, seconds }: { readonly repetitions: number; readonly seconds: number },
+): Promise<JobResult> {
+  const result = { job, blockgate: [] as Measurement[], qemu: [] as Measurement[] };
+  for (let i = 0; i < repetitions; i++) {
+    // Who goes first changes, so that neither always finds what the other one left behind.
+    const order = [[blockgate, result.blockgate] as const, [qemu, result.qemu] as const];
+    for (const [target, measurements] of i % 2 === 0 ? order : order.toReversed()) {
+      const measurement = await measure(guest, job, target, seconds);
+      measurements.push(measurement);
+      say(`${job.title}: ${target.name} ${measurement.iops.toFixed(0)} IOPS`);
+    }
+  }
+  return result;
+}
+
+async function measure(guest: Guest, job: Job, target: Target, seconds: number): Promise<Measurement> {
+  const cpuTime = cpuTimeCommand(target.pid);
+  const output = await guest.sh(`${cpuTime}; ${fioCommand(job, target.device, seconds)}; ${cpuTime}; sync`);
+  const [, before, json, after] = /^(\d+)\n(.*)\n(\d+)\n$/s.exec(output) ?? [];
+  if (json === undefined) throw new Error(`unexpected output of fio:\n${output}`);
+  const { iops, requests } = parseFio(json);
+  return { iops, cpuPerRequest: (Number(after) - Number(before)) / requests };
+}
+
+async function describeMachine(guest: Guest): Promise<string> {
+  const versions = await guest.sh(`
+    uname --kernel-release; fio --version; qemu-storage-daemon --version | head -n 1; node --version; nproc`);
+  const [kernel, fio, qemu, node, processors] = versions.trim().split('\n');
+  const { model } = cpus()[0]!;
+  return [
+    `- Machine: ${cpus().length} × ${model}; test VM under software emulation (TCG) with ${processors} CPUs`,
+    `- Guest: Linux ${kernel}, ${fio}, ${qemu}, Node ${node}`,
+  ].join('\n');
+}
+
+async function writePage(text: string): Promise<void> {
+  const page = await readFile(PAGE, 'utf8');
+  const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
+  await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
+  say('wrote docs/benchmarks.md');
+}
+
+function say(line: string): void {
+  process.stderr.write(`bench: ${line}\n`);
+}
+
+process.exitCode = await main();
