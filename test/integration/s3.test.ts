@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -100,14 +104,14 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
     expect(Buffer.compare(content, expected)).toBe(0);
   });
 
-  it('holds what a model holds after random requests', async () => {
-    const seed = Number(process.env['BLOCKGATE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  /** Random requests against a model; `between` is called now and then. */
+  async function exercise(seed: number, requests: number, between: () => Promise<void>): Promise<void> {
     const random = seededRandom(seed);
     const size = 20 * CHUNK;
     const model = new Uint8Array(size);
     const config = { ...(await create(size)), writeBuffer: 5 * CHUNK, readCache: 3 * CHUNK };
     let device = await attach(config);
-    for (let i = 1; i <= 300; i++) {
+    for (let i = 1; i <= requests; i++) {
       const length = 512 * (1 + Math.floor(random() * 300));
       const offset = 512 * Math.floor((random() * (size - length)) / 512);
       const kind = random();
@@ -123,15 +127,39 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
         await device.flush!(0);
         await detach(device);
         device = await attach(config);
+      } else if (kind < 0.7) {
+        await between();
       } else {
-        const same = Buffer.compare(
-          await read(device, offset, length),
-          model.subarray(offset, offset + length),
-        );
+        const content = await read(device, offset, length);
+        const same = Buffer.compare(content, model.subarray(offset, offset + length));
         expect(same, `seed ${seed}, request ${i}`).toBe(0);
       }
     }
     expect(Buffer.compare(await read(device, 0, size), model), `seed ${seed}`).toBe(0);
+    await device.flush!(0);
+    await detach(device);
+    const again = await attach(config);
+    expect(Buffer.compare(await read(again, 0, size), model), `seed ${seed}, opened again`).toBe(0);
+  }
+
+  function freshSeed(): number {
+    return Number(process.env['BLOCKGATE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  }
+
+  it('holds what a model holds after random requests', async () => {
+    await exercise(freshSeed(), 300, async () => {});
+  });
+
+  it('holds what a model holds while the store refuses, loses answers and dawdles', async () => {
+    const seed = freshSeed();
+    // Without faults of its own this server is stopped and started instead, once.
+    let restarts = server.setFaults ? 0 : 1;
+    server.setFaults?.({ seed, errorRate: 0.1, lostResponseRate: 0.05, latencyMs: [0, 5] });
+    await exercise(seed, 150, async () => {
+      if (restarts-- <= 0) return;
+      await server.stop();
+      await server.start();
+    });
   });
 
   it('deletes the objects of chunks that are discarded or zeroed', async () => {
@@ -208,6 +236,7 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
     })();
     await new Promise((resolve) => setImmediate(resolve));
     await server.stop();
+    await sleep(20_000);
     await server.start();
     await writing;
     await detach(device);
@@ -216,6 +245,26 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
       // Not toEqual, which takes half a second for each.
       expect(Buffer.compare(await read(again, i * CHUNK, CHUNK), pattern(CHUNK, i + 1))).toBe(0);
     }
+  });
+
+  it('passes to the next process when its gateway is killed, with all that was flushed', async () => {
+    const config = await create(MIB);
+    const writer = join(import.meta.dirname, '../support/s3-writer.ts');
+    const child = spawn(
+      process.execPath,
+      [writer, JSON.stringify({ ...server.backend, prefix: config.prefix })],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const exited = once(child, 'exit');
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(said.toString()).toBe('flushed\n');
+    expect((await refusal(attach(config))).message).toContain(`pid ${child.pid} on `);
+    child.kill('SIGKILL');
+    await exited;
+    const device = await attach(config);
+    expect(Buffer.compare(await read(device, 0, MIB), new Uint8Array(MIB).fill(0x5a))).toBe(0);
   });
 
   it('tells each kind of wrong configuration from the others', async () => {

@@ -213,6 +213,22 @@ describe('writing', () => {
     await expectTag(disk.device, 512, 512, 2);
   });
 
+  it.each([
+    ['of a new chunk', 0],
+    ['of a chunk that was there', 1],
+  ])('is not undone by an earlier request %s that arrives late', async (_which, chunks) => {
+    await using disk = await opened(await filled(chunks, 4 * CHUNK));
+    const arrive = disk.store.delayNextPut();
+    for (const tag of [7, 8]) {
+      await disk.device.write(0, [pattern(CHUNK, tag)]);
+      await disk.device.flush();
+    }
+    arrive();
+    expect(
+      sameBytes(disk.store.bucket.objects.get('disks/a/chunk/000000000000')!.body, pattern(CHUNK, 8)),
+    ).toBe(true);
+  });
+
   it('waits when the buffer is full of what the store does not have, and goes on when it has', async () => {
     const { bucket } = await newVolume(16 * CHUNK);
     await using disk = await opened(bucket, { writeBuffer: 4 * CHUNK });

@@ -55,6 +55,8 @@ export class FakeStore implements ObjectStore {
   readonly #random: () => number;
   readonly #late: { countdown: number; readonly apply: () => void }[] = [];
   #killed = false;
+  #delayed: (() => void) | undefined;
+  #delaysNext = false;
 
   constructor(bucket: FakeBucket, random: () => number = () => 0) {
     this.bucket = bucket;
@@ -65,6 +67,12 @@ export class FakeStore implements ObjectStore {
   kill(): void {
     this.#killed = true;
     this.#late.length = 0;
+  }
+
+  /** The next put times out; calling the result lets it arrive after all. */
+  delayNextPut(): () => void {
+    this.#delaysNext = true;
+    return () => this.#delayed?.();
   }
 
   keys(prefix = ''): string[] {
@@ -104,16 +112,19 @@ export class FakeStore implements ObjectStore {
   put(key: string, body: Uint8Array, options: PutOptions = {}, signal?: AbortSignal): Promise<string> {
     const copy = Buffer.from(body);
     const apply = () => this.#put(key, copy, options);
-    if (this.#random() < (this.faults.latePut ?? 0)) {
+    const late = () => {
+      try {
+        apply();
+      } catch {
+        // Nobody listens any more.
+      }
+    };
+    const delayed = this.#delaysNext;
+    if (delayed || this.#random() < (this.faults.latePut ?? 0)) {
       this.requests.push({ operation: 'late put', key, bytes: copy.length });
-      const late = () => {
-        try {
-          apply();
-        } catch {
-          // Nobody listens any more.
-        }
-      };
-      this.#late.push({ countdown: 1 + Math.floor(this.#random() * 30), apply: late });
+      this.#delaysNext = false;
+      if (delayed) this.#delayed = late;
+      else this.#late.push({ countdown: 1 + Math.floor(this.#random() * 30), apply: late });
       return Promise.reject(new StoreError('timeout', 'no answer in time'));
     }
     return this.#request('put', key, signal, copy.length, apply);
