@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
 import { connect } from 'node:net';
@@ -211,6 +211,14 @@ describe('TLS', () => {
     await once(incoming, 'end');
     expect([server.endpoint.slice(0, 8), incoming.statusCode]).toEqual(['https://', 403]);
   });
+});
+
+it('leaves no temporary file of a refused or an accepted body', async () => {
+  const s3 = await bucketOn(await start());
+  await s3.put('object', 'x');
+  expect(await statuses([s3.put('object', 'y', { IfNoneMatch: '*' })])).toEqual([412]);
+  expect(await statuses([s3.put('object', 'y', { ContentMD5: 'AAAAAAAAAAAAAAAAAAAAAA==' })])).toEqual([400]);
+  expect(await readdir(`${dataDir}/tmp`)).toEqual([]);
 });
 
 describe('limits', () => {
