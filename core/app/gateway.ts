@@ -27,6 +27,7 @@ export class Gateway implements AsyncDisposable {
   readonly #launcher: DiskLauncher;
   readonly #policy: RestartPolicy;
   readonly #disks = new Map<string, RunningDisk>();
+  readonly #names = new Set<string>();
   readonly #observers = new Set<GatewayObserver>();
   readonly #closing = new AbortController();
   /** One per disk that was started; settles when that disk will not run again. */
@@ -38,9 +39,9 @@ export class Gateway implements AsyncDisposable {
     this.#policy = policy;
   }
 
-  /** Disks that run now. */
+  /** Disks that run now, in the order in which they were asked for. */
   get disks(): readonly DiskDetails[] {
-    return [...this.#disks.values()].map((disk) => disk.details);
+    return [...this.#names].flatMap((name) => this.#disks.get(name)?.details ?? []);
   }
 
   /** True once a disk could not start, died, or did not stop cleanly. */
@@ -59,6 +60,7 @@ export class Gateway implements AsyncDisposable {
    */
   async start(orders: readonly DiskOrder[], options: StartOptions = {}): Promise<void> {
     const { keepGoing = false, takeOver = false, signal } = options;
+    for (const { disk } of orders) this.#names.add(disk.name);
     const giveUp = new AbortController();
     const signals = [giveUp.signal, this.#closing.signal, ...(signal ? [signal] : [])];
     const launch: LaunchOptions = { takeOver, signal: AbortSignal.any(signals) };

@@ -43,8 +43,10 @@ export class ProgressBar implements Disposable {
     this.#total = total;
   }
 
+  /** What is under way now; how far it is will follow. */
   relabel(label: string): void {
     this.#label = label;
+    this.#done = undefined;
   }
 
   [Symbol.dispose](): void {

@@ -1,11 +1,8 @@
-import type { GatewayError } from '../../api/errors.ts';
-import type { DiskConfig } from '../../config/config.ts';
-import { ConfigErrors } from '../../config/config-errors.ts';
-import type { PluginRegistry } from '../../plugins/registry.ts';
 import { sleep } from '../../util/backoff.ts';
 import { CaptiveCommand, type CommandEnd } from '../captive-command.ts';
 import { compose } from '../container.ts';
-import { orderFor } from '../disk-order.ts';
+import { type DiskOrder, orderFor } from '../disk-order.ts';
+import { allMistakes, validateDisks } from '../disk-validation.ts';
 import type { Gateway } from '../gateway.ts';
 import type { GatewayEvent } from '../gateway-events.ts';
 import { GracefulStop } from '../graceful-stop.ts';
@@ -41,36 +38,14 @@ export async function runDisks(settings: Settings, request: RunRequest, terminal
     else terminal.print(line);
   };
   using _events = gateway.observe(show);
-  const disks = await validDisks(selectDisks(config, request.names), registry, {
-    keepGoing: request.keepGoing ?? false,
-    onError: (disk, error) => show({ type: 'failed', disk, error }),
-  });
+  const { keepGoing = false } = request;
+  const disks = await validateDisks(selectDisks(config, request.names), registry);
+  if (disks.mistakes.size > 0 && (!keepGoing || disks.valid.length === 0)) throw allMistakes(disks);
+  for (const [disk, error] of disks.mistakes) show({ type: 'failed', disk, error });
   const session = new RunSession(gateway, settings, request, terminal);
-  const status = await session.run(disks.map((disk) => orderFor(config, disk)));
-  const isIncomplete = gateway.failed || disks.length < (request.names.length || config.disks.size);
+  const status = await session.run(disks.valid.map((disk) => orderFor(config, disk)));
+  const isIncomplete = gateway.failed || disks.mistakes.size > 0;
   return status === ExitCode.OK && isIncomplete ? ExitCode.FAILED : status;
-}
-
-/** Mistakes of every disk are found before any disk is started. */
-async function validDisks(
-  disks: readonly DiskConfig[],
-  registry: PluginRegistry,
-  options: { keepGoing: boolean; onError: (disk: string, error: unknown) => void },
-): Promise<DiskConfig[]> {
-  const valid: DiskConfig[] = [];
-  const errors: GatewayError[] = [];
-  for (const disk of disks) {
-    try {
-      await registry.prepareDisk(disk);
-      valid.push(disk);
-    } catch (error) {
-      if (!(error instanceof ConfigErrors)) throw error;
-      errors.push(...error.errors);
-      if (options.keepGoing) options.onError(disk.name, error);
-    }
-  }
-  if (errors.length > 0 && (!options.keepGoing || valid.length === 0)) throw new ConfigErrors(errors);
-  return valid;
 }
 
 /** One run of a set of disks, from start to stop. */
@@ -80,6 +55,8 @@ class RunSession {
   readonly #request: RunRequest;
   readonly #terminal: Terminal;
   readonly #stop: GracefulStop;
+  /** What a signal means now. One listener serves the whole run: between two of them a signal would be lost. */
+  #onSignal: (signal: NodeJS.Signals) => void = () => {};
 
   constructor(gateway: Gateway, settings: Settings, request: RunRequest, terminal: Terminal) {
     this.#gateway = gateway;
@@ -93,7 +70,8 @@ class RunSession {
     });
   }
 
-  async run(orders: Parameters<Gateway['start']>[0]): Promise<number> {
+  async run(orders: readonly DiskOrder[]): Promise<number> {
+    using _signals = onTermination((signal) => this.#onSignal(signal));
     if (!(await this.#start(orders))) return ExitCode.FAILED;
     if (this.#request.captive) return this.#serveCommand(this.#request.captive);
     await this.#serve();
@@ -101,9 +79,9 @@ class RunSession {
   }
 
   /** False when a disk could not start; the events have said why. */
-  async #start(orders: Parameters<Gateway['start']>[0]): Promise<boolean> {
+  async #start(orders: readonly DiskOrder[]): Promise<boolean> {
     const giveUp = new AbortController();
-    using _signals = onTermination((signal) => giveUp.abort(new Interrupted(signal)));
+    this.#onSignal = (signal) => giveUp.abort(new Interrupted(signal));
     using _progress = new ProgressBar(this.#terminal, 'Starting');
     const { keepGoing = false, takeOver = false } = this.#request;
     try {
@@ -118,26 +96,24 @@ class RunSession {
   /** Until a signal has stopped every disk, or the last one has died. */
   async #serve(): Promise<void> {
     const down = Promise.withResolvers<void>();
-    using _signals = onTermination(() => {
+    this.#onSignal = () => {
       const force = this.#request.force ?? false;
       this.#stop.request({ force }).then((isDown) => isDown && down.resolve(), down.reject);
-    });
+    };
     if (this.#terminal.isInteractive) this.#terminal.say(this.#terminal.tint('dim', 'Ctrl-C stops.'));
     await Promise.race([down.promise, this.#gateway.ended()]);
-    await this.#gateway.stop({ force: true }).catch(() => {});
+    await this.#stop.request({ force: true });
   }
 
   async #serveCommand(command: readonly string[]): Promise<number> {
     const captive = new CaptiveCommand(command, this.#gateway.disks);
+    this.#onSignal = (signal) => captive.forward(signal);
     let end: CommandEnd;
-    {
-      using _signals = onTermination((signal) => captive.forward(signal));
-      try {
-        end = await captive.ended;
-      } catch (error) {
-        await this.#gateway.stop({ force: true }).catch(() => {});
-        throw error;
-      }
+    try {
+      end = await captive.ended;
+    } catch (error) {
+      await this.#stop.request({ force: true });
+      throw error;
     }
     const wasReleased = await this.#stopOnceReleased();
     const status = end.signal ? signalExitCode(end.signal) : (end.status ?? ExitCode.FAILED);
@@ -146,9 +122,9 @@ class RunSession {
 
   /** The command may have left a disk mounted: waits for the grace period, or a signal, and then takes it away. */
   async #stopOnceReleased(): Promise<boolean> {
-    if (await this.#stop.request({ force: this.#request.force ?? false })) return true;
     const hurry = new AbortController();
-    using _signals = onTermination(() => hurry.abort());
+    this.#onSignal = () => hurry.abort();
+    if (await this.#stop.request({ force: this.#request.force ?? false })) return true;
     const deadline = performance.now() + this.#settings.graceMs;
     while (performance.now() < deadline && !hurry.signal.aborted) {
       if ((await this.#gateway.holders()).size === 0) break;

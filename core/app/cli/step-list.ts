@@ -3,7 +3,7 @@ import type { Terminal } from './terminal.ts';
 
 /** What one step may do while it runs. */
 export interface Step {
-  /** Shows how far it is; counts rather than bytes. */
+  /** Shows how far it is, in bytes. */
   update(done: number, total: number): void;
   /** Shows what it does just now. */
   relabel(label: string): void;

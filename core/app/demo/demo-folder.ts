@@ -15,8 +15,6 @@ export class DemoFolder {
   readonly configFile: string;
   /** Everything that the demo's commands said. */
   readonly logFile: string;
-  /** Compiled code, so that the next demo starts faster. */
-  readonly compileCache: string;
   readonly s3: S3Folder;
 
   /** Throws away what an earlier demo left. Throws `demo.folder-taken` for a folder that is not a demo's. */
@@ -34,7 +32,6 @@ export class DemoFolder {
     await rm(folder.s3.store, { recursive: true, force: true });
     await rm(folder.work, { recursive: true, force: true });
     await mkdir(folder.work);
-    await mkdir(folder.compileCache, { recursive: true });
     await writeFile(folder.logFile, '');
     return folder;
   }
@@ -44,7 +41,6 @@ export class DemoFolder {
     this.work = join(path, 'work');
     this.configFile = join(path, 'plugins.json');
     this.logFile = join(path, 'demo.log');
-    this.compileCache = join(path, 'cache');
     this.s3 = new S3Folder(path);
   }
 

@@ -8,6 +8,7 @@ import { type Step, StepList } from '../cli/step-list.ts';
 import { table } from '../cli/table.ts';
 import type { Terminal } from '../cli/terminal.ts';
 import { takeInventory } from './bucket-inventory.ts';
+import { compileCacheEnv } from './compile-cache.ts';
 import type { DemoFolder } from './demo-folder.ts';
 import { BUCKET, DISK, VOLUME_SIZE } from './demo-volume.ts';
 import { SHELL_SCRIPT, VERIFY_SCRIPT, WRITE_SCRIPT } from './guest-scripts.ts';
@@ -71,7 +72,7 @@ export class DemoRun implements AsyncDisposable {
 
   async writeAndStop(): Promise<void> {
     const { files, bytes } = this.#samples;
-    await this.#steps.run('Serving the volume as a disk, making ext4 on it, writing files', async (step) => {
+    await this.#steps.run('Serving the volume as a disk', async (step) => {
       const report = await this.#withDisk('first', WRITE_SCRIPT, step);
       const speed = formatSize(bytes / report.seconds);
       return [
@@ -87,7 +88,7 @@ export class DemoRun implements AsyncDisposable {
 
   async startAgainAndVerify(): Promise<void> {
     const { files, bytes } = this.#samples;
-    await this.#steps.run('Starting again from the bucket alone, comparing every byte', async (step) => {
+    await this.#steps.run('Starting again from the bucket alone', async (step) => {
       await this.#startServer();
       const report = await this.#withDisk('second', VERIFY_SCRIPT, step);
       const speed = formatSize(bytes / report.seconds);
@@ -97,7 +98,7 @@ export class DemoRun implements AsyncDisposable {
 
   async shell(): Promise<void> {
     const command = await this.#gatewayCommand('shell', SHELL_SCRIPT);
-    const status = await this.#playground.runInTerminal(command, this.#env());
+    const status = await this.#playground.runInTerminal(command, compileCacheEnv());
     if (status !== 0) throw stepFailed('the shell', status, ['See above.'], this.#folder);
   }
 
@@ -129,8 +130,11 @@ export class DemoRun implements AsyncDisposable {
   async #withDisk(name: string, script: string, step: Step): Promise<ScriptReport> {
     const command = await this.#gatewayCommand(name, script);
     const log = (line: string) => appendFileSync(this.#folder.logFile, `${line}\n`);
-    const report = new ScriptReport((done, total) => step.update(done, total), log);
-    await this.#command(this.#playground, command, report.take);
+    const report = new ScriptReport(step);
+    await this.#command(this.#playground, command, (line) => {
+      log(line);
+      report.take(line);
+    });
     return report;
   }
 
@@ -163,12 +167,8 @@ export class DemoRun implements AsyncDisposable {
       if (said.length > LAST_WORDS) said.shift();
       onLine(line);
     };
-    const status = await where.run(command, { env: this.#env(), onLine: take });
+    const status = await where.run(command, { env: compileCacheEnv(), onLine: take });
     if (status !== 0) throw stepFailed(command.slice(1).join(' '), status, said, this.#folder);
-  }
-
-  #env(): Record<string, string> {
-    return { NODE_COMPILE_CACHE: join(this.#playground?.folder ?? this.#folder.path, 'cache') };
   }
 }
 

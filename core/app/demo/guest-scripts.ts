@@ -18,36 +18,41 @@ now() { date +%s%N; }
 /** Makes a file system, copies the samples to it, and unmounts it: then everything is in the store. */
 export const WRITE_SCRIPT = `${MOUNT}
 echo "@device $BLOCKGATE_DEVICE"
+echo "@phase making ext4"
 mkfs.ext4 -q -F "$BLOCKGATE_DEVICE"
 mount "$BLOCKGATE_DEVICE" "$mnt"
-echo "@mounted"
 total=$(du --bytes --summarize "$samples" | cut -f 1)
+echo "@phase writing files"
 started=$(now)
-for part in "$samples"/*; do
-  cp -r "$part" "$mnt/"
+for folder in "$samples"/*; do
+  cp -r "$folder" "$mnt/"
   echo "@progress $(du --bytes --summarize "$mnt" | cut -f 1) $total"
 done
+echo "@phase writing files: the last of them reach the bucket"
 sync --file-system "$mnt"
 umount "$mnt"
 echo "@nanoseconds $(($(now) - started))"
+echo "@phase stopping the disk"
 `;
 
 /** Compares every byte of every file, and the lists of files. */
 export const VERIFY_SCRIPT = `${MOUNT}
 echo "@device $BLOCKGATE_DEVICE"
 mount -o ro "$BLOCKGATE_DEVICE" "$mnt"
-echo "@mounted"
 names() { (cd "$1" && find . -type f | sort); }
 diff <(names "$samples") <(names "$mnt")
-total=$(names "$samples" | wc -l)
+total=$(du --bytes --summarize "$samples" | cut -f 1)
 done=0
+echo "@phase comparing every byte"
 started=$(now)
-while read -r name; do
-  cmp "$samples/$name" "$mnt/$name"
-  done=$((done + 1))
-  if ((done % 20 == 0)); then echo "@progress $done $total"; fi
-done < <(names "$samples")
+for folder in "$samples"/*; do
+  diff -r "$folder" "$mnt/$(basename "$folder")"
+  done=$((done + $(du --bytes --summarize "$folder" | cut -f 1)))
+  echo "@progress $done $total"
+done
 echo "@nanoseconds $(($(now) - started))"
+umount "$mnt"
+echo "@phase stopping the disk"
 `;
 
 /** A shell of the user's with the disk mounted. */

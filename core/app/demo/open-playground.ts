@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { PluginRegistry } from '../../plugins/registry.ts';
 import { ensureDebianPackages } from '../../vm/debian-packages.ts';
+import { warmCompileCache } from './compile-cache.ts';
 import { LocalPlayground } from './local-playground.ts';
 import type { Playground } from './playground.ts';
 
@@ -22,6 +23,7 @@ export async function openPlayground(options: PlaygroundOptions): Promise<Playgr
     await ensureDebianPackages([FILE_SYSTEM_TOOLS.package], onProgress);
   if (await hasVduse()) return new LocalPlayground(folder, signal);
   onProgress('Booting a virtual machine, since VDUSE cannot be used here');
+  await warmCompileCache();
   const { VmPlayground } = await import('./vm-playground.ts');
   return VmPlayground.boot(options);
 }

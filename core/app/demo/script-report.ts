@@ -1,25 +1,25 @@
-/** Takes apart what a script of the demo prints: its `@` lines, and everything else for the log. */
+/** Who wants to know how far a script is. */
+export interface ScriptListener {
+  update(done: number, total: number): void;
+  relabel(label: string): void;
+}
+
+/** Takes apart what a script of the demo prints: its `@` lines say how far it is and what it found out. */
 export class ScriptReport {
-  readonly #onProgress: (done: number, total: number) => void;
-  readonly #onLine: (line: string) => void;
+  readonly #listener: ScriptListener;
   readonly #facts = new Map<string, string>();
 
-  constructor(onProgress: (done: number, total: number) => void, onLine: (line: string) => void) {
-    this.#onProgress = onProgress;
-    this.#onLine = onLine;
+  constructor(listener: ScriptListener) {
+    this.#listener = listener;
   }
 
-  readonly take = (line: string): void => {
-    this.#onLine(line);
-    const [, name, value = ''] = /^@(\w+)(?: (.*))?$/.exec(line) ?? [];
+  take(line: string): void {
+    const [, name, value = ''] = /^@(\w+) (.*)$/.exec(line) ?? [];
     if (name === undefined) return;
-    if (name !== 'progress') {
-      this.#facts.set(name, value);
-      return;
-    }
-    const [done, total] = value.split(' ').map(Number);
-    this.#onProgress(done!, total!);
-  };
+    if (name === 'phase') this.#listener.relabel(value);
+    else if (name === 'progress') this.#progress(value);
+    else this.#facts.set(name, value);
+  }
 
   /** Where the disk was. */
   get device(): string {
@@ -29,5 +29,10 @@ export class ScriptReport {
   /** How long the transfer took. */
   get seconds(): number {
     return Number(this.#facts.get('nanoseconds')) / 1e9;
+  }
+
+  #progress(value: string): void {
+    const [done = 0, total = 0] = value.split(' ').map(Number);
+    this.#listener.update(done, total);
   }
 }
