@@ -1,12 +1,11 @@
 import { defineFrontend } from '../../core/api/frontend.ts';
 import { type VduseConfig, vduseConfig } from './config.ts';
-import { checkHost } from './doctor.ts';
-import { attachDisk } from './frontend.ts';
 
 export default defineFrontend<VduseConfig>({
   name: 'vduse',
   description: 'A virtio disk of this machine, through the kernel’s VDUSE: /dev/blockgate/<disk>.',
   config: vduseConfig,
-  attach: (volume, config, ctx) => attachDisk(volume, config, ctx),
-  check: async () => checkHost(),
+  // Loaded when a disk needs them: checking a configuration must stay cheap.
+  attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
+  check: async () => (await import('./doctor.ts')).checkHost(),
 });
