@@ -36,6 +36,8 @@ function codeOf({ kind }: StoreError): string {
     case 'throttled':
     case 'server':
       return 's3.unavailable';
+    case 'untrusted':
+      return 's3.untrusted-certificate';
     case 'no-bucket':
       return 's3.bucket-not-found';
     case 'wrong-region':
@@ -60,6 +62,11 @@ function explain(error: StoreError, config: S3Config): { readonly summary: strin
       return {
         summary: `The S3 store ${store} cannot be reached.`,
         fix: 'Check "endpoint", the network, and that the server runs.',
+      };
+    case 'untrusted':
+      return {
+        summary: `The S3 store ${store} shows a certificate that is not trusted.`,
+        fix: 'Name the file of its certificate authority in "tls.ca".',
       };
     case 'throttled':
     case 'server':

@@ -55,14 +55,10 @@ export function fromSdk(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const { name = '', message = '', code, $metadata } = (error ?? {}) as SdkLikeError;
   const status = $metadata?.httpStatusCode;
-  const kind = isOurMistake(error, message)
-    ? 'rejected'
-    : isSocketError(code)
-      ? 'unreachable'
-      : kindOf(name, status);
+  const kind = isOurMistake(error, message) ? 'rejected' : (kindOfSocketError(code) ?? kindOf(name, status));
   // A HEAD request's error has no body, and the SDK calls it "UnknownError" or by its number.
   const label =
-    isSocketError(code) || /^(UnknownError|Error|\d+)?$/.test(name)
+    kindOfSocketError(code) !== undefined || /^(UnknownError|Error|\d+)?$/.test(name)
       ? (code ?? (status ? `HTTP ${status}` : name))
       : name;
   const text = message === '' || message === 'UnknownError' || message === name ? '' : `: ${message}`;
@@ -78,9 +74,11 @@ function kindOf(name: string, status: number | undefined): StoreErrorKind {
   return status >= 400 ? 'rejected' : 'server';
 }
 
-/** The SDK calls some of them a timeout, which says less. */
-function isSocketError(code: string | undefined): boolean {
-  return code !== undefined && /^E[A-Z]+$/.test(code) && code !== 'ETIMEDOUT';
+/** By the `code` of Node's errors, before the name that the SDK gives them: it calls a reset connection a timeout. */
+function kindOfSocketError(code: string | undefined): StoreErrorKind | undefined {
+  if (code === undefined || code === 'ETIMEDOUT') return undefined;
+  if (/CERT|^UNABLE_TO_/.test(code)) return 'untrusted';
+  return /^E[A-Z]+$/.test(code) ? 'unreachable' : undefined;
 }
 
 /** Never left this process: a wrong call or a missing setting, which no retry will cure. */

@@ -2,6 +2,8 @@
 export type StoreErrorKind =
   /** No connection, name not resolved, TLS refused, or the connection broke. */
   | 'unreachable'
+  /** The server's certificate is not one that we trust. */
+  | 'untrusted'
   /** No answer in time. */
   | 'timeout'
   /** 429, SlowDown. */
@@ -38,6 +40,7 @@ const TRANSIENT: ReadonlySet<StoreErrorKind> = new Set([
 
 /** Gone when somebody repairs something: worth asking again, slowly, by a disk that runs. */
 const REPAIRABLE: ReadonlySet<StoreErrorKind> = new Set([
+  'untrusted',
   'no-bucket',
   'wrong-region',
   'bad-credentials',

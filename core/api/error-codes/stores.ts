@@ -54,6 +54,10 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'The S3 store does not answer, or not properly.',
     fix: 'Check the endpoint, the network and the store.',
   },
+  's3.untrusted-certificate': {
+    meaning: 'The certificate of the S3 store is not trusted.',
+    fix: 'Name the file of its certificate authority in "tls.ca".',
+  },
   's3.bucket-not-found': {
     meaning: 'The bucket does not exist.',
     fix: 'Correct its name, or create it.',

@@ -18,6 +18,18 @@ describe('fromSdk', () => {
       'unreachable',
       true,
     ],
+    [
+      'a certificate of nobody we know',
+      sdkError('Error', undefined, 'self-signed', 'DEPTH_ZERO_SELF_SIGNED_CERT'),
+      'untrusted',
+      false,
+    ],
+    [
+      'a certificate for another name',
+      sdkError('Error', undefined, 'x', 'ERR_TLS_CERT_ALTNAME_INVALID'),
+      'untrusted',
+      false,
+    ],
     ['a request that was cut off', sdkError('AbortError'), 'timeout', true],
     ['503 SlowDown', sdkError('SlowDown', 503), 'throttled', true],
     ['500', sdkError('InternalError', 500), 'server', true],
