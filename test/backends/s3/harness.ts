@@ -3,7 +3,7 @@ import { type S3Config, s3Config } from '../../../backends/s3/config.ts';
 import type { ChunkDevice } from '../../../backends/s3/device.ts';
 import type { ObjectStore } from '../../../backends/s3/object-store.ts';
 import { createVolume, withStore } from '../../../backends/s3/volumes.ts';
-import type { OpenContext } from '../../../core/plugin.ts';
+import type { BlockDevice, OpenContext } from '../../../core/plugin.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';
 import { FakeBucket, FakeStore } from './fake-store.ts';
 
@@ -69,8 +69,8 @@ export function pattern(length: number, tag: number): Uint8Array {
   return new Uint8Array(new Uint32Array(length / 4).fill(tag).buffer);
 }
 
-export async function readAll(device: ChunkDevice, offset: number, length: number): Promise<Uint8Array> {
+export async function readAll(device: BlockDevice, offset: number, length: number): Promise<Uint8Array> {
   const data = new Uint8Array(length).fill(0xee);
-  await device.read(offset, [data]);
+  await device.read(offset, [data], 0);
   return data;
 }
