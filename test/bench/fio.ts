@@ -25,11 +25,30 @@ export const JOBS: readonly Job[] = [
   { title: '1 MiB sequential write, QD8', rw: 'write', blockSize: MIB, depth: 8, target: 1 },
 ];
 
-export function fioCommand(job: Job, device: string, seconds: number): string {
+/**
+ * What both daemons serve before anything is measured. A number of requests, not a time: that is what makes a JIT
+ * compiler compile, and on a busy machine under emulation it may take a minute.
+ */
+export const WARMUP: readonly (Job & { readonly requests: number })[] = [
+  { ...JOBS[1]!, requests: 30_000 },
+  { ...JOBS[3]!, requests: 30_000 },
+  { ...JOBS[5]!, requests: 300 },
+  { ...JOBS[7]!, requests: 300 },
+];
+
+/** `length`: seconds, after half a second that does not count; or a number of requests. */
+export function fioCommand(
+  job: Job,
+  device: string,
+  length: { readonly seconds: number } | { readonly requests: number },
+): string {
+  const { rw, blockSize, depth } = job;
   return [
-    'fio --name=bench --ioengine=libaio --direct=1 --time_based --norandommap --output-format=json',
-    `--filename=${device} --rw=${job.rw} --bs=${job.blockSize} --iodepth=${job.depth}`,
-    `--runtime=${seconds} --ramp_time=0.5`,
+    'fio --name=bench --ioengine=libaio --direct=1 --norandommap --output-format=json',
+    `--filename=${device} --rw=${rw} --bs=${blockSize} --iodepth=${depth}`,
+    'seconds' in length
+      ? `--time_based --runtime=${length.seconds} --ramp_time=0.5`
+      : `--number_ios=${length.requests} --io_size=${length.requests * blockSize}`,
   ].join(' ');
 }
 

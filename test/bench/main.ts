@@ -3,7 +3,7 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { Guest } from '../support/guest.ts';
-import { fioCommand, JOBS, type Job, parseFio } from './fio.ts';
+import { fioCommand, JOBS, type Job, parseFio, WARMUP } from './fio.ts';
 import { isOnTarget, type JobResult, type Measurement, table } from './report.ts';
 import { cpuTimeCommand, prepareFile, startBlockgate, startQemu, stopQemu, type Target } from './targets.ts';
 
@@ -14,7 +14,6 @@ Ends with status 1 when a target is missed.
 
   --repetitions N   pairs of measurements per job (5)
   --seconds S       length of one measurement (3)
-  --warmup S        length of each job's run beforehand, on both (8)
   --size MiB        size of the file (256)
   --only TEXT       only the jobs whose title contains it
   --write           put the result into docs/benchmarks.md
@@ -27,7 +26,6 @@ async function main(): Promise<number> {
     options: {
       repetitions: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '3' },
-      warmup: { type: 'string', default: '8' },
       size: { type: 'string', default: '256' },
       only: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
@@ -38,27 +36,36 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
+  const lengths = {
+    repetitions: count('repetitions', values.repetitions),
+    seconds: count('seconds', values.seconds),
+  };
+  const sizeMiB = count('size', values.size);
   const jobs = JOBS.filter(({ title }) => title.includes(values.only));
   await ensureDebianPackages(['qemu-system-common', 'iproute2'], say);
-  await using guest = await Guest.start({ memoryMiB: 3072, disks: [{ sizeMiB: Number(values.size) * 2 }] });
+  await using guest = await Guest.start({ memoryMiB: 3072, disks: [{ sizeMiB: sizeMiB * 2 }] });
   say('preparing the file');
-  await prepareFile(guest, Number(values.size));
+  await prepareFile(guest, sizeMiB);
   const { gateway, target: blockgate } = await startBlockgate(guest);
   const qemu = await startQemu(guest);
-  const lengths = { repetitions: Number(values.repetitions), seconds: Number(values.seconds) };
+  for (const target of [blockgate, qemu]) await warmUp(guest, target);
   const results: JobResult[] = [];
-  for (const job of jobs) {
-    for (const target of [blockgate, qemu]) await measure(guest, job, target, Number(values.warmup));
-    results.push(await compare(guest, job, blockgate, qemu, lengths));
-  }
+  for (const job of jobs) results.push(await compare(guest, job, blockgate, qemu, lengths));
   const machine = await describeMachine(guest);
   await stopQemu(guest, qemu);
   await gateway.stop();
-  const settings = `${values.repetitions} pairs of ${values.seconds} s per job after ${values.warmup} s of warm-up, file of ${values.size} MiB on ext4`;
+  const settings = `${lengths.repetitions} pairs of ${lengths.seconds} s per job, file of ${sizeMiB} MiB on ext4`;
   const text = `${machine}\n- Runs: ${settings}\n\n${table(results)}`;
   process.stdout.write(`\n${text}\n`);
   if (values.write) await writePage(text);
   return results.every(isOnTarget) ? 0 : 1;
+}
+
+async function warmUp(guest: Guest, target: Target): Promise<void> {
+  for (const job of WARMUP) {
+    say(`warming up: ${target.name}, ${job.title}`);
+    await guest.sh(`${fioCommand(job, target.device, job)} > /dev/null`, { timeoutMs: 900_000 });
+  }
 }
 
 async function compare(
@@ -83,7 +90,9 @@ async function compare(
 
 async function measure(guest: Guest, job: Job, target: Target, seconds: number): Promise<Measurement> {
   const cpuTime = cpuTimeCommand(target.pid);
-  const output = await guest.sh(`${cpuTime}; ${fioCommand(job, target.device, seconds)}; ${cpuTime}; sync`);
+  const output = await guest.sh(
+    `${cpuTime}; ${fioCommand(job, target.device, { seconds })}; ${cpuTime}; sync`,
+  );
   const [, before, json, after] = /^(\d+)\n(.*)\n(\d+)\n$/s.exec(output) ?? [];
   if (json === undefined) throw new Error(`unexpected output of fio:\n${output}`);
   const { iops, requests } = parseFio(json);
@@ -106,6 +115,11 @@ async function writePage(text: string): Promise<void> {
   const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
   await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
   say('wrote docs/benchmarks.md');
+}
+
+function count(option: string, text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new Error(`--${option} takes a whole number above 0, not "${text}"`);
 }
 
 function say(line: string): void {
