@@ -12,6 +12,7 @@ import type {
   ObjectStore,
   PutOptions,
 } from './object-store.ts';
+import { receive } from './receive.ts';
 import { fromSdk } from './sdk-error.ts';
 import { isStoreError, StoreError } from './store-error.ts';
 
@@ -67,7 +68,7 @@ export class SdkStore implements ObjectStore {
     if (!answer) return undefined;
     const total = /\/(\d+)$/.exec(answer.ContentRange ?? '');
     const size = total ? Number(total[1]) : answer.ContentLength;
-    const received = await receive(answer.Body as Readable, into);
+    const received = await receive(answer.Body as Readable, into, signal);
     const info = objectInfo(key, answer, size);
     if (received !== Math.min(length, info.size - offset)) {
       throw new StoreError('damaged', `${key}: ${received} bytes came where ${length} were asked for`);
@@ -90,7 +91,7 @@ export class SdkStore implements ObjectStore {
       throw new StoreError('rejected', `${key} has ${size} bytes; at most ${maxBytes} were expected`);
     }
     const body = new Uint8Array(size);
-    const received = await receive(stream, [body]);
+    const received = await receive(stream, [body], signal);
     if (received !== size) throw new StoreError('damaged', `${key}: ${received} of ${size} bytes came`);
     return { info: objectInfo(key, answer, size), body };
   }
@@ -230,36 +231,6 @@ function objectInfo(
     throw new StoreError('server', `${key}: the store's answer lacks the ETag or the size`);
   }
   return { etag: answer.ETag, size, metadata: answer.Metadata ?? {} };
-}
-
-/**
- * Copies the body into `into` as it arrives: half the CPU of collecting it first. Returns the bytes that came, also
- * those for which there was no room.
- */
-function receive(body: Readable, into: IoVec): Promise<number> {
-  return new Promise((resolvePromise, reject) => {
-    let received = 0;
-    let segment = 0;
-    let at = 0;
-    body.on('data', (data: Buffer) => {
-      received += data.length;
-      for (let from = 0; from < data.length && segment < into.length; ) {
-        const target = into[segment]!;
-        const count = Math.min(target.length - at, data.length - from);
-        target.set(data.subarray(from, from + count), at);
-        from += count;
-        at += count;
-        if (at < target.length) continue;
-        segment++;
-        at = 0;
-      }
-    });
-    body.once('end', () => resolvePromise(received));
-    body.once('error', (error) => reject(fromSdk(error)));
-    body.once('close', () =>
-      reject(new StoreError('unreachable', 'the connection broke in the middle of an object')),
-    );
-  });
 }
 
 async function clientOptions(config: S3Config, baseDir: string): Promise<S3ClientConfig> {

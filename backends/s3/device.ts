@@ -16,6 +16,9 @@ import type { Lines, ReadCache } from './read-cache.ts';
 import { lineMask, type WriteBuffer } from './write-buffer.ts';
 import type { Writeback } from './writeback.ts';
 
+/** A discard is bookkeeping without a pause; so many chunks keep the process busy for some 50 ms. */
+const MAX_DISCARD_CHUNKS = 64 * 1024;
+
 /** What a device is made of. `writer` is absent on a read-only disk. */
 export interface DeviceParts {
   readonly size: number;
@@ -64,6 +67,7 @@ export class ChunkDevice implements BlockDevice {
         physicalBlockSize: 4096,
         optimalIoSize: this.#chunkSize,
         discardGranularity: this.#chunkSize,
+        maxDiscard: MAX_DISCARD_CHUNKS * this.#chunkSize,
       },
     };
   }

@@ -188,6 +188,16 @@ export class Ownership {
     }
   }
 
+  /** The owner record, or why there is none to read. */
+  async #currentRecord(): Promise<NonNullable<Awaited<ReturnType<typeof readOwner>>> | string> {
+    try {
+      return (await readOwner(this.#store, this.#layout)) ?? 'the owner record was deleted';
+    } catch (error) {
+      if (GatewayError.is(error)) return 'the owner record was overwritten';
+      throw error;
+    }
+  }
+
   #condition(): { condition?: PutCondition } {
     return this.#unfenced ? {} : { condition: { etag: this.#etag } };
   }
@@ -200,13 +210,14 @@ export class Ownership {
       this.#verifiedAt = askedAt;
       return;
     }
-    const current = info && (await readOwner(this.#store, this.#layout));
-    if (current?.record.nonce === this.#record.nonce) {
+    // A GET and not only the HEAD: its answer tells a missing record from a missing bucket, which may come back.
+    const current = await this.#currentRecord();
+    if (typeof current === 'object' && current.record.nonce === this.#record.nonce) {
       this.#etag = current.etag;
       this.#verifiedAt = askedAt;
       return;
     }
-    const by = current === undefined ? 'the owner record was deleted' : `by ${describeOwner(current.record)}`;
+    const by = typeof current === 'string' ? current : `by ${describeOwner(current.record)}`;
     this.#lost = new BlockError('EIO', `the volume was taken over: ${by}`);
     throw this.#lost;
   }
