@@ -91,7 +91,8 @@ function toFinding(error: unknown): Finding {
   if (!GatewayError.is(error)) return { severity: 'error', summary: sentence(error) };
   const where = error.where ? ` (${renderLocation(error.where)})` : '';
   const fix = error.fix === undefined ? {} : { fix: error.fix };
-  return { severity: 'error', summary: `${error.message}${where}`, ...fix };
+  const why = error.why === undefined ? '' : ` ${error.why}`;
+  return { severity: 'error', summary: `${error.message}${where}${why}`, ...fix };
 }
 
 function line({ subject, severity, summary, fix }: Diagnosis, terminal: Terminal): string {

@@ -76,6 +76,8 @@ function prepare(command: Command, terminal: Terminal): void {
     writeOut: (text) => terminal.print(text.trimEnd()),
     writeErr: (text) => terminal.say(text.trimEnd()),
     outputError: () => {},
+    getOutHelpWidth: () => terminal.pageWidth,
+    getErrHelpWidth: () => terminal.pageWidth,
   });
   for (const child of command.commands) prepare(child, terminal);
 }

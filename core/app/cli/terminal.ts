@@ -23,6 +23,11 @@ export class Terminal {
     return this.#stderr.columns ?? 80;
   }
 
+  /** Width for text on standard output; where it is no terminal, one that suits files. */
+  get pageWidth(): number {
+    return Math.min(this.#stdout.columns ?? 100, 100);
+  }
+
   /** One line, or several, of data. */
   print(text: string): void {
     this.clearStatus();

@@ -13,7 +13,7 @@ export type FromS3Process =
 // A Ctrl-C reaches every process of the terminal; the disk has to be stopped before its store.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 
-let server: Promise<S3Server> | undefined;
+let server: S3Server | undefined;
 
 process.on('message', (message: ToS3Process) => {
   if (message.type === 'stop') void stop();
@@ -23,21 +23,20 @@ process.on('message', (message: ToS3Process) => {
 process.on('disconnect', () => void stop());
 
 async function start(options: S3ServerOptions): Promise<void> {
-  server = S3Server.start(options);
   try {
-    const { endpoint, port } = await server;
-    send({ type: 'ready', endpoint, port });
+    server = await S3Server.start(options);
+    send({ type: 'ready', endpoint: server.endpoint, port: server.port });
   } catch (error) {
-    send({ type: 'failed', error: toWire(error) });
-    process.disconnect();
+    send({ type: 'failed', error: toWire(error) }, () => process.exit(1));
   }
 }
 
+/** A server that is still starting has promised nothing to anybody yet. */
 async function stop(): Promise<void> {
-  await (await server?.catch(() => undefined))?.[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
   process.exit(0);
 }
 
-function send(message: FromS3Process): void {
-  if (process.connected) process.send?.(message, () => {});
+function send(message: FromS3Process, sent: () => void = () => {}): void {
+  process.send?.(message, sent);
 }

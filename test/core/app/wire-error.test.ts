@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { ChannelLogger } from '../../../core/app/channel-logger.ts';
+import { fromWire, toWire } from '../../../core/app/wire-error.ts';
+import { GatewayError } from '../../../core/plugin.ts';
+import { Secret } from '../../../core/util/secret.ts';
+
+const throughJson = (error: unknown) => fromWire(JSON.parse(JSON.stringify(toWire(error))));
+
+describe('an error between processes', () => {
+  it('keeps code, why, fix, where and cause', () => {
+    const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+    const where = { file: '/etc/plugins.json', pointer: '/disks/a', line: 3, column: 4 };
+    const sent = new GatewayError('s3.away', 'The store is away.', {
+      why: 'It is.',
+      fix: 'Wait.',
+      where,
+      cause,
+    });
+    const received = throughJson(sent);
+    expect(GatewayError.is(received)).toBe(true);
+    expect(received).toMatchObject({
+      code: 's3.away',
+      message: 'The store is away.',
+      why: 'It is.',
+      fix: 'Wait.',
+      where,
+      cause: { message: 'connect ECONNREFUSED', code: 'ECONNREFUSED' },
+    });
+    expect(received.stack).toBe(sent.stack);
+  });
+
+  it('keeps the parts of an aggregate', () => {
+    const received = throughJson(
+      new AggregateError([new GatewayError('a.b', 'A.'), new TypeError('B')], 'both'),
+    );
+    expect(received).toMatchObject({
+      message: 'both',
+      errors: [{ code: 'a.b' }, { name: 'TypeError', message: 'B' }],
+    });
+  });
+
+  it('survives a chain of causes that is a circle, and things that are no errors', () => {
+    const circle = new Error('round');
+    circle.cause = circle;
+    expect(throughJson(circle).message).toBe('round');
+    expect(throughJson('a string').message).toBe('a string');
+  });
+});
+
+describe('the log of a disk process', () => {
+  function logger(threshold: 'warn' | 'debug') {
+    const sent: { level: string; message: string; fields: Record<string, unknown> }[] = [];
+    return { sent, log: new ChannelLogger(threshold, (message) => sent.push(message)) };
+  }
+
+  it('leaves out what is above its level', () => {
+    const { sent, log } = logger('warn');
+    log.info('nothing to see');
+    log.error('act');
+    expect(sent.map(({ message }) => message)).toEqual(['act']);
+  });
+
+  it('carries errors, big numbers and the fields of its parents, but no secret', () => {
+    const { sent, log } = logger('debug');
+    log
+      .child({ disk: 'a' })
+      .warn('careful', { error: new Error('boom'), count: 2n ** 60n, key: new Secret('hush') });
+    expect(sent[0]!.fields).toMatchObject({
+      disk: 'a',
+      error: { message: 'boom' },
+      count: '1152921504606846976',
+      key: '[secret]',
+    });
+  });
+
+  it('survives fields that cannot be printed', () => {
+    const { sent, log } = logger('debug');
+    const circle: Record<string, unknown> = {};
+    circle['self'] = circle;
+    log.warn('careful', { circle });
+    expect(sent[0]!.fields['fields']).toContain('not printable');
+  });
+});
