@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Layout } from '../../../backends/s3/layout.ts';
 import { type OwnerRecord, Ownership } from '../../../backends/s3/owner.ts';
 import { isCertainlyDead, ownIdentity, type ProcessIdentity } from '../../../backends/s3/process-identity.ts';
+import { StoreError } from '../../../backends/s3/store-error.ts';
 import type { GatewayError } from '../../../core/plugin.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';
 import { FakeBucket, FakeStore } from './fake-store.ts';
@@ -120,6 +121,29 @@ describe('ownership of a volume', () => {
     );
     await second.release({ leftovers: false });
     await expect(first.verify()).rejects.toThrow('taken over');
+  });
+
+  it.each([
+    ['deleted', (bucket: FakeBucket) => bucket.objects.delete(LAYOUT.owner)],
+    ['overwritten', (bucket: FakeBucket) => new FakeStore(bucket).put(LAYOUT.owner, Buffer.from('{'))],
+  ])('is lost when its record was %s', async (how, harm) => {
+    const bucket = new FakeBucket();
+    const ownership = await acquire(bucket);
+    await harm(bucket);
+    const message = `the volume was taken over: the owner record was ${how}`;
+    await expect(ownership.verify()).rejects.toThrow(message);
+    expect(ownership.lost?.message).toBe(message);
+  });
+
+  it('is not lost because the store has lost the bucket for a while', async () => {
+    const bucket = new FakeBucket();
+    const store = new FakeStore(bucket);
+    const ownership = (await acquire(bucket)).through(store);
+    store.head = async () => undefined;
+    store.broken = new StoreError('no-bucket', 'NoSuchBucket');
+    await expect(ownership.verify()).rejects.toMatchObject({ kind: 'no-bucket' });
+    store.broken = undefined;
+    await ownership.verify();
   });
 
   it('is not released on behalf of the new owner', async () => {
