@@ -6,13 +6,12 @@ import type { Terminal } from './terminal.ts';
 /** Options of every command that reads plugins.json, as commander hands them over. */
 export interface GatewayOptions {
   readonly config: string;
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly stateDir: string;
   readonly logLevel: LogLevel;
 }
 
 export function addGatewayOptions(command: Command): Command {
-  const collect = (value: string, all: readonly string[]) => [...all, value];
   return command
     .option('-c, --config <file>', 'the configuration', 'plugins.json')
     .option(
@@ -38,7 +37,7 @@ export function settingsFrom(
 ): Settings {
   return {
     configFile: options.config,
-    overrides: options.set,
+    overrides: options.set ?? [],
     stateDir: options.stateDir,
     logLevel: options.logLevel,
     // For a person, text; for journald and collectors, one JSON object a line.
@@ -56,4 +55,9 @@ export function seconds(value: string): number {
     throw new InvalidArgumentError('It has to be a number of seconds from 0 to 86400.');
   }
   return number;
+}
+
+/** For commander: an option that may be given several times. */
+export function collect(value: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, value];
 }

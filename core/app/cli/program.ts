@@ -18,7 +18,7 @@ const EXAMPLES = `
 Examples:
   blockgate check                          is plugins.json right, and what does each disk consist of?
   blockgate run                            start every disk; Ctrl-C stops them
-  blockgate run disk0 -- mkfs.ext4 $BLOCKGATE_DEVICE
+  blockgate run disk0 -- sh -c 'mkfs.ext4 $BLOCKGATE_DEVICE'
                                            start one disk, run a command, stop it
   blockgate doctor                         can this machine do it?
   blockgate demo                           the whole thing on a bucket of its own, from mkfs to checksum
@@ -30,7 +30,6 @@ export function createProgram(ctx: CommandContext): Command {
   const program = new Command('blockgate')
     .description('Turns an S3 bucket, a file or any store with a plugin into a virtio disk on Linux.')
     .version(version(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .addHelpText('after', EXAMPLES)
     .configureHelp({ showGlobalOptions: false });
@@ -72,6 +71,7 @@ export async function runCli(argv: readonly string[], terminal = new Terminal())
 
 /** Errors are thrown rather than printed, and help goes where the terminal says, in every command. */
 function prepare(command: Command, terminal: Terminal): void {
+  command.helpOption('-h, --help', 'print this help');
   command.exitOverride().configureOutput({
     writeOut: (text) => terminal.print(text.trimEnd()),
     writeErr: (text) => terminal.say(text.trimEnd()),

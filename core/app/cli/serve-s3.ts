@@ -16,7 +16,7 @@ export async function serveS3(options: S3ServerOptions, terminal: Terminal): Pro
   const signal = once(stopped, 'signal');
   const folder = new S3Folder(resolve(options.data));
   const credentials = keysFromEnv(options) ?? (await folder.keys());
-  await folder.ensureBuckets(options.bucket);
+  await folder.ensureBuckets(options.bucket ?? []);
   const { host, port, region, fsync } = options;
   const logFormat = terminal.isInteractive ? 'text' : 'json';
   const logger = createLogger({ level: 'info', format: logFormat, write: (line) => terminal.writeRaw(line) });

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { CommandContext } from '../command-context.ts';
+import { collect } from '../gateway-options.ts';
 
 export interface S3ServerOptions {
   readonly data: string;
@@ -8,7 +9,7 @@ export interface S3ServerOptions {
   readonly region: string;
   readonly accessKeyEnv: string;
   readonly secretKeyEnv: string;
-  readonly bucket: readonly string[];
+  readonly bucket?: readonly string[];
   readonly fsync: boolean;
   readonly json?: boolean;
 }
@@ -30,7 +31,7 @@ export function s3ServerCommand(ctx: CommandContext): Command {
     .option('--region <name>', 'region that requests are signed for', 'us-east-1')
     .option('--access-key-env <name>', 'environment variable with the access key', 'AWS_ACCESS_KEY_ID')
     .option('--secret-key-env <name>', 'environment variable with the secret key', 'AWS_SECRET_ACCESS_KEY')
-    .option('--bucket <name>', 'a bucket to make if it is missing; repeatable', collect, [])
+    .option('--bucket <name>', 'a bucket to make if it is missing; repeatable', collect)
     .option('--no-fsync', 'faster; a power cut may lose objects')
     .option('--json', 'one JSON object when it is ready')
     .addHelpText('after', NOTES)
@@ -38,10 +39,6 @@ export function s3ServerCommand(ctx: CommandContext): Command {
       const { serveS3 } = await import('../serve-s3.ts');
       ctx.exitCode = await serveS3(options, ctx.terminal);
     });
-}
-
-function collect(value: string, all: readonly string[]): readonly string[] {
-  return [...all, value];
 }
 
 function port(value: string): number {
