@@ -45,6 +45,8 @@ export class QueueSet {
   readonly #lines: (Line | undefined)[] = [];
   readonly #owned = new DisposableStack();
   #iotlb: Iotlb;
+  /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
+  #paused = true;
   #ended = false;
 
   /**
@@ -69,47 +71,38 @@ export class QueueSet {
     return this.#running().reduce((sum, { queue }) => sum + queue!.inFlight, 0);
   }
 
-  /** True between `pause` and `resume`. */
-  get paused(): boolean {
-    return this.#running().length === 0;
-  }
-
   /**
    * Takes requests, those that wait already first: no kick tells about them. Interrupts once, because the driver may
    * miss an interrupt that a predecessor of this process owed it; one too many does no harm.
    */
   resume(): void {
-    if (this.#ended) return;
-    if (this.paused) this.#buildQueues();
-    for (const { queue, interrupt } of this.#running()) {
-      queue!.process();
-      interrupt.raise();
-    }
+    this.#paused = false;
+    this.#serve();
   }
 
   /** Takes no more requests; settles when those in flight are given back. */
   async pause(): Promise<void> {
-    await Promise.all(this.#running().map((line) => this.#pauseLine(line)));
+    this.#paused = true;
+    await this.#endQueues();
   }
 
   /** As `pause`, for one queue for good: returns the available index where a successor starts. */
   async stopQueue(index: number): Promise<number | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
-    if (line.queue !== undefined) await this.#pauseLine(line);
+    await this.#endQueue(line);
     this.#lines[index] = undefined;
     return line.availIndex;
   }
 
-  /** Pauses, forgets what was mapped, goes on where it stopped: the driver's memory is somewhere else now. */
+  /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
   async remap(): Promise<void> {
-    const wasPaused = this.paused;
-    await this.pause();
+    await this.#endQueues();
     if (this.#ended) return;
     const old = this.#iotlb;
     this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
     await old.retire();
-    if (!wasPaused) this.resume();
+    if (!this.#paused) this.#serve();
   }
 
   /**
@@ -137,15 +130,28 @@ export class QueueSet {
     const interrupt = this.#owned.use(
       new InterruptLine({ inject: () => device.injectIrq(index), onBroken: this.#context.onBroken }),
     );
-    const kick = this.#owned.use(new Kick(syscalls, reactor, () => line.queue?.process()));
+    const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
     const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
     return line;
   }
 
+  #serve(): void {
+    if (this.#ended) return;
+    this.#buildQueues();
+    for (const { queue, interrupt } of this.#running()) {
+      queue!.process();
+      interrupt.raise();
+    }
+  }
+
+  #kicked(line: Line): void {
+    if (!this.#paused) line.queue?.process();
+  }
+
   #buildQueues(): void {
     for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue = this.#buildQueue(index, line);
+      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
     }
   }
 
@@ -167,10 +173,17 @@ export class QueueSet {
     });
   }
 
-  async #pauseLine(line: Line): Promise<void> {
-    const queue = line.queue!;
+  async #endQueues(): Promise<void> {
+    await Promise.all(this.#running().map((line) => this.#endQueue(line)));
+  }
+
+  async #endQueue(line: Line): Promise<void> {
+    const { queue } = line;
+    if (queue === undefined) return;
     queue.stop();
     await queue.drain();
+    // Another call may have come here first, and a successor may be at work already.
+    if (line.queue !== queue) return;
     line.availIndex = queue.availIndex;
     line.queue = undefined;
   }

@@ -38,6 +38,19 @@ describe('a reset by the driver', () => {
     expect(rig.kernel.leaks.filter((leak) => leak === 'fd of eventfd')).toHaveLength(1);
   });
 
+  it('does not end a pause either: a driver that starts then is served later', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    await handle.quiesce();
+    rig.kernel.driverScript = { scans: false };
+    await rig.kernel.restartDriver('blockgate-disk0');
+    const read = rig.driver.read(0, 512);
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(rig.driver.outstanding).toBe(1);
+    await handle[Symbol.asyncDispose]();
+    expect(await read).toMatchObject({ status: 0 });
+  });
+
   it('tolerates DRIVER_OK twice', async () => {
     await using rig = new Rig();
     await rig.attach();
@@ -107,6 +120,18 @@ describe('UPDATE_IOTLB', () => {
     expect(await updated).toBe(true);
     expect(await first).toMatchObject({ status: 0 });
     expect((await second).data).toEqual(rig.store.data.subarray(4096, 8192));
+  });
+
+  it('does not end a pause', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    await handle.quiesce();
+    expect(await rig.device.updateIotlb()).toBe(true);
+    const read = rig.driver.read(0, 512);
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(rig.driver.outstanding).toBe(1);
+    await handle[Symbol.asyncDispose]();
+    expect(await read).toMatchObject({ status: 0 });
   });
 
   it('makes regions that are gone unusable', async () => {
