@@ -1,0 +1,159 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  acrossTheEnd,
+  discardAndZero,
+  type FileSystem,
+  fileSystem,
+  fioVerify,
+  trim,
+} from '../support/disk-exercises.ts';
+import { Guest, type GuestGateway } from '../support/guest.ts';
+import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
+
+/** Every backend as a disk of the real kernel, put through what people do with disks. */
+
+const MIB = 2 ** 20;
+const SIZE = 512 * MIB;
+/** Some hundred files of all sizes, and binaries among them. */
+const TREE = join(import.meta.dirname, '..', '..', 'node_modules', 'zod', 'v4');
+const DEVICE = '/dev/blockgate/disk0';
+
+interface Stage {
+  readonly backend: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Bytes the disk occupies in its store now; undefined where nobody can know. */
+  usedBytes(): Promise<number | undefined>;
+  prepare?(): Promise<void>;
+}
+
+let guest: Guest;
+const services = new Map<string, S3Service>();
+
+const STAGES: Record<string, () => Promise<Stage>> = {
+  memory: async () => ({ backend: { type: 'memory', size: SIZE }, usedBytes: async () => undefined }),
+  file: async () => ({
+    backend: { type: 'file', path: '/scratch/disk0.img', size: SIZE },
+    usedBytes: async () => Number(await guest.sh("stat -c '%b * 512' /scratch/disk0.img | xargs expr")),
+  }),
+  'file on a block device': async () => ({
+    backend: { type: 'file', path: '/dev/vdb' },
+    usedBytes: async () => undefined,
+  }),
+  ...Object.fromEntries(
+    S3_SERVICES.map((name) => [
+      `s3 on ${name}`,
+      async () => {
+        const service = await startS3Service(name);
+        services.set(name, service);
+        const backend = { ...service.backend, prefix: 'disk0', size: SIZE };
+        return {
+          backend,
+          env: service.env,
+          usedBytes: async () => (await service.list('disk0/')).reduce((sum, { Size = 0 }) => sum + Size, 0),
+          prepare: async () => {
+            const config = JSON.stringify({ version: 1, disks: { disk0: { backend } } });
+            await guest.sh(
+              `mkdir -p /run/create && cd /run/create && cat > plugins.json <<'CONFIG'\n${config}\nCONFIG\n${Guest.blockgate} volume create disk0`,
+              { env: service.env },
+            );
+          },
+        };
+      },
+    ]),
+  ),
+};
+
+beforeAll(async () => {
+  guest = await Guest.start({ disks: [{ sizeMiB: 2048 }, { sizeMiB: 512 }] });
+  await guest.sh('mkfs.ext4 -qF /dev/vda; mkdir -p /scratch; mount /dev/vda /scratch');
+});
+
+afterAll(async () => {
+  await guest?.[Symbol.asyncDispose]();
+  for (const service of services.values()) await service[Symbol.asyncDispose]();
+});
+
+describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
+  let stage: Stage;
+  let gateway: GuestGateway;
+  const seed = Math.floor(Math.random() * 2 ** 31);
+
+  beforeAll(async () => {
+    stage = await STAGES[name]!();
+    await stage.prepare?.();
+    gateway = await guest.startGateway(
+      { disks: { disk0: { backend: stage.backend, frontend: { type: 'vduse', serial: 'SN-disk0' } } } },
+      stage.env ? { env: stage.env } : {},
+    );
+  });
+
+  afterAll(async () => {
+    await gateway?.stop();
+  });
+
+  it('has the configured size and serial', async () => {
+    expect((await guest.sh(`lsblk -bdno SIZE,SERIAL,RO ${DEVICE}`)).trim().split(/\s+/)).toEqual([
+      String(SIZE),
+      'SN-disk0',
+      '0',
+    ]);
+  });
+
+  it.each([
+    { depth: 1, direct: true },
+    { depth: 32, direct: true },
+    { depth: 1, direct: false },
+    { depth: 32, direct: false },
+  ] as const)('keeps every byte fio writes, at depth $depth, direct $direct', async (fio) => {
+    await guest.sh(fioVerify(DEVICE, fio, seed), { timeoutMs: 600_000 });
+  });
+
+  it.each<FileSystem>(['ext4', 'xfs', 'btrfs'])('carries %s', async (kind) => {
+    await guest.sh(fileSystem(DEVICE, kind, TREE), { timeoutMs: 600_000 });
+  });
+
+  it('gives space back when the file system trims', async () => {
+    await guest.sh(trim.fill(DEVICE));
+    const before = await stage.usedBytes();
+    await guest.sh(trim.release);
+    const after = await stage.usedBytes();
+    if (before === undefined || after === undefined) return;
+    expect(before - after).toBeGreaterThan(60 * MIB);
+  });
+
+  it('discards, and writes zeros where it is told to', async () => {
+    await guest.sh(discardAndZero(DEVICE));
+  });
+
+  it('fails cleanly across its end', async () => {
+    await guest.sh(acrossTheEnd(DEVICE));
+  });
+
+  it('refuses to stop while it is mounted, and says where', async () => {
+    await guest.sh(`mkfs.ext4 -qF ${DEVICE}; mkdir -p /mnt/held; mount ${DEVICE} /mnt/held`);
+    try {
+      await guest.sh(
+        `kill -TERM $(cat ${gateway.folder}/pid); sleep 2; kill -0 $(cat ${gateway.folder}/pid)`,
+      );
+      expect(await gateway.log()).toContain('/mnt/held');
+      await guest.sh('echo still here > /mnt/held/file; sync -f /mnt/held; cat /mnt/held/file');
+    } finally {
+      await guest.sh('umount /mnt/held');
+    }
+  });
+
+  it.runIf(name !== 'memory')('refuses writes when it is configured read-only', async () => {
+    await gateway.stop();
+    gateway = await guest.startGateway(
+      { disks: { disk0: { backend: stage.backend, readOnly: true } } },
+      stage.env ? { env: stage.env } : {},
+    );
+    expect((await guest.sh(`blockdev --getro ${DEVICE}`)).trim()).toBe('1');
+    const write = await guest.try(`dd if=/dev/zero of=${DEVICE} bs=4096 count=1 oflag=direct`);
+    expect(write.exitCode).not.toBe(0);
+    await guest.sh(
+      `mkdir -p /mnt/held; mount -o ro ${DEVICE} /mnt/held; cat /mnt/held/file; umount /mnt/held`,
+    );
+  });
+});

@@ -1,0 +1,165 @@
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fioVerify } from '../support/disk-exercises.ts';
+import { Guest } from '../support/guest.ts';
+import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
+
+/** What only a disk in a bucket has to get right: it is the bucket that counts, and the store comes and goes. */
+
+const MIB = 2 ** 20;
+const DEVICE = '/dev/blockgate/disk0';
+
+let guest: Guest;
+
+beforeAll(async () => {
+  guest = await Guest.start();
+});
+
+afterAll(async () => {
+  await guest?.[Symbol.asyncDispose]();
+});
+
+describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
+  let service: S3Service;
+  let volumes = 0;
+
+  beforeAll(async () => {
+    service = await startS3Service(name);
+  });
+
+  afterAll(async () => {
+    await service?.[Symbol.asyncDispose]();
+  });
+
+  /** A new volume; returns the configuration of a gateway that serves it. */
+  async function createVolume(more: object = {}) {
+    const backend = { ...service.backend, prefix: `volume${++volumes}`, size: 64 * MIB, ...more };
+    const config = { disks: { disk0: { backend } } };
+    await cli(config, 'volume create disk0');
+    return { backend, config };
+  }
+
+  /** Runs one command of the CLI with its own plugins.json; returns status and all output. */
+  async function cliTry(config: { disks: object }, command: string) {
+    const text = JSON.stringify({ version: 1, ...config });
+    const result = await guest.try(
+      `folder=$(mktemp -d); cd $folder; cat > plugins.json <<'CONFIG'\n${text}\nCONFIG\n${Guest.blockgate} ${command} 2>&1`,
+      { env: service.env },
+    );
+    return { exitCode: result.exitCode, output: result.stdout + result.stderr };
+  }
+
+  async function cli(config: { disks: object }, command: string): Promise<string> {
+    const { exitCode, output } = await cliTry(config, command);
+    if (exitCode !== 0) throw new Error(`blockgate ${command} ended with ${exitCode}\n${output}`);
+    return output;
+  }
+
+  const serve = (config: { disks: object }, options: object = {}) =>
+    guest.startGateway(config, { env: service.env, ...options });
+
+  it('has the same content when it is started from the bucket alone, in another folder', async () => {
+    const { config } = await createVolume();
+    const first = await serve(config);
+    await guest.sh(`
+      mkfs.ext4 -qF ${DEVICE}; mkdir -p /mnt/disk; mount ${DEVICE} /mnt/disk
+      dd if=/dev/urandom of=/mnt/disk/data bs=1M count=20 status=none
+      sha256sum < /mnt/disk/data > /tmp/sum; umount /mnt/disk`);
+    await first.stop();
+    await guest.sh(`rm -rf ${first.folder} /var/lib/blockgate /run/blockgate`);
+    const second = await serve(config, { folder: '/srv/elsewhere' });
+    await guest.sh(
+      `mount ${DEVICE} /mnt/disk; sha256sum < /mnt/disk/data | cmp - /tmp/sum; umount /mnt/disk`,
+    );
+    await second.stop();
+  });
+
+  it('refuses a second gateway, and says who has it and how to take over', async () => {
+    const { config } = await createVolume();
+    const first = await serve(config);
+    const { exitCode, output } = await cliTry(config, 'run');
+    expect(exitCode).not.toBe(0);
+    expect(output).toContain('volume.owned');
+    expect(output).toContain('blockgate-vm');
+    expect(output).toContain('--take-over');
+    await guest.sh(`dd if=/dev/zero of=${DEVICE} bs=1M count=1 oflag=direct status=none`);
+    await first.stop();
+  });
+
+  it('gives the guest no error and no wrong byte when the store is away for 20 s', async () => {
+    const { config } = await createVolume();
+    const gateway = await serve(config);
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const fio = guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed, 45), { timeoutMs: 600_000 });
+    // Whatever happens to the outage below, fio's own failure is the one to report.
+    fio.catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 8_000));
+    await service.down();
+    await new Promise((resolve) => setTimeout(resolve, 20_000));
+    await service.up();
+    await fio;
+    await gateway.stop();
+    const log = await gateway.log();
+    expect(log).toContain('the store does not answer');
+    expect(log).toContain('the store answers again');
+  });
+
+  it('grows, and never shrinks', async () => {
+    const { config, backend } = await createVolume();
+    await cli(config, 'volume resize disk0 128MiB');
+    const grown = { disks: { disk0: { backend: { ...backend, size: 128 * MIB } } } };
+    const gateway = await serve(grown);
+    expect((await guest.sh(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(128 * MIB));
+    await gateway.stop();
+    const { exitCode, output } = await cliTry(grown, 'volume resize disk0 64MiB');
+    expect(exitCode).not.toBe(0);
+    expect(output).toMatch(/shrink/);
+  });
+
+  it('tells wrong credentials, bucket, size and format version apart', async () => {
+    const { backend } = await createVolume();
+    const codeOf = async (change: object, env = service.env) => {
+      const config = { disks: { disk0: { backend: { ...backend, ...change } } } };
+      const text = JSON.stringify({ version: 1, ...config });
+      const result = await guest.try(
+        `folder=$(mktemp -d); cd $folder; cat > plugins.json <<'CONFIG'\n${text}\nCONFIG\ntimeout 120 ${Guest.blockgate} run 2>&1`,
+        { env },
+      );
+      expect(result.exitCode).not.toBe(0);
+      return /Code\s+(\S+)/.exec(result.stdout)?.[1] ?? result.stdout;
+    };
+    expect(await codeOf({}, { TEST_S3_SECRET: 'wrong' })).toBe('s3.bad-credentials');
+    expect(await codeOf({ bucket: 'nowhere' })).toBe('s3.bucket-not-found');
+    expect(await codeOf({ prefix: 'nothing' })).toBe('volume.not-found');
+    expect(await codeOf({ size: 32 * MIB })).toBe('volume.size-mismatch');
+    const key = `${String(backend.prefix)}/volume.json`;
+    await service.client.send(
+      new PutObjectCommand({
+        Bucket: service.bucket,
+        Key: key,
+        Body: '{"format":"blockgate-chunk","version":99}',
+      }),
+    );
+    expect(await codeOf({})).toBe('volume.unsupported-version');
+  });
+
+  it('answers a deleted chunk with an error and never with zeros', async () => {
+    const { config, backend } = await createVolume();
+    const writer = await serve(config);
+    await guest.sh(`dd if=/dev/urandom of=${DEVICE} bs=1M count=4 oflag=direct conv=fsync status=none`);
+    await writer.stop();
+    const chunks = (await service.list(`${String(backend.prefix)}/`)).filter(
+      ({ Size = 0 }) => Size > 512 * 1024,
+    );
+    expect(chunks.length).toBe(4);
+    await service.delete(chunks[2]!.Key!);
+    const reader = await serve(config);
+    const read = await guest.try(
+      `dd if=${DEVICE} of=/tmp/read bs=64k count=64 iflag=direct conv=noerror status=none`,
+    );
+    expect(read.stderr).toContain('Input/output error');
+    expect(await reader.log()).toContain(chunks[2]!.Key!);
+    await guest.sh(`dd if=${DEVICE} of=/dev/null bs=1M count=1 iflag=direct status=none`);
+    await reader.stop();
+  });
+});
