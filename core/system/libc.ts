@@ -1,5 +1,5 @@
-import { errno, libc } from './native.ts';
 import { addressOf, MemoryMap } from './memory-map.ts';
+import { errno, libc } from './native.ts';
 import type { Syscalls } from './syscalls.ts';
 
 const open = libc.func('int open(const char *path, int flags, int mode)');

@@ -15,13 +15,11 @@ export interface Reactor {
 }
 
 /** The part of koffi.node.poll in use; its own declaration gives the callback the wrong arguments. */
-interface Poll {
-  (
-    fd: number,
-    options: { readonly readable: true },
-    callback: (status: number, events: unknown) => void,
-  ): { close(): void };
-}
+type Poll = (
+  fd: number,
+  options: { readonly readable: true },
+  callback: (status: number, events: unknown) => void,
+) => { close(): void };
 const poll = koffi.node.poll as unknown as Poll;
 
 /** From Node 25 on, microtasks queued in a callback of koffi's wait for other activity; an immediate is enough. */

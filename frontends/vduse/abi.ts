@@ -100,9 +100,7 @@ export const VDUSE_VQ_GET_INFO = ioc(READ | WRITE, 0x15, VqInfo.SIZE);
 export const VDUSE_VQ_SETUP_KICKFD = ioc(WRITE, 0x16, VqEventfd.SIZE);
 export const VDUSE_VQ_INJECT_IRQ = ioc(WRITE, 0x17, 4);
 
-/** Device status bits (VIRTIO 1.3, 2.1). */
-export const STATUS_ACKNOWLEDGE = 1;
-export const STATUS_DRIVER = 2;
+/** Device status bits (VIRTIO 1.3, 2.1) that ask something of the device. */
 export const STATUS_DRIVER_OK = 4;
 export const STATUS_FEATURES_OK = 8;
 export const STATUS_FAILED = 0x80;

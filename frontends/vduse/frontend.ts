@@ -177,17 +177,22 @@ async function within(
     await call(signal === undefined ? timeout : AbortSignal.any([signal, timeout]));
   } catch (cause) {
     if (!timeout.aborted || GatewayError.is(cause)) throw cause;
-    throw new GatewayError(
-      `vduse.${what}-timeout`,
-      `The VDUSE device "${name}" did not ${what} in ${ms / 1000} s.`,
-      {
-        why:
-          what === 'attach'
-            ? 'The driver reads the disk’s first blocks before it is done, and has not got them.'
-            : 'The kernel waits for requests that the store has not answered.',
-        fix: 'Find out why the store does not answer; the log has what it said last.',
-        cause,
-      },
-    );
+    const { code, why } = TIMEOUTS[what];
+    throw new GatewayError(code, `The VDUSE device "${name}" did not ${what} within ${ms / 1000} s.`, {
+      why,
+      fix: 'Find out why the store does not answer; the log has what it said last.',
+      cause,
+    });
   }
 }
+
+const TIMEOUTS = {
+  attach: {
+    code: 'vduse.attach-timeout',
+    why: 'The driver reads the disk’s first blocks before it is done, and has not got them.',
+  },
+  detach: {
+    code: 'vduse.detach-timeout',
+    why: 'The kernel waits for requests that the store has not answered.',
+  },
+} as const;

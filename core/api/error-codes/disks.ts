@@ -78,9 +78,18 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The device cannot be attached to the vDPA bus.',
     fix: 'Look at the log of the kernel; virtio_vdpa has to be loaded.',
   },
+  'vduse.attach-timeout': {
+    meaning:
+      'The driver was not done with the new disk in time, because the store did not answer its first reads.',
+    fix: 'Find out why the store does not answer.',
+  },
   'vduse.detach-failed': {
     meaning: 'The device cannot be detached from the vDPA bus.',
     fix: 'Look at the log of the kernel, and who uses the device.',
+  },
+  'vduse.detach-timeout': {
+    meaning: 'The device could not be taken off the vDPA bus in time, because requests are still unanswered.',
+    fix: 'Find out why the store does not answer.',
   },
   'vduse.detached': {
     meaning: 'Somebody else took the device off the vDPA bus.',
