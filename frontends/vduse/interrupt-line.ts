@@ -18,20 +18,13 @@ export class InterruptLine implements Disposable {
   #timer: NodeJS.Timeout | undefined;
   #delayMs = FIRST_RETRY_MS;
   #open = true;
-  #retries = 0;
   readonly #retry = (): void => {
     this.#timer = undefined;
-    this.#retries++;
     this.raise();
   };
 
   constructor(options: InterruptLineOptions) {
     this.#options = options;
-  }
-
-  /** How many times an interrupt had to be tried again. */
-  get retries(): number {
-    return this.#retries;
   }
 
   raise(): void {

@@ -61,10 +61,6 @@ export class Session implements AsyncDisposable {
     return this.#running.promise;
   }
 
-  get inFlight(): number {
-    return this.#queues?.inFlight ?? 0;
-  }
-
   /** Answers messages from now on; those that wait already are answered before this returns, or soon after. */
   start(): void {
     this.#messages.start();

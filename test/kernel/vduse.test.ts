@@ -118,7 +118,7 @@ describe('a VDUSE disk', () => {
 
   it('is served again after its process was killed, when nothing was in flight', async () => {
     const plan = freshPlan({
-      scripts: ['dd if=/dev/urandom of=$DISK bs=1M count=4 oflag=direct status=none'],
+      scripts: ['dd if=/dev/urandom of=$DISK bs=1M count=4 oflag=direct status=none; udevadm settle'],
     });
     const killed = await guest.try(command({ ...plan, die: true }));
     expect(killed.exitCode).toBe(137);
