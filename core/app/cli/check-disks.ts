@@ -108,7 +108,7 @@ async function openForLook(disk: PreparedDisk, baseDir: string, settings: Settin
   await using state = await temporaryFolder();
   const { logLevel, logFormat, writeLog, graceMs } = settings;
   const logger = createLogger({ level: logLevel, format: logFormat, write: writeLog });
-  return inspectOpenDisk(disk, { logger, baseDir, stateDir: state.path, graceMs, takeOver: false });
+  return await inspectOpenDisk(disk, { logger, baseDir, stateDir: state.path, graceMs, takeOver: false });
 }
 
 /**

@@ -11,4 +11,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-process.exitCode = await runCli(process.argv.slice(2));
+// A handle that a plugin forgot must not keep the process. On Linux, what was written is out.
+process.exit(await runCli(process.argv.slice(2)));

@@ -42,6 +42,8 @@ export async function runDisks(settings: Settings, request: RunRequest, terminal
   const disks = await validateDisks(selectDisks(config, request.names), registry);
   if (disks.mistakes.size > 0 && (!keepGoing || disks.valid.length === 0)) throw allMistakes(disks);
   for (const [disk, error] of disks.mistakes) show({ type: 'failed', disk, error });
+  // A plugin that cannot be used matters only to the disks that use it.
+  if (registry.problems.length > 0) printError(terminal, new AggregateError(registry.problems));
   const session = new RunSession(gateway, settings, request, terminal);
   const status = await session.run(disks.valid.map((disk) => orderFor(config, disk)));
   const isIncomplete = gateway.failed || disks.mistakes.size > 0;
@@ -73,7 +75,7 @@ class RunSession {
   async run(orders: readonly DiskOrder[]): Promise<number> {
     using _signals = onTermination((signal) => this.#onSignal(signal));
     if (!(await this.#start(orders))) return ExitCode.FAILED;
-    if (this.#request.captive) return this.#serveCommand(this.#request.captive);
+    if (this.#request.captive) return await this.#serveCommand(this.#request.captive);
     await this.#serve();
     return ExitCode.OK;
   }

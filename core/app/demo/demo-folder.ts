@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GatewayError } from '../../api/errors.ts';
 import { S3Folder } from '../s3-folder.ts';
@@ -21,8 +21,9 @@ export class DemoFolder {
   static async prepare(path: string): Promise<DemoFolder> {
     const folder = new DemoFolder(path);
     await mkdir(path, { recursive: true });
-    const entries = await readdir(path);
-    if (entries.length > 0 && !entries.includes(MARKER)) {
+    const isEmpty = (await readdir(path)).length === 0;
+    const about = await readFile(join(path, MARKER), 'utf8').catch(() => '');
+    if (!isEmpty && about !== ABOUT) {
       throw new GatewayError('demo.folder-taken', `The folder ${path} is not the demo's.`, {
         why: 'The demo empties its folder, and there is something else in this one.',
         fix: 'Name another one with --dir, or empty it.',

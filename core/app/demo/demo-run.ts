@@ -47,6 +47,11 @@ export class DemoRun implements AsyncDisposable {
     await this.#owned.disposeAsync();
   }
 
+  /** Of the S3 server; the same each time it is started. */
+  get port(): number {
+    return this.#port;
+  }
+
   async prepare(): Promise<void> {
     await this.#steps.run('Starting an S3 server', async () => {
       await this.#folder.s3.ensureBuckets([BUCKET]);
@@ -110,7 +115,7 @@ export class DemoRun implements AsyncDisposable {
     const total = lines.reduce((sum, { bytes }) => sum + bytes, 0);
     const objects = lines.reduce((sum, line) => sum + line.objects, 0);
     const summary = `In the bucket: ${objects} objects, ${formatSize(total)}, for a disk of ${VOLUME_SIZE}`;
-    return `\n${summary}\n${table(['KEY', 'OBJECTS', 'SIZE'], rows)}`;
+    return `${summary}\n${table(['KEY', 'OBJECTS', 'SIZE'], rows)}`;
   }
 
   async #startServer(): Promise<string> {

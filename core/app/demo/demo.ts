@@ -29,32 +29,38 @@ export async function runDemo(options: DemoOptions, terminal: Terminal): Promise
   const started = performance.now();
   terminal.say(terminal.tint('bold', 'An S3 bucket becomes a disk'));
   const folder = await DemoFolder.prepare(resolve(options.dir));
+  let next: string;
   try {
     await using run = new DemoRun(folder, interrupted.signal, terminal);
     await run.prepare();
     await run.writeAndStop();
     await run.startAgainAndVerify();
     if (options.shell) await run.shell();
-    const lines = await run.inventory();
-    terminal.print(lines);
+    const inventory = await run.inventory();
+    terminal.say('');
+    terminal.print(inventory);
+    next = nextSteps(folder, run.port);
   } catch (error) {
     throw interrupted.signal.aborted ? interrupted.signal.reason : error;
   } finally {
     await folder.removeWork();
   }
-  terminal.say(
-    `\nDone in ${Math.round((performance.now() - started) / 1000)} s. Next:\n${nextSteps(folder)}`,
-  );
+  terminal.say(`\nDone in ${Math.round((performance.now() - started) / 1000)} s. Next:\n${next}`);
   return ExitCode.OK;
 }
 
-function nextSteps(folder: DemoFolder): string {
+function nextSteps(folder: DemoFolder, port: number): string {
   const here = relative(process.cwd(), folder.path) || '.';
   return [
-    '  npm start -- --shell                          the same, and then a shell with the disk mounted',
-    `  blockgate s3-server --data ${here}   serves this bucket again …`,
-    `  blockgate run -c ${here}/plugins.json ${DISK}   … and this makes it a disk, where the kernel has VDUSE`,
-    '  blockgate doctor                              what is missing for that on this machine?',
-    '  docs/configuration.md                         a bucket and a plugins.json of your own',
-  ].join('\n');
+    'npm start -- --shell',
+    '    the same, and then a shell with the disk mounted',
+    `blockgate s3-server --data ${here} --port ${port}`,
+    '    serves this bucket again …',
+    `blockgate run -c ${here}/plugins.json ${DISK}`,
+    '    … and this makes it a disk, where the kernel has VDUSE: blockgate doctor',
+    'docs/configuration.md',
+    '    a bucket and a plugins.json of your own',
+  ]
+    .map((line) => `  ${line}`)
+    .join('\n');
 }
