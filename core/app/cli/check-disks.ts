@@ -112,7 +112,7 @@ async function openForLook(disk: PreparedDisk, baseDir: string, settings: Settin
 }
 
 /**
- * disk0  10 GiB  read, write, flush
+ * disk0  10 GiB  opened for reading: read, write, flush
  * ├─ vduse      frontend
  * ├─ readonly   added: the disk is configured read-only
  * └─ file       backend
@@ -121,7 +121,7 @@ function tree(disk: DiskConfig, { stack, size, caps }: DiskInspection, terminal:
   const title = [
     terminal.style('bold', disk.name),
     ...(size ? [formatSize(size)] : []),
-    ...(caps ? [formatCaps(caps)] : []),
+    ...(caps ? [`opened for reading: ${formatCaps(caps)}`] : []),
   ];
   const width = Math.max(...stack.map((layer) => layer.name.length));
   const lines = stack.map((layer, index) => {

@@ -45,7 +45,7 @@ describe('check', () => {
 
   it('opens stores to show size and capabilities with --open', async () => {
     const { stdout } = await check('--open', 'disk1');
-    expect(stdout).toMatch(/^disk1 {2}1 MiB {2}read, /);
+    expect(stdout).toMatch(/^disk1 {2}1 MiB {2}opened for reading: read, /);
   });
 
   it('reports the mistakes of every disk with status 2, and the disks without', async () => {
