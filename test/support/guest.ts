@@ -1,10 +1,12 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { vmCacheFolder } from '../../core/vm/cache-folder.ts';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { VmSession, type VmSessionOptions } from '../../core/vm/session.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 /** What the scripts of the kernel tests use; the guest has the host's programs. */
-const TOOLS = ['fio', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'util-linux', 'kmod', 'procps'];
+const TOOLS = ['fio', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'util-linux', 'kmod', 'procps', 'udev'];
 
 export interface ShellOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -23,7 +25,12 @@ export class Guest implements AsyncDisposable {
   static async start(options: VmSessionOptions = {}): Promise<Guest> {
     const say = (line: string) => process.stderr.write(`vm: ${line}\n`);
     await ensureDebianPackages(TOOLS, say);
-    return new Guest(await VmSession.start({ memoryMiB: 3072, onProgress: say, ...options }));
+    const results = join(vmCacheFolder(), 'kernel-tests');
+    await mkdir(results, { recursive: true });
+    const guest = new Guest(await VmSession.start({ memoryMiB: 3072, onProgress: say, results, ...options }));
+    // Without udev nobody would tell lsblk of serial numbers.
+    await guest.sh('/lib/systemd/systemd-udevd --daemon; udevadm settle');
+    return guest;
   }
 
   /** Runs bash; throws with everything it printed when a command fails. Returns what it wrote to stdout. */
@@ -41,6 +48,8 @@ export class Guest implements AsyncDisposable {
     const env = {
       PATH: `${ROOT}/node_modules/.bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: '/root',
+      // Kept on the host: under emulation, compiling takes longer than everything else that a gateway does to start.
+      NODE_COMPILE_CACHE: '/run/vm/results/node-compile-cache',
       ...options.env,
     };
     return this.session.run(`set -euo pipefail\n${script}`, {
