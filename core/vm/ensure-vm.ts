@@ -19,13 +19,13 @@ const PACKAGES = ['qemu-system-x86', 'qemu-system-common', 'busybox-static', 'km
  */
 export async function ensureVm(options: { readonly onProgress?: Progress } = {}): Promise<VmImages> {
   const onProgress = options.onProgress ?? (() => {});
+  await ensureDebianPackages(PACKAGES, onProgress);
   if (process.getuid?.() !== 0) {
     throw new GatewayError('vm.needs-root', 'The test VM can only be started by root.', {
       why: "It shares the host's root folder with its guest through virtiofsd, which has to read every file.",
       fix: 'Run the same command with sudo, or as root in a container.',
     });
   }
-  await ensureDebianPackages(PACKAGES, onProgress);
   const kernel = await ensureKernelImage(onProgress);
   return { kernel, initramfs: await ensureInitramfs(kernel) };
 }

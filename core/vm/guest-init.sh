@@ -14,7 +14,6 @@ mount -t devtmpfs dev /dev
 for word in $(cat /proc/cmdline); do
   case $word in
     vm.modules=*) modules=${word#*=} ;;
-    vm.net=*) net=${word#*=} ;;
   esac
 done
 
@@ -47,12 +46,10 @@ if [ "$modules" != /lib/modules ]; then mount --bind "/root$modules" /root/lib/m
 
 hostname blockgate-vm
 ip link set lo up
-if [ -n "$net" ]; then
-  # QEMU's user network: the host's loopback is 10.0.2.2, a DNS forwarder is 10.0.2.3.
-  ip link set eth0 up
-  ip addr add 10.0.2.15/24 dev eth0
-  ip route add default via 10.0.2.2
-fi
+# QEMU's user network: the host's loopback is 10.0.2.2, a DNS forwarder is 10.0.2.3.
+ip link set eth0 up
+ip addr add 10.0.2.15/24 dev eth0
+ip route add default via 10.0.2.2
 
 cp /bin/busybox /guest-agent.sh /root/run/vm/
 exec switch_root /root /run/vm/busybox sh -c '/run/vm/busybox sh /run/vm/guest-agent.sh & wait; /run/vm/busybox poweroff -f'

@@ -89,7 +89,7 @@ export class Machine implements AsyncDisposable {
       disks,
       terminal,
     });
-    const qemu = stack.use(new HostProcess('qemu-system-x86_64', command, { terminal }));
+    const qemu = stack.use(new HostProcess(command, { terminal }));
     await untilReady(ready.promise, { qemu, consoleLog, timeoutMs: options.bootTimeoutMs, signal });
     const bootMs = Math.round(performance.now() - started);
     return new Machine({ folder, results, bootMs, qemu, control, exits, owned: stack.move() });
@@ -98,7 +98,8 @@ export class Machine implements AsyncDisposable {
   async #untilDead(): Promise<never> {
     const reason = await this.#qemu.ended;
     const why = await this.lastWords();
-    if (this.#stopping) throw new GatewayError('vm.stopped', 'The test VM was stopped while it was in use.');
+    if (this.#stopping !== undefined)
+      throw new GatewayError('vm.stopped', 'The test VM was stopped while it was in use.');
     throw new GatewayError('vm.died', `The test VM ended by itself: QEMU ${reason}.`, { why });
   }
 

@@ -18,54 +18,72 @@ export interface VmHardware {
   readonly terminal: boolean;
 }
 
-/** The kernel's command line. Everything on it but the last two saves time under emulation or ends a VM that broke. */
-function kernelCommandLine(hardware: VmHardware): string {
+/** A QEMU option and its value. */
+type Option = readonly [name: string, value: string];
+
+/** QEMU's command line. Emulation (TCG), since hardware virtualisation is often absent or broken inside of a VM. */
+export function qemuCommand(hardware: VmHardware): string[] {
+  const options: Option[] = [
+    ['machine', 'q35'],
+    ['accel', 'tcg,thread=multi'],
+    // Each of the two costs emulation more than it gives: a fifth level of page tables, and protection keys, which V8
+    // toggles around every write of machine code and which flush the emulated TLB.
+    ['cpu', 'max,la57=off,pku=off'],
+    ['smp', `${hardware.cpus}`],
+    ['m', `${hardware.memoryMiB}M`],
+    // Shared memory, since virtiofsd reads and writes the guest's buffers by itself.
+    ['object', `memory-backend-memfd,id=ram,size=${hardware.memoryMiB}M,share=on`],
+    ['numa', 'node,memdev=ram'],
+    ['kernel', hardware.kernel.image],
+    ['initrd', hardware.initramfs],
+    ['append', kernelCommandLine(hardware.kernel)],
+    ['chardev', `file,id=console,path=${escaped(hardware.consoleLog)}`],
+    ['serial', 'chardev:console'],
+    ['device', 'virtio-serial-pci'],
+    ['chardev', `socket,id=control,path=${escaped(hardware.controlSocket)}`],
+    ['device', 'virtserialport,chardev=control,name=blockgate.control'],
+    // The guest reaches servers on the host's loopback at 10.0.2.2; nothing reaches the guest.
+    ['netdev', 'user,id=net'],
+    ['device', 'virtio-net-pci,netdev=net,romfile='],
+    ...hardware.shares.flatMap(shareOptions),
+    ...hardware.disks.flatMap(diskOptions),
+  ];
+  if (hardware.terminal) {
+    options.push(['chardev', 'stdio,id=terminal,signal=off'], ['device', 'virtconsole,chardev=terminal']);
+  }
+  const bare = ['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'];
+  return [...bare, ...options.flatMap(([name, value]) => [`-${name}`, value])];
+}
+
+function kernelCommandLine(kernel: KernelImage): string {
   return [
     'console=ttyS0 quiet',
+    // A guest that broke ends at once (with -no-reboot QEMU exits) instead of running into a timeout.
     'panic=-1 oops=panic reboot=t',
+    // What protects or measures a real machine only costs time under emulation.
     'nokaslr mitigations=off tsc=reliable random.trust_cpu=on rcupdate.rcu_expedited=1',
-    'vm.net=user',
-    `vm.modules=${hardware.kernel.modules}`,
+    // For guest-init.sh.
+    `vm.modules=${kernel.modules}`,
   ].join(' ');
 }
 
-/** QEMU's command line. Emulation (TCG), since hardware virtualisation is often absent or broken inside of VMs. */
-export function qemuCommand(hardware: VmHardware): string[] {
-  const { kernel, cpus, memoryMiB } = hardware;
-  const argv = ['qemu-system-x86_64', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'];
-  argv.push(
-    '-machine',
-    'q35',
-    '-accel',
-    'tcg,thread=multi',
-    '-cpu',
-    'max',
-    '-smp',
-    `${cpus}`,
-    '-m',
-    `${memoryMiB}M`,
-  );
-  // Shared memory, since virtiofsd reads and writes the guest's buffers by itself.
-  argv.push('-object', `memory-backend-memfd,id=ram,size=${memoryMiB}M,share=on`, '-numa', 'node,memdev=ram');
-  argv.push('-kernel', kernel.image, '-initrd', hardware.initramfs, '-append', kernelCommandLine(hardware));
-  argv.push('-chardev', `file,id=console,path=${hardware.consoleLog}`, '-serial', 'chardev:console');
+function shareOptions({ tag, socket }: VmHardware['shares'][number]): Option[] {
+  return [
+    ['chardev', `socket,id=${tag},path=${escaped(socket)}`],
+    ['device', `vhost-user-fs-pci,chardev=${tag},tag=${tag},queue-size=1024`],
+  ];
+}
 
-  argv.push('-device', 'virtio-serial-pci');
-  argv.push('-chardev', `socket,id=control,path=${hardware.controlSocket}`);
-  argv.push('-device', 'virtserialport,chardev=control,name=blockgate.control');
-  if (hardware.terminal) {
-    argv.push('-chardev', 'stdio,id=terminal,signal=off', '-device', 'virtconsole,chardev=terminal');
-  }
-  for (const { tag, socket } of hardware.shares) {
-    argv.push('-chardev', `socket,id=${tag},path=${socket}`);
-    argv.push('-device', `vhost-user-fs-pci,chardev=${tag},tag=${tag},queue-size=1024`);
-  }
-  // The guest reaches servers on the host's loopback at 10.0.2.2; nothing reaches the guest.
-  argv.push('-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile=');
-  hardware.disks.forEach((path, index) => {
-    // Scratch by definition: nobody reads it after the VM, so flushes need not reach the host's disk.
-    const drive = `file=${path},if=none,id=scratch${index},format=raw,cache=unsafe,discard=unmap`;
-    argv.push('-drive', drive, '-device', `virtio-blk-pci,drive=scratch${index},serial=scratch${index}`);
-  });
-  return argv;
+/** Nobody reads a scratch disk after the VM, so flushes need not reach the disk of the host. */
+function diskOptions(path: string, index: number): Option[] {
+  const id = `scratch${index}`;
+  return [
+    ['drive', `file=${escaped(path)},if=none,id=${id},format=raw,cache=unsafe,discard=unmap`],
+    ['device', `virtio-blk-pci,drive=${id},serial=${id}`],
+  ];
+}
+
+/** A comma ends a value for QEMU, two are one. */
+function escaped(path: string): string {
+  return path.replaceAll(',', ',,');
 }

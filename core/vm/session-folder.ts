@@ -2,11 +2,10 @@ import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { atExit } from './at-exit.ts';
 import { exists } from './cache-folder.ts';
 
 const PREFIX = 'blockgate-vm-';
-
-const current = new Set<string>();
 
 /**
  * The temporary folder of one VM on the host: sockets, console log, scratch disks, and in `host/` what the guest sees as
@@ -14,10 +13,11 @@ const current = new Set<string>();
  */
 export class SessionFolder implements AsyncDisposable {
   readonly path: string;
+  readonly #removeAtExit: Disposable;
 
   private constructor(path: string) {
     this.path = path;
-    current.add(path);
+    this.#removeAtExit = atExit(() => rmSync(path, { recursive: true, force: true }));
   }
 
   static async create(): Promise<SessionFolder> {
@@ -35,7 +35,7 @@ export class SessionFolder implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true, maxRetries: 3 });
-    current.delete(this.path);
+    this.#removeAtExit[Symbol.dispose]();
   }
 }
 
@@ -47,7 +47,3 @@ async function removeAbandoned(): Promise<void> {
       await rm(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
-
-process.on('exit', () => {
-  for (const path of current) rmSync(path, { recursive: true, force: true });
-});

@@ -33,14 +33,14 @@ export async function startVirtiofsd(share: SharedFolder): Promise<HostProcess> 
   const argv = mayMount
     ? ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script]
     : ['sh', '-c', script];
-  const server = new HostProcess('virtiofsd', argv);
+  const server = new HostProcess(argv);
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (!(await isSocket(share.socket))) {
     if (server.alive && Date.now() < deadline) {
       await delay(5);
       continue;
     }
-    await server.stop();
+    await server[Symbol.asyncDispose]();
     throw new GatewayError(
       'vm.virtiofsd-failed',
       `virtiofsd does not serve ${share.path}: it ${await server.ended}.`,
@@ -70,7 +70,7 @@ export function serverScript(share: SharedFolder, mayMount: boolean, mounts: rea
   lines.push('ulimit -n "$(ulimit -H -n)"');
   const options = [`source=${source}`, `cache=${share.readOnly ? 'always' : 'auto'}`];
   options.push(`sandbox=${mayMount ? 'namespace' : 'chroot'}`, 'log_level=err');
-  const command = [VIRTIOFSD, `--socket-path=${share.socket}`, '--rlimit-nofile=0'];
+  const command = [VIRTIOFSD, `--socket-path=${share.socket}`, '--rlimit-nofile=0', '--thread-pool-size=0'];
   lines.push(
     `exec ${[...command, ...options.flatMap((option) => ['-o', option])].map(shellQuote).join(' ')}`,
   );
