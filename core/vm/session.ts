@@ -65,9 +65,12 @@ export class VmSession implements AsyncDisposable {
   readonly #signal: AbortSignal | undefined;
   #lastId = 0;
 
+  readonly #onAbort = (): void => void this.stop();
+
   private constructor(machine: Machine, signal: AbortSignal | undefined) {
     this.#machine = machine;
     this.#signal = signal;
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   /** Boots a VM; installs and builds first what that needs. Throws what `ensureVm` throws and `vm.boot-failed`. */
@@ -132,6 +135,8 @@ export class VmSession implements AsyncDisposable {
     this.#machine.send(`run ${id} ${token}`);
     const followed = new AbortController();
     const following = follow([stdout, stderr], followed.signal);
+    // Awaited below, on every path; until then a failure to read must not count as unhandled.
+    following.catch(() => {});
     try {
       const timeoutMs = options.timeoutMs ?? DEFAULT_RUN_TIMEOUT_MS;
       const status = await this.#unlessDead(withDeadline(exit, timeoutMs, this.#signal));
@@ -148,6 +153,7 @@ export class VmSession implements AsyncDisposable {
 
   /** Ends the VM with all that runs in it and removes everything of it on the host. Safe to call twice. */
   async stop(): Promise<void> {
+    this.#signal?.removeEventListener('abort', this.#onAbort);
     await this.#machine.stop();
   }
 
