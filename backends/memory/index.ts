@@ -20,6 +20,8 @@ function memoryDevice(size: number): BlockDevice {
     info: { size, caps: { concurrency: 'parallel', volatile: true } },
     read: (offset, iov) => copyIn(iov, data.subarray(offset, offset + iovLength(iov))),
     write: (offset, iov) => copyOut(iov, data.subarray(offset, offset + iovLength(iov))),
+    writeZeroes: (offset, length) => void data.fill(0, offset, offset + length),
+    discard: (offset, length) => void data.fill(0, offset, offset + length),
     [Symbol.asyncDispose]: async () => {},
   };
 }

@@ -25,6 +25,16 @@ describe('the memory backend', () => {
     expect([whole[0], whole[99], whole[100], whole[511], whole[512]]).toEqual([1, 1, 2, 2, 0]);
   });
 
+  it('reads zeros where something was zeroed or discarded', async () => {
+    await using device = await memory.open({ size: 2048 }, ctx);
+    await device.write!(0, [new Uint8Array(2048).fill(7)], 0);
+    await device.writeZeroes!(512, 512, 0);
+    await device.discard!(1024, 512, 0);
+    const whole = new Uint8Array(2048);
+    await device.read(0, [whole], 0);
+    expect([whole[511], whole[512], whole[1535], whole[1536]]).toEqual([7, 0, 0, 7]);
+  });
+
   it.each([
     ['a size in words', '1MiB', 2 ** 20],
     ['a size in bytes', 512, 512],
