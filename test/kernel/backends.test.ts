@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   acrossTheEnd,
   discardAndZero,
@@ -90,6 +90,11 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
 
   afterAll(async () => {
     await gateway?.stop();
+  });
+
+  // A test that failed half-way must not fail those after it.
+  afterEach(async () => {
+    await guest.sh('for place in /mnt/disk /mnt/held; do ! mountpoint -q $place || umount $place; done');
   });
 
   it('has the configured size and serial', async () => {

@@ -27,8 +27,8 @@ export function fioVerify(
     // Without O_DIRECT an engine is synchronous: depth then comes from jobs, each in its own part of the disk.
     `numjobs=${direct ? 1 : Math.min(depth, 4)}`,
     `direct=${direct ? 1 : 0}`,
-    'size=32m',
-    `offset_increment=32m`,
+    `size=${direct ? 32 : 16}m`,
+    'offset_increment=32m',
     'verify=crc32c',
     'verify_fatal=1',
     'do_verify=1',
