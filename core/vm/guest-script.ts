@@ -29,8 +29,8 @@ export function startScript(command: readonly string[], options: GuestScriptOpti
   if (options.terminal) {
     // The first terminal that the leader of a session opens becomes its controlling one: Ctrl-C works.
     lines.push('exec </dev/hvc0 >/dev/hvc0 2>&1');
-    const { rows = 24, columns = 80 } = process.stdout;
-    lines.push(`stty rows ${rows} cols ${columns}`);
+    // A pseudo terminal that nobody told its size has 0 rows and columns.
+    lines.push(`stty rows ${process.stdout.rows || 24} cols ${process.stdout.columns || 80}`);
   }
   lines.push(`cd ${shellQuote(options.cwd ?? process.cwd())} || exit 126`);
   lines.push(`exec ${command.map(shellQuote).join(' ')}`);

@@ -45,12 +45,15 @@ async function main(): Promise<number> {
   const terminal = values.shell;
   if (terminal && !process.stdin.isTTY) throw new UsageError('--shell needs a terminal.');
 
+  if (terminal) process.stderr.write('vm: booting; `exit` ends the VM and all that was written in it\n');
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(signal, () => interrupted.abort());
   try {
     const result = await runInVm({
-      script: terminal ? ['/bin/bash', '-i'] : positionals,
+      // Not the .bashrc of the host's root: it may take long under emulation, and hide our Node.js.
+      script: terminal ? ['/bin/bash', '--norc', '-i'] : positionals,
+      env: terminal ? { PS1: 'vm:\\w# ' } : {},
       cpus: count('cpus', values.cpus),
       memoryMiB: count('memory', values.memory),
       timeoutMs: terminal ? 2 ** 31 - 1 : count('timeout', values.timeout) * 1000,
