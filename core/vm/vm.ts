@@ -1,9 +1,7 @@
 import type { GuestScript } from './guest-script.ts';
 import { type RunOptions, VmSession, type VmSessionOptions } from './session.ts';
 
-export { ensureDebianPackages } from './debian-packages.ts';
-export { ensureVm } from './ensure-vm.ts';
-export { type RunOptions, type RunResult, VmSession, type VmSessionOptions } from './session.ts';
+export { VmSession };
 
 export interface RunInVmOptions extends VmSessionOptions, RunOptions {
   readonly script: GuestScript;
