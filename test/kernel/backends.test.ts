@@ -9,6 +9,7 @@ import {
   trim,
 } from '../support/disk-exercises.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
+import { blockgate } from '../support/host-cli.ts';
 import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
 
 /** Every backend as a disk of the real kernel, put through what people do with disks. */
@@ -52,11 +53,13 @@ const STAGES: Record<string, () => Promise<Stage>> = {
           env: service.env,
           usedBytes: async () => (await service.list('disk0/')).reduce((sum, { Size = 0 }) => sum + Size, 0),
           prepare: async () => {
-            const config = JSON.stringify({ version: 1, disks: { disk0: { backend } } });
-            await guest.sh(
-              `mkdir -p /run/create && cd /run/create && cat > plugins.json <<'CONFIG'\n${config}\nCONFIG\n${Guest.blockgate} volume create disk0`,
-              { env: service.env },
+            const disk0 = { backend: { ...backend, ...service.hostBackend } };
+            const { exitCode, output } = await blockgate(
+              { disk0 },
+              ['volume', 'create', 'disk0'],
+              service.env,
             );
+            if (exitCode !== 0) throw new Error(output);
           },
         };
       },

@@ -2,6 +2,7 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fioVerify } from '../support/disk-exercises.ts';
 import { Guest } from '../support/guest.ts';
+import { blockgate } from '../support/host-cli.ts';
 import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
 
 /** What only a disk in a bucket has to get right: it is the bucket that counts, and the store comes and goes. */
@@ -31,27 +32,24 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     await service?.[Symbol.asyncDispose]();
   });
 
-  /** A new volume; returns the configuration of a gateway that serves it. */
-  async function createVolume(more: object = {}) {
-    const backend = { ...service.backend, prefix: `volume${++volumes}`, size: 64 * MIB, ...more };
-    const config = { disks: { disk0: { backend } } };
-    await cli(config, 'volume create disk0');
-    return { backend, config };
+  /** A new volume; returns the configuration of a gateway in the guest that serves it. */
+  async function createVolume() {
+    const backend = { ...service.backend, prefix: `volume${++volumes}`, size: 64 * MIB };
+    await cli(backend, 'volume', 'create', 'disk0');
+    return { backend, config: { disks: { disk0: { backend } } } };
   }
 
-  /** Runs one command of the CLI with its own plugins.json; returns status and all output. */
-  async function cliTry(config: { disks: object }, command: string) {
-    const text = JSON.stringify({ version: 1, ...config });
-    const result = await guest.try(
-      `folder=$(mktemp -d); cd $folder; cat > plugins.json <<'CONFIG'\n${text}\nCONFIG\n${Guest.blockgate} ${command} 2>&1`,
-      { env: service.env },
+  /** Runs blockgate on the host, which is another machine than the guest, on the same volume. */
+  const cliTry = (backend: object, ...args: string[]) =>
+    blockgate(
+      { disk0: { backend: { ...backend, endpoint: service.hostBackend['endpoint'] } } },
+      args,
+      service.env,
     );
-    return { exitCode: result.exitCode, output: result.stdout + result.stderr };
-  }
 
-  async function cli(config: { disks: object }, command: string): Promise<string> {
-    const { exitCode, output } = await cliTry(config, command);
-    if (exitCode !== 0) throw new Error(`blockgate ${command} ended with ${exitCode}\n${output}`);
+  async function cli(backend: object, ...args: string[]): Promise<string> {
+    const { exitCode, output } = await cliTry(backend, ...args);
+    if (exitCode !== 0) throw new Error(`blockgate ${args.join(' ')} ended with ${exitCode}\n${output}`);
     return output;
   }
 
@@ -75,9 +73,9 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
   });
 
   it('refuses a second gateway, and says who has it and how to take over', async () => {
-    const { config } = await createVolume();
+    const { config, backend } = await createVolume();
     const first = await serve(config);
-    const { exitCode, output } = await cliTry(config, 'run');
+    const { exitCode, output } = await cliTry(backend, 'run');
     expect(exitCode).not.toBe(0);
     expect(output).toContain('volume.owned');
     expect(output).toContain('blockgate-vm');
@@ -105,13 +103,13 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
   });
 
   it('grows, and never shrinks', async () => {
-    const { config, backend } = await createVolume();
-    await cli(config, 'volume resize disk0 128MiB');
-    const grown = { disks: { disk0: { backend: { ...backend, size: 128 * MIB } } } };
-    const gateway = await serve(grown);
+    const { backend } = await createVolume();
+    await cli(backend, 'volume', 'resize', 'disk0', '128MiB');
+    const grown = { ...backend, size: 128 * MIB };
+    const gateway = await serve({ disks: { disk0: { backend: grown } } });
     expect((await guest.sh(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(128 * MIB));
     await gateway.stop();
-    const { exitCode, output } = await cliTry(grown, 'volume resize disk0 64MiB');
+    const { exitCode, output } = await cliTry(grown, 'volume', 'resize', 'disk0', '64MiB');
     expect(exitCode).not.toBe(0);
     expect(output).toMatch(/shrink/);
   });
@@ -119,14 +117,10 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
   it('tells wrong credentials, bucket, size and format version apart', async () => {
     const { backend } = await createVolume();
     const codeOf = async (change: object, env = service.env) => {
-      const config = { disks: { disk0: { backend: { ...backend, ...change } } } };
-      const text = JSON.stringify({ version: 1, ...config });
-      const result = await guest.try(
-        `folder=$(mktemp -d); cd $folder; cat > plugins.json <<'CONFIG'\n${text}\nCONFIG\ntimeout 120 ${Guest.blockgate} run 2>&1`,
-        { env },
-      );
-      expect(result.exitCode).not.toBe(0);
-      return /Code\s+(\S+)/.exec(result.stdout)?.[1] ?? result.stdout;
+      const reached = { ...backend, endpoint: service.hostBackend['endpoint'], ...change };
+      const { exitCode, output } = await blockgate({ disk0: { backend: reached } }, ['run'], env);
+      expect(exitCode).not.toBe(0);
+      return /Code\s+(\S+)/.exec(output)?.[1] ?? output;
     };
     expect(await codeOf({}, { TEST_S3_SECRET: 'wrong' })).toBe('s3.bad-credentials');
     expect(await codeOf({ bucket: 'nowhere' })).toBe('s3.bucket-not-found');

@@ -16,6 +16,8 @@ export interface S3Service extends AsyncDisposable {
   readonly name: string;
   /** Keys of an `s3` backend that reach it from the guest: endpoint, region, bucket, credentials. */
   readonly backend: Readonly<Record<string, unknown>>;
+  /** The same from this machine. */
+  readonly hostBackend: Readonly<Record<string, unknown>>;
   /** Environment that the backend's credentials refer to. */
   readonly env: Readonly<Record<string, string>>;
   readonly client: S3Client;
@@ -90,17 +92,19 @@ export async function startS3Service(name: S3ServiceName): Promise<S3Service> {
     credentials: { accessKeyId, secretAccessKey },
   });
   await client.send(new CreateBucketCommand({ Bucket: bucket }));
+  const reachedAt = (host: string) => ({
+    type: 's3',
+    endpoint: `http://${host}:${port}`,
+    region,
+    bucket,
+    credentials: { accessKeyId, secretAccessKey: { env: 'TEST_S3_SECRET' } },
+  });
   return {
     name,
     bucket,
     client,
-    backend: {
-      type: 's3',
-      endpoint: `http://${HOST_IN_GUEST}:${port}`,
-      region,
-      bucket,
-      credentials: { accessKeyId, secretAccessKey: { env: 'TEST_S3_SECRET' } },
-    },
+    backend: reachedAt(HOST_IN_GUEST),
+    hostBackend: reachedAt('127.0.0.1'),
     env: { TEST_S3_SECRET: secretAccessKey },
     down: running.down,
     up: running.up,

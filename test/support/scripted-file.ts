@@ -6,6 +6,8 @@ export interface ScriptedCall {
   readonly call: string;
   readonly skip: number;
   readonly offset: number;
+  /** Of a read only, and only if true. */
+  readonly beside?: true;
 }
 
 /** An engine that gives the results it is told to, in order, and remembers what it was asked. */
@@ -18,8 +20,8 @@ export class ScriptedEngine implements FileEngine {
     this.#results = results;
   }
 
-  readv(_iov: unknown, skip: number, offset: number): Promise<number> {
-    return this.#next({ call: 'readv', skip, offset });
+  readv(_iov: unknown, skip: number, offset: number, beside: boolean): Promise<number> {
+    return this.#next({ call: 'readv', skip, offset, ...(beside && { beside }) });
   }
 
   writev(_iov: unknown, skip: number, offset: number): Promise<number> {
