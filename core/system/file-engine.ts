@@ -9,8 +9,11 @@ import { UringEngine } from './uring-engine.ts';
  */
 export interface FileEngine extends AsyncDisposable {
   readonly name: 'io_uring' | 'thread pool';
-  /** Reads at `offset` into `iov` from byte `skip` of the list on. */
-  readv(iov: IoVec, skip: number, offset: number): Promise<number>;
+  /**
+   * Reads at `offset` into `iov` from byte `skip` of the list on. `beside`: the page cache probably has it, and the
+   * copying is to be done by another processor.
+   */
+  readv(iov: IoVec, skip: number, offset: number, beside: boolean): Promise<number>;
   /** Writes `iov` from byte `skip` of the list on at `offset`. */
   writev(iov: IoVec, skip: number, offset: number): Promise<number>;
   fdatasync(): Promise<number>;

@@ -1,4 +1,5 @@
 import { statfsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import type { IoVec, MaybePromise } from '../api/device.ts';
 import { BlockError } from '../api/errors.ts';
 import { copyIn, copyOut, iovLength } from '../util/iov.ts';
@@ -13,6 +14,11 @@ import { type FileSyscalls, fileSyscalls, RWF_NOWAIT } from './file-syscalls.ts'
  * the engine, so that one request cannot keep this thread from everything else.
  */
 const SYNC_MAX = 4 * 2 ** 20;
+/**
+ * From here on, copying a read from the page cache takes longer than having another processor do it: 256 KiB. The
+ * first of several such reads is done within the call all the same, since nobody knows that there will be more.
+ */
+const BESIDE_MIN = 256 * 1024;
 /** EINTR and EAGAIN in a row before the request fails. */
 const RETRIES = 16;
 /** linux/magic.h */
@@ -33,7 +39,8 @@ export interface FileIoOptions {
  * Reads, writes and flushes of one open file at any offset, all or nothing, without copying.
  *
  * What the page cache can serve is done within the call: a read that hits (RWF_NOWAIT), and a buffered write, which
- * for most file systems is cheaper than any way around it. Everything that waits for a disk goes to the engine.
+ * for most file systems is cheaper than any way around it. Everything that waits for a disk goes to the engine, and
+ * so do large reads when there are several at a time, for other processors to share the copying.
  *
  * Segments are borrowed until the call settles: the kernel may have their addresses until then.
  */
@@ -48,6 +55,12 @@ export class FileIo implements AsyncDisposable {
   readonly #syscalls: FileSyscalls;
   /** Flags for a read that does not wait, or undefined where none is possible. */
   readonly #readFlags: number | undefined;
+  readonly #canReadBeside = availableParallelism() > 1;
+  #readsBeside = 0;
+  #largeReadThisTurn = false;
+  readonly #endTurn = (): void => {
+    this.#largeReadThisTurn = false;
+  };
   #flushFailure: BlockError | undefined;
 
   /** `fd` stays the caller's, to be closed after disposal. */
@@ -69,6 +82,7 @@ export class FileIo implements AsyncDisposable {
     const total = iovLength(iov);
     let done = 0;
     if (this.#readFlags !== undefined && total <= SYNC_MAX) {
+      if (total >= BESIDE_MIN && this.#isBusyReading()) return this.#readBeside(offset, iov, total);
       const result = this.#syscalls.preadv(this.#fd, iov, 0, offset, this.#readFlags);
       if (result === total) return;
       // A miss, a partial hit or an error: the engine does the rest, and has the last word on errors.
@@ -119,6 +133,24 @@ export class FileIo implements AsyncDisposable {
     await this.#engine[Symbol.asyncDispose]();
   }
 
+  /** True for all large reads but the first of a turn of the event loop, and while others are under way. */
+  #isBusyReading(): boolean {
+    if (!this.#canReadBeside) return false;
+    if (this.#readsBeside > 0 || this.#largeReadThisTurn) return true;
+    this.#largeReadThisTurn = true;
+    queueMicrotask(this.#endTurn);
+    return false;
+  }
+
+  async #readBeside(offset: number, iov: IoVec, total: number): Promise<void> {
+    this.#readsBeside++;
+    try {
+      await this.#finish('read', iov, offset, 0, total, true);
+    } finally {
+      this.#readsBeside--;
+    }
+  }
+
   async #readCopied(offset: number, iov: IoVec, total: number, alignment: DirectAlignment): Promise<void> {
     const copy = alignedBuffer(total, alignment);
     await this.#finish('read', [copy], offset, 0, total);
@@ -132,12 +164,13 @@ export class FileIo implements AsyncDisposable {
     offset: number,
     done: number,
     total: number,
+    beside = false,
   ): Promise<void> {
     let interruptions = 0;
     while (done < total) {
       const result =
         kind === 'read'
-          ? await this.#engine.readv(iov, done, offset + done)
+          ? await this.#engine.readv(iov, done, offset + done, beside)
           : await this.#engine.writev(iov, done, offset + done);
       if (result > 0) {
         done += result;

@@ -10,6 +10,8 @@ import { loopReactor, type Watch } from './reactor.ts';
 export const IORING_OP_READV = 1;
 export const IORING_OP_WRITEV = 2;
 export const IORING_OP_FSYNC = 3;
+/** `sqeFlags`: run it in a kernel thread from the start, beside whatever this thread does. */
+export const IOSQE_ASYNC = 1 << 4;
 /** `flags` of IORING_OP_FSYNC */
 export const IORING_FSYNC_DATASYNC = 1;
 
@@ -33,11 +35,14 @@ export type OnCompletion = (userData: number, result: number) => void;
 /** One request; field names as in `struct io_uring_sqe`. */
 export interface Submission {
   readonly opcode: number;
+  /** IOSQE_* bits; the structure's own `flags`. */
+  readonly sqeFlags: number;
   readonly fd: number;
   readonly offset: number;
   /** Address of the iovec array; it and all it points to stay where they are until the completion. */
   readonly address: number;
   readonly length: number;
+  /** Of the operation: `rw_flags`, `fsync_flags`. */
   readonly flags: number;
   /** Comes back with the completion; a u32. */
   readonly userData: number;
@@ -114,7 +119,7 @@ export class IoUring implements Disposable {
     const tail = this.#words[this.#sqTail]!;
     const sqes = this.#sqes;
     const at = (tail & this.#sqMask) * SQE_WORDS;
-    sqes[at] = request.opcode;
+    sqes[at] = request.opcode | (request.sqeFlags << 8);
     sqes[at + 1] = request.fd;
     sqes[at + 2] = request.offset % WORD;
     sqes[at + 3] = request.offset / WORD;

@@ -5,6 +5,7 @@ import {
   IORING_OP_FSYNC,
   IORING_OP_READV,
   IORING_OP_WRITEV,
+  IOSQE_ASYNC,
   IoUring,
 } from './io-uring.ts';
 import { IovecArray } from './iovec.ts';
@@ -18,6 +19,7 @@ const BATCH = 16;
 
 interface Operation {
   readonly opcode: number;
+  readonly sqeFlags: number;
   /** Held here until the completion, since the kernel has the addresses of its segments. */
   readonly iov: IoVec;
   readonly skip: number;
@@ -47,16 +49,16 @@ export class UringEngine implements FileEngine {
     this.#ring = new IoUring(DEPTH, (slot, result) => this.#complete(slot, result));
   }
 
-  readv(iov: IoVec, skip: number, offset: number): Promise<number> {
-    return this.#enqueue(IORING_OP_READV, iov, skip, offset, 0);
+  readv(iov: IoVec, skip: number, offset: number, beside: boolean): Promise<number> {
+    return this.#enqueue(IORING_OP_READV, beside ? IOSQE_ASYNC : 0, iov, skip, offset, 0);
   }
 
   writev(iov: IoVec, skip: number, offset: number): Promise<number> {
-    return this.#enqueue(IORING_OP_WRITEV, iov, skip, offset, 0);
+    return this.#enqueue(IORING_OP_WRITEV, 0, iov, skip, offset, 0);
   }
 
   fdatasync(): Promise<number> {
-    return this.#enqueue(IORING_OP_FSYNC, NO_DATA, 0, 0, IORING_FSYNC_DATASYNC);
+    return this.#enqueue(IORING_OP_FSYNC, 0, NO_DATA, 0, 0, IORING_FSYNC_DATASYNC);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -64,9 +66,16 @@ export class UringEngine implements FileEngine {
     this.#ring[Symbol.dispose]();
   }
 
-  #enqueue(opcode: number, iov: IoVec, skip: number, offset: number, flags: number): Promise<number> {
+  #enqueue(
+    opcode: number,
+    sqeFlags: number,
+    iov: IoVec,
+    skip: number,
+    offset: number,
+    flags: number,
+  ): Promise<number> {
     return new Promise((resolve) => {
-      const operation = { opcode, iov, skip, offset, flags, resolve };
+      const operation = { opcode, sqeFlags, iov, skip, offset, flags, resolve };
       const slot = this.#free.pop();
       if (slot === undefined) this.#waiting.push(operation);
       else this.#start(slot, operation);
@@ -79,6 +88,7 @@ export class UringEngine implements FileEngine {
     const count = operation.iov.length === 0 ? 0 : iovecs.fill(operation.iov, operation.skip);
     this.#ring.prepare({
       opcode: operation.opcode,
+      sqeFlags: operation.sqeFlags,
       fd: this.#fd,
       offset: operation.offset,
       address: count === 0 ? 0 : iovecs.address,

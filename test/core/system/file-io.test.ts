@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, truncateSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { alignedBuffer, directAlignment } from '../../../core/system/direct-io.ts';
@@ -112,6 +113,20 @@ describe.each(engines)('FileIo on %s', (_name, engineOf) => {
       expect(firstDifference(gather(blocks), gather(expected))).toBeUndefined();
     });
 
+    it('keeps large concurrent reads apart', async () => {
+      await using rig = openRig(engineOf, mode);
+      const data = Uint8Array.from({ length: SIZE }, (_, i) => i * 17 + (i >> 8));
+      await rig.io.write(0, [data]);
+      const copies = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const iov = scatter(new Uint8Array(SIZE), 4096, 0);
+          await rig.io.read(0, iov);
+          return gather(iov);
+        }),
+      );
+      for (const copy of copies) expect(firstDifference(copy, data)).toBeUndefined();
+    });
+
     it('moves more segments than one system call takes', async () => {
       await using rig = openRig(engineOf, mode);
       const data = Uint8Array.from({ length: SIZE }, (_, i) => i * 13 + (i >> 9));
@@ -169,6 +184,27 @@ describe('FileIo', () => {
     await io.write(0, [new Uint8Array(length)]);
     expect(engine.calls).toEqual([{ call: 'writev', skip: 0, offset: 0 }]);
   });
+
+  it.runIf(availableParallelism() > 1)(
+    'has other processors copy all large reads of a turn but the first',
+    async () => {
+      const length = 2 ** 18;
+      const engine = new ScriptedEngine(length, length);
+      const syscalls = scriptedSyscalls({ preadv: () => length });
+      const io = new FileIo(FD, { path: PATH, engine, syscalls });
+      const iov = [new Uint8Array(length)];
+      const first = io.read(0, iov);
+      const others = [io.read(length, iov), io.read(2 * length, iov)];
+      expect(first).toBeUndefined();
+      expect(engine.calls).toEqual([
+        { call: 'readv', skip: 0, offset: length, beside: true },
+        { call: 'readv', skip: 0, offset: 2 * length, beside: true },
+      ]);
+      await Promise.all(others);
+      // One at a time, there is nothing to share.
+      expect(io.read(0, iov)).toBeUndefined();
+    },
+  );
 
   it('repeats what was interrupted, but not forever', async () => {
     const engine = new ScriptedEngine(-Errno.EINTR, -Errno.EAGAIN, 512, ...Array(17).fill(-Errno.EAGAIN));

@@ -30,6 +30,7 @@ describe('IoUring', () => {
     const length = iovec.fill([target], 0);
     ring.prepare({
       opcode: IORING_OP_READV,
+      sqeFlags: 0,
       fd,
       offset: 1,
       address: iovec.address,
@@ -48,6 +49,7 @@ describe('IoUring', () => {
     using ring = new IoUring(4, (_, result) => resolve(result));
     ring.prepare({
       opcode: IORING_OP_READV,
+      sqeFlags: 0,
       fd: 1 << 20,
       offset: 0,
       address: 0,
@@ -64,7 +66,7 @@ describe('IoUring', () => {
     const fd = openFile(folder, new Uint8Array(4096).fill(5));
     await using engine = new UringEngine(fd);
     const target = new Uint8Array(16);
-    for (let i = 0; i < 1000; i++) expect(await engine.readv([target], 0, i)).toBe(16);
+    for (let i = 0; i < 1000; i++) expect(await engine.readv([target], 0, i, false)).toBe(16);
     expect(target).toEqual(new Uint8Array(16).fill(5));
     closeSync(fd);
   });
@@ -83,7 +85,7 @@ describe('UringEngine', () => {
     const fd = openFile(folder, content);
     await using engine = new UringEngine(fd);
     const bytes = Array.from({ length: 1000 }, () => new Uint8Array(1));
-    await Promise.all(bytes.map((byte, i) => engine.readv([byte], 0, i)));
+    await Promise.all(bytes.map((byte, i) => engine.readv([byte], 0, i, i % 2 === 0)));
     expect(bytes.map(([byte]) => byte)).toEqual([...content]);
     closeSync(fd);
   });
@@ -94,7 +96,7 @@ describe('UringEngine', () => {
     const engine = new UringEngine(fd);
     const settled: string[] = [];
     const target = new Uint8Array(4096);
-    const read = engine.readv([target], 0, 0).then(() => settled.push('read'));
+    const read = engine.readv([target], 0, 0, false).then(() => settled.push('read'));
     const disposal = engine[Symbol.asyncDispose]().then(() => settled.push('disposed'));
     await Promise.all([read, disposal]);
     expect(settled).toEqual(['read', 'disposed']);
