@@ -151,7 +151,7 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
     }
   });
 
-  it.runIf(name !== 'memory')('refuses writes when it is configured read-only', async () => {
+  it('refuses writes when it is configured read-only', async () => {
     await gateway.stop();
     gateway = await guest.startGateway(
       { disks: { disk0: { backend: stage.backend, readOnly: true } } },
@@ -160,6 +160,8 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
     expect((await guest.sh(`blockdev --getro ${DEVICE}`)).trim()).toBe('1');
     const write = await guest.try(`dd if=/dev/zero of=${DEVICE} bs=4096 count=1 oflag=direct`);
     expect(write.exitCode).not.toBe(0);
+    // What was in memory ended with the gateway.
+    if (name === 'memory') return;
     await guest.sh(
       `mkdir -p /mnt/held; mount -o ro ${DEVICE} /mnt/held; cat /mnt/held/file; umount /mnt/held`,
     );
