@@ -4,7 +4,8 @@ const common = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000 } as co
 
 /**
  * unit: seconds, needs nothing installed. integration: real servers, each started by the test that needs it.
- * kernel: the real VDUSE kernel in the test VM; one VM at a time, since two cores carry it.
+ * kernel: the real VDUSE kernel in the test VM; one VM at a time, since two cores carry it. In this order, one after
+ * the other: what is quick fails first, and nothing takes the VM's processor.
  */
 export default defineConfig({
   test: {
@@ -13,6 +14,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
+          sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
           exclude: ['test/integration/**', 'test/kernel/**', 'test/bench/**', 'test/fixtures/**'],
         },
@@ -21,6 +23,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'integration',
+          sequence: { groupOrder: 1 },
           include: ['test/integration/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 300_000,
@@ -31,6 +34,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'kernel',
+          sequence: { groupOrder: 2 },
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 900_000,
           hookTimeout: 600_000,
