@@ -25,7 +25,8 @@ export class StoreHealth {
     if (this.#awaySince === undefined) return;
     const seconds = Math.round((this.#now() - this.#awaySince) / 1000);
     this.#awaySince = undefined;
-    this.#logger.info('the store answers again', { awaySeconds: seconds });
+    // As loud as the news that it was away: who saw that one has to see this one.
+    this.#logger.warn('the store answers again', { awaySeconds: seconds });
   }
 
   failed(error: StoreError): void {

@@ -55,7 +55,7 @@ describe('RetryingStore', () => {
     await all;
     expect(logger.lines.map(({ level, message }) => `${level}: ${message}`)).toEqual([
       'warn: the store does not answer; the disk waits for it',
-      'info: the store answers again',
+      'warn: the store answers again',
     ]);
   });
 
