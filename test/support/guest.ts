@@ -107,6 +107,7 @@ export interface GatewayOptions {
 export class GuestGateway {
   readonly folder: string;
   readonly #guest: Guest;
+  #stopped = false;
 
   constructor(guest: Guest, folder: string) {
     this.#guest = guest;
@@ -115,6 +116,8 @@ export class GuestGateway {
 
   /** Stops it as an operator would, and waits; throws unless it ends with status 0 and takes its devices along. */
   async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
     await this.#guest.sh(
       `cd ${this.folder}; read -r pid < pid; kill -TERM $pid
        for attempt in {1..600}; do kill -0 $pid 2>/dev/null || break; sleep 0.3; done
