@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { Guest } from '../support/guest.ts';
@@ -41,6 +41,8 @@ async function main(): Promise<number> {
     seconds: count('seconds', values.seconds),
   };
   const sizeMiB = count('size', values.size);
+  const load = loadavg()[0]!;
+  if (load > availableParallelism() / 4) say(`the machine is busy (load ${load.toFixed(1)}): expect noise`);
   const jobs = JOBS.filter(({ title }) => title.includes(values.only));
   await ensureDebianPackages(['qemu-system-common', 'iproute2'], say);
   await using guest = await Guest.start({ memoryMiB: 3072, disks: [{ sizeMiB: sizeMiB * 2 }] });
@@ -55,7 +57,8 @@ async function main(): Promise<number> {
   await stopQemu(guest, qemu);
   await gateway.stop();
   const settings = `${lengths.repetitions} pairs of ${lengths.seconds} s per job, file of ${sizeMiB} MiB on ext4`;
-  const text = `${machine}\n- Runs: ${settings}\n\n${table(results)}`;
+  const busy = `load of the host ${load.toFixed(1)} before, ${loadavg()[0]!.toFixed(1)} at the end (the VM itself is 2)`;
+  const text = `${machine}\n- Runs: ${settings}; ${busy}\n\n${table(results)}`;
   process.stdout.write(`\n${text}\n`);
   if (values.write) await writePage(text);
   return results.every(isOnTarget) ? 0 : 1;
