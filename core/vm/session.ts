@@ -76,18 +76,21 @@ export class VmSession implements AsyncDisposable {
   /** Boots a VM; installs and builds first what that needs. Throws what `ensureVm` throws and `vm.boot-failed`. */
   static async start(options: VmSessionOptions = {}): Promise<VmSession> {
     const images = await ensureVm({ ...(options.onProgress && { onProgress: options.onProgress }) });
-    const machine = await Machine.boot(
-      images,
-      {
-        cpus: options.cpus ?? 2,
-        memoryMiB: options.memoryMiB ?? 2048,
-        results: options.results,
-        disks: options.disks ?? [],
-        bootTimeoutMs: options.bootTimeoutMs ?? 120_000,
-        terminal: options.terminal ?? false,
-      },
-      options.signal,
-    );
+    const hardware = {
+      cpus: options.cpus ?? 2,
+      memoryMiB: options.memoryMiB ?? 2048,
+      results: options.results,
+      disks: options.disks ?? [],
+      bootTimeoutMs: options.bootTimeoutMs ?? 120_000,
+      terminal: options.terminal ?? false,
+    };
+    const boot = () => Machine.boot(images, hardware, options.signal);
+    // Seen once in hundreds of boots on a busy host: the emulated clock jumps, and the kernel panics over it.
+    const machine = await boot().catch((error: unknown) => {
+      if (!GatewayError.is(error) || error.code !== 'vm.boot-failed') throw error;
+      options.onProgress?.(`${error.message} Trying once more.`);
+      return boot();
+    });
     return new VmSession(machine, options.signal);
   }
 
