@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureCephRoot } from './ceph/root.ts';
+import { freePort } from './free-port.ts';
 
 /** A running Ceph RADOS gateway: the real S3 server that tests measure themselves against. */
 export interface Ceph extends AsyncDisposable {
@@ -28,7 +28,8 @@ const START_TIMEOUT_MS = 120_000;
 export async function startCeph(): Promise<Ceph> {
   const root = await ensureCephRoot((line) => process.stderr.write(`ceph: ${line}\n`));
   const data = await mkdtemp(join(tmpdir(), 'blockgate-ceph-'));
-  const [port, monitorPort] = await freePorts(2);
+  const port = await freePort();
+  const monitorPort = await freePort();
   await copyFile(join(import.meta.dirname, 'ceph', 'cluster.sh'), join(data, 'cluster.sh'));
   const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret-key' };
   let child: ChildProcess | undefined;
@@ -61,7 +62,7 @@ export async function startCeph(): Promise<Ceph> {
   }
   return {
     endpoint: `http://127.0.0.1:${port}`,
-    port: port!,
+    port,
     region: 'us-east-1',
     ...credentials,
     kill9,
@@ -110,20 +111,4 @@ function untilReady(child: ChildProcess): Promise<void> {
     child.once('error', (error) => fail(error.message));
     child.once('close', (status) => fail(`it ended with status ${String(status)}`));
   });
-}
-
-/** Ports that were free a moment ago. All are held until the last is known, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

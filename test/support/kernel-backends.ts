@@ -10,6 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { S3Server } from '../../core/s3-server/server.ts';
 import { startCeph } from './ceph.ts';
+import { freePort } from './free-port.ts';
 
 /** An S3 service on the host's loopback, as tests on the host and in the guest see it. */
 export interface S3Service extends AsyncDisposable {
@@ -44,8 +45,8 @@ interface Running {
 async function embedded(): Promise<Running> {
   const dataDir = await mkdtemp(join(tmpdir(), 'blockgate-s3-'));
   const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret-key' };
-  let server: S3Server | undefined = await S3Server.start({ dataDir, credentials });
-  const { port } = server;
+  const port = await freePort();
+  let server: S3Server | undefined = await S3Server.start({ dataDir, credentials, port });
   const down = async () => {
     await server?.[Symbol.asyncDispose]();
     server = undefined;
