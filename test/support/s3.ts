@@ -5,6 +5,7 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { FaultPlan } from '../../core/s3-server/faults.ts';
 import { S3Server } from '../../core/s3-server/server.ts';
 import { startCeph } from './ceph.ts';
+import { freePort } from './free-port.ts';
 
 /** An S3 server on the loopback with one bucket, and a client to look behind the gateway's back. */
 export interface TestS3 extends AsyncDisposable {
@@ -32,7 +33,7 @@ const REGION = 'us-east-1';
 async function startEmbedded(): Promise<RunningServer> {
   const dataDir = await mkdtemp(join(tmpdir(), 'blockgate-s3-'));
   const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret-key' };
-  const server = await S3Server.start({ dataDir, credentials, fsync: false });
+  const server = await S3Server.start({ dataDir, credentials, port: await freePort(), fsync: false });
   return {
     endpoint: server.endpoint,
     ...credentials,
