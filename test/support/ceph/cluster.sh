@@ -81,16 +81,17 @@ if [ ! -e "$data/initialised" ]; then
   ceph osd new "$uuid" > "$data/osd.out" 2>&1 &&
     ceph-osd -i 0 --mkfs --osd-uuid "$uuid" >> "$data/osd.out" 2>&1 || fail 'cannot create the OSD' osd.out
 fi
-# An OSD may ask the monitor for something before it has learnt the cluster's id, is refused ("wrong fsid") and ends.
-for attempt in 1 2 3 4 5; do
-  ceph-osd -i 0 -f > "$data/osd.out" 2>&1 &
-  osd=$!
-  while kill -0 "$osd" 2>/dev/null; do
-    ceph osd stat 2>/dev/null | grep -q '1 up' && break 2
-    sleep 0.1
-  done
+# An OSD may ask the monitor for something before it has learnt the cluster's id, is refused ("wrong fsid") and ends:
+# start it again. That it is "up" says little after a restart, when the monitor remembers the OSD of before.
+for attempt in {1..20}; do
+  ceph-osd -i 0 -f
+  sleep 0.2
+done > "$data/osd.out" 2>&1 &
+osd=$!
+until ceph osd stat 2>/dev/null | grep -q '1 up'; do
+  kill -0 "$osd" 2>/dev/null || fail 'the OSD ended twenty times' osd.out
+  sleep 0.1
 done
-kill -0 "$osd" 2>/dev/null || fail "the OSD ended $attempt times" osd.out
 if [ ! -e "$data/initialised" ]; then
   radosgw-admin user create --uid=test --display-name=test --access-key="$access_key" --secret-key="$secret_key" \
     > "$data/user.out" 2>&1 || fail 'cannot create the user' user.out
