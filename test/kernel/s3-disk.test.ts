@@ -98,7 +98,7 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     const { config } = await createVolume();
     const gateway = await serve(config);
     const seed = Math.floor(Math.random() * 2 ** 31);
-    const fio = guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed, 45), { timeoutMs: 600_000 });
+    const fio = guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed, 25), { timeoutMs: 600_000 });
     // Whatever happens to the outage below, fio's own failure is the one to report.
     fio.catch(() => undefined);
     await new Promise((resolve) => setTimeout(resolve, 8_000));
