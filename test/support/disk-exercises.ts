@@ -9,12 +9,7 @@ export interface FioCase {
 }
 
 /** Random writes and reads of 512 B to 1 MiB, every byte verified by crc32c; `iops` slows each direction down. */
-export function fioVerify(
-  device: string,
-  { depth, direct }: FioCase,
-  seed: number,
-  iops?: number,
-): string {
+export function fioVerify(device: string, { depth, direct }: FioCase, seed: number, iops?: number): string {
   const options = [
     'name=verify',
     `filename=${device}`,
