@@ -1,6 +1,7 @@
 import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { GatewayError } from '../api/errors.ts';
+import { lastWords } from './console-tail.ts';
 import { type AgentMessage, ControlChannel } from './control-channel.ts';
 import { EXPIRED, withDeadline } from './deadline.ts';
 import type { VmImages } from './ensure-vm.ts';
@@ -17,8 +18,6 @@ export interface MachineOptions {
   readonly bootTimeoutMs: number;
   readonly terminal: boolean;
 }
-
-const CONSOLE_TAIL_LINES = 40;
 
 /** One running QEMU with the servers of its shared folders, and the line to the agent in the guest. */
 export class Machine implements AsyncDisposable {
@@ -126,7 +125,7 @@ export class Machine implements AsyncDisposable {
 
   /** The last that QEMU and the guest's kernel said. */
   async lastWords(): Promise<string> {
-    return lastLines(`${this.#qemu.output}\n${await this.console()}`);
+    return lastWords(`${this.#qemu.output}\n${await this.console()}`);
   }
 
   /** Ends the VM and removes everything of it on the host. Safe to call twice. */
@@ -188,11 +187,6 @@ async function untilReady(ready: Promise<void>, booting: Booting): Promise<void>
     outcome === EXPIRED
       ? `The test VM did not boot within ${timeoutMs / 1000} s.`
       : `The test VM did not boot: ${outcome}.`,
-    { why: lastLines(`${qemu.output}\n${await readFile(consoleLog, 'utf8')}`) },
+    { why: lastWords(`${qemu.output}\n${await readFile(consoleLog, 'utf8')}`) },
   );
-}
-
-/** The end of a console's text, for an error message. */
-function lastLines(text: string): string {
-  return text.replaceAll('\r', '').trim().split('\n').slice(-CONSOLE_TAIL_LINES).join('\n');
 }

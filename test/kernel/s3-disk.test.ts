@@ -1,6 +1,6 @@
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { fioVerify } from '../support/disk-exercises.ts';
+import { fioVerifyUntil } from '../support/disk-exercises.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 import { blockgate } from '../support/host-cli.ts';
 import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
@@ -98,13 +98,17 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     const { config } = await createVolume();
     const gateway = await serve(config);
     const seed = Math.floor(Math.random() * 2 ** 31);
-    const fio = guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed, 25), { timeoutMs: 600_000 });
+    const restored = '/run/store-is-back';
+    const fio = guest.sh(fioVerifyUntil(restored, DEVICE, { depth: 32, direct: true }, seed), {
+      timeoutMs: 600_000,
+    });
     // Whatever happens to the outage below, fio's own failure is the one to report.
     fio.catch(() => undefined);
     await new Promise((resolve) => setTimeout(resolve, 8_000));
     await service.down();
     await new Promise((resolve) => setTimeout(resolve, 20_000));
     await service.up();
+    await guest.sh(`touch ${restored}`);
     await fio;
     await gateway.stop();
     const log = await gateway.log();

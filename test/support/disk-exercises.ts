@@ -8,8 +8,8 @@ export interface FioCase {
   readonly direct: boolean;
 }
 
-/** Random writes and reads of 512 B to 1 MiB, every byte verified by crc32c; `iops` slows each direction down. */
-export function fioVerify(device: string, { depth, direct }: FioCase, seed: number, iops?: number): string {
+/** Random writes and reads of 512 B to 1 MiB, every byte verified by crc32c. `seed` may be an expression of the shell. */
+export function fioVerify(device: string, { depth, direct }: FioCase, seed: number | string): string {
   const options = [
     'name=verify',
     `filename=${device}`,
@@ -32,10 +32,21 @@ export function fioVerify(device: string, { depth, direct }: FioCase, seed: numb
     'end_fsync=1',
     'group_reporting=1',
     'output-format=terse',
-    // One pass, slowed down: passes that fio repeats by itself overwrite blocks it then verifies with an older seed.
-    ...(iops === undefined ? [] : [`rate_iops=${iops}`]),
   ];
-  return `echo 'fio seed ${seed}'; fio ${options.map((option) => `--${option}`).join(' ')}`;
+  return `echo "fio seed ${seed}"; fio ${options.map((option) => `--${option}`).join(' ')}`;
+}
+
+/**
+ * Passes of `fioVerify` one after the other until `path` exists, and one more. Not passes that fio repeats by itself:
+ * those overwrite blocks that it then verifies with an older seed.
+ */
+export function fioVerifyUntil(path: string, device: string, fioCase: FioCase, seed: number): string {
+  return `
+    rm -f ${path}
+    for ((pass = 0, over = 0; over == 0; pass++)); do
+      if [ -e ${path} ]; then over=1; fi
+      ${fioVerify(device, fioCase, `$((${seed} + pass))`)}
+    done`;
 }
 
 export type FileSystem = 'ext4' | 'xfs' | 'btrfs';
