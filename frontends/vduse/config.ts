@@ -18,14 +18,9 @@ const keys = z.strictObject({
     .max(MAX_QUEUES)
     .default(1)
     .meta({ description: 'Number of virtqueues. More than the machine has processors is no use.' }),
-  queueSize: z
-    .int()
-    .min(MIN_QUEUE_SIZE)
-    .max(MAX_QUEUE_SIZE)
-    .default(256)
-    .meta({
-      description: 'Requests one virtqueue can hold, up to 1024; of a split one, a power of two.',
-    }),
+  queueSize: z.int().min(MIN_QUEUE_SIZE).max(MAX_QUEUE_SIZE).default(256).meta({
+    description: 'Requests one virtqueue can hold, up to 1024; of a split one, a power of two.',
+  }),
   ring: z.enum(['split', 'packed']).default('split').meta({
     description: 'Layout of the virtqueues. Drivers that know packed ones use them when they are offered.',
   }),
@@ -33,7 +28,8 @@ const keys = z.strictObject({
     description: 'Lets driver and gateway say when they want to be notified next (EVENT_IDX).',
   }),
   indirect: z.boolean().default(true).meta({
-    description: 'Lets a request take one entry of a virtqueue, however many segments it has (INDIRECT_DESC).',
+    description:
+      'Lets a request take one entry of a virtqueue, however many segments it has (INDIRECT_DESC).',
   }),
   serial: z
     .string()
@@ -51,9 +47,12 @@ const keys = z.strictObject({
 });
 
 /** Configuration of the vduse frontend in plugins.json. */
-export const vduseConfig = keys.refine(({ ring, queueSize }) => ring === 'packed' || isPowerOfTwo(queueSize), {
-  path: ['queueSize'],
-  message: 'must be a power of two',
-});
+export const vduseConfig = keys.refine(
+  ({ ring, queueSize }) => ring === 'packed' || isPowerOfTwo(queueSize),
+  {
+    path: ['queueSize'],
+    message: 'must be a power of two',
+  },
+);
 
 export type VduseConfig = z.output<typeof vduseConfig>;

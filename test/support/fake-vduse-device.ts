@@ -128,8 +128,7 @@ export class FakeVduseDevice {
   /** A message was not answered in time: nothing works any more. */
   break(): void {
     this.broken = true;
-    for (const { reply } of [...this.#unread.splice(0), ...this.#unanswered.splice(0)])
-      reply.resolve(FAILED);
+    for (const { reply } of [...this.#unread.splice(0), ...this.#unanswered.splice(0)]) reply.resolve(FAILED);
     this.#surroundings.wake(this);
   }
 

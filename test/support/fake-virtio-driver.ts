@@ -3,6 +3,7 @@ import type { DriverRing } from './driver-ring.ts';
 import type { FakeVduseDevice } from './fake-vduse-device.ts';
 import { GuestRam, type GuestRegion } from './guest-ram.ts';
 import { makeRing } from './make-ring.ts';
+import { PackedRingBuilder } from './packed-ring-builder.ts';
 import { RingBuilder } from './ring-builder.ts';
 
 const RAM_BYTES = 4 * 2 ** 20;
@@ -63,6 +64,12 @@ export class FakeVirtioDriver implements Disposable {
   get split(): RingBuilder {
     if (this.ring instanceof RingBuilder) return this.ring;
     throw new Error('the ring is packed');
+  }
+
+  /** The ring, if it is a packed one. */
+  get packed(): PackedRingBuilder {
+    if (this.ring instanceof PackedRingBuilder) return this.ring;
+    throw new Error('the ring is split');
   }
 
   get outstanding(): number {

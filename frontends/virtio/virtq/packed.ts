@@ -152,11 +152,7 @@ export class PackedVirtqueue implements Virtqueue {
 
   publish(): void {
     if (this.#firstPushed < 0) return;
-    Atomics.store(
-      this.#units,
-      this.#firstPushed * PACKED_DESC_UNITS + PACKED_DESC_FLAGS,
-      this.#firstFlags,
-    );
+    Atomics.store(this.#units, this.#firstPushed * PACKED_DESC_UNITS + PACKED_DESC_FLAGS, this.#firstFlags);
     this.#firstPushed = -1;
   }
 

@@ -181,20 +181,20 @@ const UNREACHABLE_BY_LAYOUT: Readonly<Record<RingLayout, readonly Case[]>> = {
 };
 
 describe.each(LAYOUTS)('a malformed chain whose status cannot be reached, %s ring', (layout) => {
-  it.each<Case>([
-    ...UNREACHABLE,
-    ...UNREACHABLE_BY_LAYOUT[layout],
-  ])('is given back with length 0: %s', (_, defect, build) => {
-    const rig = new QueueRig({ layout });
-    const p = parts(rig.ring);
-    const head = build(rig.ring, p);
-    const before = rig.ring.at(p.status.addr, 1)[0];
-    rig.run();
-    expect(rig.ring.takeAllUsed()).toEqual([{ head, written: 0 }]);
-    expect(rig.ring.at(p.status.addr, 1)[0]).toBe(before);
-    expect(rig.malformed).toEqual([defect]);
-    expect(rig.broken).toEqual([]);
-  });
+  it.each<Case>([...UNREACHABLE, ...UNREACHABLE_BY_LAYOUT[layout]])(
+    'is given back with length 0: %s',
+    (_, defect, build) => {
+      const rig = new QueueRig({ layout });
+      const p = parts(rig.ring);
+      const head = build(rig.ring, p);
+      const before = rig.ring.at(p.status.addr, 1)[0];
+      rig.run();
+      expect(rig.ring.takeAllUsed()).toEqual([{ head, written: 0 }]);
+      expect(rig.ring.at(p.status.addr, 1)[0]).toBe(before);
+      expect(rig.malformed).toEqual([defect]);
+      expect(rig.broken).toEqual([]);
+    },
+  );
 });
 
 describe.each(LAYOUTS)('memory that may only be read, %s ring', (layout) => {
@@ -244,7 +244,10 @@ const CORRUPTIONS: Readonly<
     [
       'a list that goes on where nothing is available',
       ({ packed }) => {
-        packed.addRaw(1, [{ addr: 0, len: 1 }, { addr: 0, len: 1, flags: NEXT }]);
+        packed.addRaw(1, [
+          { addr: 0, len: 1 },
+          { addr: 0, len: 1, flags: NEXT },
+        ]);
         return 'a list goes on with a descriptor that is not available';
       },
     ],

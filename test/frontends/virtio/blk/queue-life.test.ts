@@ -40,7 +40,11 @@ describe.each(LAYOUTS)('a stopped queue, %s ring', (layout) => {
     expect(state).not.toEqual(first.ring.geometry.state);
 
     const ring = { ...first.ring.geometry, state };
-    const second = new QueueRig({ layout, num: 16, queue: { ring, memory: first.memory, volume: first.volume } });
+    const second = new QueueRig({
+      layout,
+      num: 16,
+      queue: { ring, memory: first.memory, volume: first.volume },
+    });
     second.run();
     expect(first.device.calls.map((call) => call.offset)).toEqual([0, 512, 1024]);
     expect(first.ring.takeAllUsed()).toHaveLength(3);
@@ -257,10 +261,11 @@ describe.each(LAYOUTS)('the observer of a queue, %s ring', (layout) => {
   it('hears of every head, before the request starts and before the driver sees it is done', async () => {
     const events: string[] = [];
     const note = (what: string) => (head: number) =>
-      void events.push(
-        `${what} ${head}, ${rig.ring.published} published, ${rig.device.calls.length} calls`,
-      );
-    const rig = new QueueRig({ layout, queue: { observer: { onTake: note('take'), onComplete: note('complete') } } });
+      void events.push(`${what} ${head}, ${rig.ring.published} published, ${rig.device.calls.length} calls`);
+    const rig = new QueueRig({
+      layout,
+      queue: { observer: { onTake: note('take'), onComplete: note('complete') } },
+    });
     const { head } = rig.driver.read(0, 512);
     rig.run();
     const malformed = rig.ring.add([{ addr: 0, len: 0 }]);

@@ -280,7 +280,10 @@ describe.each(LAYOUTS)('a request that is not one, %s ring', (layout) => {
   });
 
   it('fails when it is longer than the limits allow', () => {
-    const rig = new QueueRig({ layout, queue: { limits: { ...new QueueRig({ layout }).limits, sizeMax: 1024, segMax: 2 } } });
+    const rig = new QueueRig({
+      layout,
+      queue: { limits: { ...new QueueRig({ layout }).limits, sizeMax: 1024, segMax: 2 } },
+    });
     const fits = rig.driver.read(0, 2048);
     const tooLong = rig.driver.read(0, 2560);
     rig.run();

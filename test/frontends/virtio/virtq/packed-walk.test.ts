@@ -100,7 +100,11 @@ describe('a malicious list', () => {
   const unmapped = 'an indirect table is not in readable memory';
 
   it.each<[string, string, (ring: PackedRingBuilder) => number]>([
-    ['continues after its indirect table', several, (ring) => ring.add([ring.writeTable([write()]), write()])],
+    [
+      'continues after its indirect table',
+      several,
+      (ring) => ring.add([ring.writeTable([write()]), write()]),
+    ],
     ['has an indirect table at its end', several, (ring) => ring.addIndirect([read(), write()], 1)],
     [
       'has an empty indirect table',

@@ -152,7 +152,11 @@ describe('a packed virtqueue', () => {
 
 describe('a corrupt packed ring', () => {
   it.each<[string, string, (ring: PackedRingBuilder) => void]>([
-    ['a buffer id out of range', 'a list has buffer id 8 in a ring of 8', (ring) => ring.addRaw(8, [ELEMENT])],
+    [
+      'a buffer id out of range',
+      'a list has buffer id 8 in a ring of 8',
+      (ring) => ring.addRaw(8, [ELEMENT]),
+    ],
     [
       'a list whose next descriptor was never made available',
       'a list goes on with a descriptor that is not available',
@@ -318,7 +322,10 @@ describe('a packed virtqueue that cannot be used', () => {
     [{ num: 0 }, 'A packed virtqueue cannot have 0 entries: 1 to 32768 can be.'],
     [{ num: 32_769 }, 'A packed virtqueue cannot have 32769 entries: 1 to 32768 can be.'],
     [{ descAddr: 0 }, 'The descriptor ring (192 bytes at 0x0) is not in memory the device may use.'],
-    [{ descAddr: end - 16 }, 'The descriptor ring (192 bytes at 0x10fff0) reaches beyond its region of memory.'],
+    [
+      { descAddr: end - 16 },
+      'The descriptor ring (192 bytes at 0x10fff0) reaches beyond its region of memory.',
+    ],
     [
       { descAddr: geometry.descAddr + 8 },
       'The descriptor ring (192 bytes at 0x10008) is not aligned to 16 bytes.',
@@ -327,7 +334,10 @@ describe('a packed virtqueue that cannot be used', () => {
       { driverAddr: geometry.driverAddr + 2 },
       "The driver's event suppression (4 bytes at 0x11002) is not aligned to 4 bytes.",
     ],
-    [{ deviceAddr: 8 }, "The device's event suppression (4 bytes at 0x8) is not in memory the device may use."],
+    [
+      { deviceAddr: 8 },
+      "The device's event suppression (4 bytes at 0x8) is not in memory the device may use.",
+    ],
     [
       { state: { layout: 'packed' as const, avail: at(12, 1), used: at(12, 1) } },
       'A ring of 12 entries cannot stand at 12 (wrap counter 1) for available and 12 (wrap counter 1) for used descriptors.',
