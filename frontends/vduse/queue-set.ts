@@ -5,6 +5,7 @@ import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
 import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
+import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
@@ -36,7 +37,7 @@ interface Line {
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
   /** Where the next queue object starts. */
-  availIndex: number;
+  state: RingState;
 }
 
 /**
@@ -101,12 +102,12 @@ export class QueueSet implements QueueHost {
     await this.#endQueues();
   }
 
-  async stopQueue(index: number): Promise<number | undefined> {
+  async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
-    return line.availIndex;
+    return line.state;
   }
 
   async remap(): Promise<void> {
@@ -145,7 +146,7 @@ export class QueueSet implements QueueHost {
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
+    const line: Line = { info, kick, interrupt, queue: undefined, state: info.state };
     return line;
   }
 
@@ -168,11 +169,11 @@ export class QueueSet implements QueueHost {
     }
   }
 
-  #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
+  #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
     const { volume, limits, serial, logger, spinUs, onIdle } = this.#context;
     return new BlkQueue({
       index,
-      ring: { ...info, availIndex },
+      ring: { ...info, state },
       memory: this.#iotlb.memory,
       volume,
       features: this.#features,
@@ -199,7 +200,7 @@ export class QueueSet implements QueueHost {
     await queue.drain();
     // Another call may have come here first, and a successor may be at work already.
     if (line.queue !== queue) return;
-    line.availIndex = queue.availIndex;
+    line.state = queue.ringState;
     line.queue = undefined;
   }
 

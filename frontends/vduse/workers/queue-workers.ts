@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../core/api/errors.ts';
+import type { RingState } from '../../virtio/virtq/ring-state.ts';
 import type { QueueInfo } from '../device.ts';
 import type { QueueHost } from '../queue-host.ts';
 import { settlesWithin } from '../timeout.ts';
@@ -72,8 +73,8 @@ class WorkerQueues implements QueueHost {
     await Promise.all(this.#serving.map((worker) => worker.ask({ type: 'pause' })));
   }
 
-  async stopQueue(index: number): Promise<number | undefined> {
-    return (await this.#workers[index]?.ask({ type: 'stop' })) as number | undefined;
+  async stopQueue(index: number): Promise<RingState | undefined> {
+    return (await this.#workers[index]?.ask({ type: 'stop' })) as RingState | undefined;
   }
 
   async remap(): Promise<void> {

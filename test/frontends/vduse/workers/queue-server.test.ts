@@ -38,7 +38,7 @@ class Rig implements AsyncDisposable {
     const logger = new MemoryLogger();
     const volume = new DiskVolume('disk0', resolve(this.store, 'fake'), logger);
     const limits = blkLimits(volume.caps, volume.limits, QUEUE_SIZE);
-    this.#features = offeredFeatures(volume.caps);
+    this.#features = offeredFeatures(volume.caps, { layout: 'split', eventIdx: true, indirect: true });
     using control = new ControlDevice(this.kernel.syscalls, controlPath(this.kernel.paths));
     control.create({
       name: NAME,
@@ -85,7 +85,7 @@ class Rig implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const info = this.#device.queueInfo(0);
+    const info = this.#device.queueInfo(0, 'split');
     await this.tell({ type: 'open', id: this.#id++, features: this.#features, info });
     await this.tell({ type: 'resume' });
   }
@@ -163,6 +163,6 @@ describe('the thread of a queue', () => {
     expect(rig.store.calls.length).toBe(1);
     await rig.tell({ type: 'resume' });
     expect(await read).toMatchObject({ status: 0 });
-    expect(await rig.ask('stop')).toBe(2);
+    expect(await rig.ask('stop')).toEqual({ layout: 'split', availIndex: 2 });
   });
 });

@@ -34,7 +34,14 @@ function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number) {
   };
 }
 
-const info = { num: 16, descAddr: 0, driverAddr: 4096, deviceAddr: 8192, availIndex: 0, ready: true };
+const info = {
+  num: 16,
+  descAddr: 0,
+  driverAddr: 4096,
+  deviceAddr: 8192,
+  state: { layout: 'split', availIndex: 0 },
+  ready: true,
+} as const;
 
 describe('threads of queues', () => {
   it('open the volume, tell what goes wrong with a driver, and leave nothing behind', async () => {
