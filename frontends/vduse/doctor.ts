@@ -2,6 +2,9 @@ import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Finding } from '../../core/api/backend.ts';
+import { linux } from '../../core/system/libc.ts';
+import type { Syscalls } from '../../core/system/syscalls.ts';
+import { ControlDevice } from './control-device.ts';
 import { controlPath, type HostPaths, hostPaths } from './host-paths.ts';
 import { MODULES, moduleLoaded } from './modules.ts';
 
@@ -9,9 +12,14 @@ import { MODULES, moduleLoaded } from './modules.ts';
 const CAP_NET_ADMIN = 12n;
 
 /** Can this machine have VDUSE disks, and may this process make them? Changes nothing. */
-export function checkHost(paths: HostPaths = hostPaths, modulesFolder = '/lib/modules'): Finding[] {
+export function checkHost(
+  paths: HostPaths = hostPaths,
+  modulesFolder = '/lib/modules',
+  syscalls: Syscalls = linux,
+): Finding[] {
   return [
     ...MODULES.map((name) => checkModule(paths, join(modulesFolder, release()), name)),
+    ...reportApi(paths, syscalls),
     checkPermission(paths),
     checkNamespace(paths),
   ];
@@ -34,6 +42,16 @@ function listed(folder: string, name: string): boolean {
     const path = join(folder, file);
     return existsSync(path) && pattern.test(readFileSync(path, 'utf8'));
   });
+}
+
+/** Nothing before the module is loaded; that it may not be opened is `checkPermission`'s business. */
+function reportApi(paths: HostPaths, syscalls: Syscalls): Finding[] {
+  try {
+    using control = new ControlDevice(syscalls, controlPath(paths));
+    return [{ severity: 'ok', summary: `VDUSE of kernel ${release()} has ${control.offered}` }];
+  } catch {
+    return [];
+  }
 }
 
 function checkPermission(paths: HostPaths): Finding {

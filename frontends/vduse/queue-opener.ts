@@ -6,7 +6,12 @@ import { QueueSet, type QueueSetContext } from './queue-set.ts';
 import { QueueWorkers } from './workers/queue-workers.ts';
 
 /** Sets up the virtqueues that a driver has made ready. */
-export type OpenQueues = (features: bigint, infos: readonly QueueInfo[]) => MaybePromise<QueueHost>;
+export type OpenQueues = (
+  features: bigint,
+  infos: readonly QueueInfo[],
+  /** Address space of the queues. */
+  asid: number,
+) => MaybePromise<QueueHost>;
 
 export interface QueueOpenerOptions extends Omit<QueueSetContext, 'spinUs'> {
   /** Virtqueues of the device. */
@@ -25,7 +30,7 @@ export async function queueOpener(
 ): Promise<OpenQueues> {
   const { device, volume, queues, limits, serial, logger, onBroken } = options;
   if (volume.perThread === undefined) {
-    return (features, infos) => new QueueSet({ ...options, spinUs: 0 }, features, infos);
+    return (features, infos, asid) => new QueueSet({ ...options, spinUs: 0 }, features, infos, asid);
   }
   const workers = owned.use(
     await QueueWorkers.start(queues, {
@@ -38,7 +43,7 @@ export async function queueOpener(
       onBroken,
     }),
   );
-  return (features, infos) => workers.open(features, infos);
+  return (features, infos, asid) => workers.open(features, infos, asid);
 }
 
 /** A thread that spins must leave a processor to the driver. */

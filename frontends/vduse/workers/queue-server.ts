@@ -62,7 +62,7 @@ export class QueueServer {
     const { index } = this.#options;
     switch (message.type) {
       case 'open':
-        this.#open(message.features, message.info);
+        this.#open(message.features, message.info, message.asid);
         return undefined;
       case 'resume':
         this.#set?.resume();
@@ -71,8 +71,11 @@ export class QueueServer {
         return await this.#set?.pause();
       case 'stop':
         return await this.#set?.stopQueue(index);
+      case 'start':
+        this.#set?.startQueue(index, message.info);
+        return undefined;
       case 'remap':
-        return await this.#set?.remap();
+        return await this.#set?.remap(message.asid);
       case 'abandon':
         return await this.#abandon(message.deadlineMs);
       case 'close':
@@ -80,7 +83,7 @@ export class QueueServer {
     }
   }
 
-  #open(features: bigint, info: QueueInfo): void {
+  #open(features: bigint, info: QueueInfo, asid: number): void {
     const { index, syscalls, device, logger, volume, limits, serial, spinUs, onBroken } = this.#options;
     const infos: QueueInfo[] = Array.from({ length: index }, () => ({ ...info, ready: false }));
     infos.push(info);
@@ -99,6 +102,7 @@ export class QueueServer {
       },
       features,
       infos,
+      asid,
     );
   }
 

@@ -80,13 +80,13 @@ class Rig implements AsyncDisposable {
     return this.server.receive(message);
   }
 
-  ask(type: 'pause' | 'stop' | 'remap' | 'close'): Promise<unknown> {
+  ask(type: 'pause' | 'stop' | 'close'): Promise<unknown> {
     return this.tell({ type, id: this.#id++ });
   }
 
   async start(): Promise<void> {
     const info = this.#device.queueInfo(0, 'split');
-    await this.tell({ type: 'open', id: this.#id++, features: this.#features, info });
+    await this.tell({ type: 'open', id: this.#id++, features: this.#features, info, asid: 0 });
     await this.tell({ type: 'resume' });
   }
 

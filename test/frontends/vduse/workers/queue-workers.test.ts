@@ -56,7 +56,7 @@ describe('threads of queues', () => {
     const before = { threads: threads(), fds: fds() };
     const workers = await QueueWorkers.start(2, settingsFor(device, ctx.logger, fd));
     expect(threads()).toBeGreaterThan(before.threads);
-    const opening = workers.open(0n, [info, info]);
+    const opening = workers.open(0n, [info, info], 0);
     await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
     await workers[Symbol.asyncDispose]();
     expect(fds()).toBe(before.fds);
