@@ -1,17 +1,16 @@
 /**
- * Kernels whose VDUSE differs: in the versions of its API, in optional features, and in the number of one ioctl. The
- * last is a kernel between 7.0 and 7.3 that has features and no VDUSE_SET_FEATURES.
+ * Kernels whose VDUSE differs: in the versions of its API, in optional features, and in the number of one ioctl.
+ * `7.x-unfinished`, on its way to 7.3, had features but no VDUSE_SET_FEATURES; `future` has more than anybody knows.
  */
-export type KernelGeneration = '6.12' | '7.0-first' | '7.0' | '7.3' | '7.x-unfinished';
-
-export const GENERATIONS: readonly KernelGeneration[] = ['6.12', '7.0-first', '7.0', '7.x-unfinished', '7.3'];
+export const GENERATIONS = ['6.12', '7.0-first', '7.0', '7.x-unfinished', '7.3', 'future'] as const;
+export type KernelGeneration = (typeof GENERATIONS)[number];
 
 const GET_API_VERSION = 0x80088100;
 const SET_API_VERSION = 0x40088101;
 const GET_FEATURES = 0x80088104;
 const SET_FEATURES = 0x40088105;
-const ALL_FEATURES = 3n;
 const EINVAL = 22;
+const FEATURES: Partial<Record<KernelGeneration, bigint>> = { '7.x-unfinished': 3n, '7.3': 3n, future: 7n };
 
 /** VDUSE_IOTLB_GET_FD2 of a kernel; undefined before there was any. */
 export function getFd2Of(generation: KernelGeneration): number | undefined {
@@ -37,6 +36,7 @@ export class FakeControl {
   /** The ioctls about versions and features; undefined: it is another one. */
   ioctl(request: number, argument: Uint8Array): number | undefined {
     const view = new DataView(argument.buffer, argument.byteOffset, argument.length);
+    const offered = FEATURES[this.generation];
     switch (request) {
       case GET_API_VERSION:
         // To ask is to choose the newest.
@@ -48,11 +48,12 @@ export class FakeControl {
         this.#version = view.getBigUint64(0, true);
         return 0;
       case GET_FEATURES:
-        if (this.generation !== '7.3' && this.generation !== '7.x-unfinished') return -EINVAL;
-        view.setBigUint64(0, ALL_FEATURES, true);
+        if (offered === undefined) return -EINVAL;
+        view.setBigUint64(0, offered, true);
         return 0;
       case SET_FEATURES:
-        if (this.generation !== '7.3' || (view.getBigUint64(0, true) & ~ALL_FEATURES) !== 0n) return -EINVAL;
+        if (offered === undefined || this.generation === '7.x-unfinished') return -EINVAL;
+        if ((view.getBigUint64(0, true) & ~offered) !== 0n) return -EINVAL;
         this.features = view.getBigUint64(0, true);
         return 0;
       default:
@@ -61,6 +62,7 @@ export class FakeControl {
   }
 
   get #newest(): bigint {
-    return this.generation === '6.12' ? 0n : 1n;
+    if (this.generation === '6.12') return 0n;
+    return this.generation === 'future' ? 2n : 1n;
   }
 }
