@@ -275,6 +275,17 @@ describe.each(LAYOUTS)('SUSPEND, %s ring', (ring) => {
     expect(await rig.device.vqState(0)).toEqual({ ok: true, vqState });
   });
 
+  it('is not ended by a stop, which otherwise serves what waits', async () => {
+    await using rig = newRig();
+    const handle = await rig.attach();
+    expect(await rig.device.suspend()).toBe(true);
+    const calls = rig.store.calls.length;
+    rig.driver.blk.read(0, 512);
+    await handle.quiesce();
+    await handle[Symbol.asyncDispose]();
+    expect(rig.store.calls).toHaveLength(calls);
+  });
+
   it('fails when requests take too long, and the queues go on', async () => {
     await using rig = newRig();
     await rig.attach({ msgTimeout: 20 });
