@@ -9,6 +9,10 @@ const MAX_BOUNCE = 2 ** 30;
 
 /** Configuration of the vduse frontend in plugins.json. */
 export const vduseConfig = z.strictObject({
+  attach: z.enum(['host', 'vm']).default('host').meta({
+    description:
+      'Who gets the disk: "host", this machine, as /dev/vdX; "vm", a virtual machine on it, as /dev/vhost-vdpa-N.',
+  }),
   queues: z
     .int()
     .min(1)

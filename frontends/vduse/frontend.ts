@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { PluginContext } from '../../core/api/backend.ts';
 import type { Volume } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
-import type { FrontendHandle } from '../../core/api/frontend.ts';
+import type { FrontendHandle, Holder } from '../../core/api/frontend.ts';
 import { linux } from '../../core/system/libc.ts';
 import { loopReactor, type Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
@@ -11,14 +11,15 @@ import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
 import { AttachedDisk } from './attached-disk.ts';
-import { waitForBlockNode } from './block-node.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
 import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
+import { waitForNode } from './device-node.ts';
 import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
 import { loadModules } from './modules.ts';
+import { OUTLETS } from './outlet.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
@@ -29,8 +30,8 @@ export interface Host {
   readonly reactor: Reactor;
   readonly bus: VdpaBus;
   readonly paths: HostPaths;
-  /** Throws `vduse.module-missing`. */
-  loadModules(): Promise<void>;
+  /** Of the kernel, for this driver of the vDPA bus. Throws `vduse.module-missing`. */
+  loadModules(driver: string): Promise<void>;
 }
 
 const linuxHost: Host = {
@@ -38,7 +39,7 @@ const linuxHost: Host = {
   reactor: loopReactor,
   bus: kernelVdpaBus,
   paths: hostPaths,
-  loadModules,
+  loadModules: (driver) => loadModules(driver),
 };
 
 /** The partition scan reads through the store, which may be slow to answer. */
@@ -51,7 +52,10 @@ const DETACH_TIMEOUT_MS = 120_000;
  */
 const MAX_SEGMENTS = 254;
 
-/** Makes `volume` a disk of this machine. Half-way failures leave nothing behind. */
+/** In another PID namespace, or where /proc hides the processes of others: that it drives the disk is known. */
+const HIDDEN_HYPERVISOR: Holder = { kind: 'process', description: 'a process that cannot be seen from here' };
+
+/** Makes `volume` a disk of this machine, or one for a hypervisor on it. Half-way failures leave nothing behind. */
 export async function attachDisk(
   volume: Volume,
   config: VduseConfig,
@@ -61,7 +65,8 @@ export async function attachDisk(
   await using owned = new AsyncDisposableStack();
   const { syscalls, reactor, bus, paths } = host;
   const { logger } = ctx;
-  await host.loadModules();
+  const outlet = OUTLETS[config.attach];
+  await host.loadModules(outlet.driver);
   const limits = limitsOf(volume, config);
   const wanted = deviceState(volume, config, ctx.disk, limits);
   const { name } = wanted;
@@ -71,12 +76,15 @@ export async function attachDisk(
 
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
+  const find = () => outlet.find(paths, name);
   owned.defer(() => {
     if (!attached()) destroy(control, stateFile, name);
   });
   const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
+  // A disk for a hypervisor that fell to this machine's driver first must not show, be scanned and perhaps be used.
+  let admitted = config.attach === 'host' || claim === 'adopted';
   let onReset = () => {};
   const session = owned.use(
     new Session({
@@ -90,13 +98,23 @@ export async function attachDisk(
       offeredFeatures: wanted.features,
       queues: config.queues,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
+      admits: () => admitted,
       onReset: () => onReset(),
     }),
   );
   session.start();
-  const adopted = claim === 'adopted' && session.adopt();
+  // A hypervisor's device needs no driver that runs: whoever opens it comes and goes.
+  const adopted =
+    claim === 'adopted' && (session.adopt() || (config.attach === 'vm' && find() !== undefined));
+  const holders = async (): Promise<readonly Holder[]> => {
+    const node = find();
+    const found = node === undefined ? [] : await outlet.holders(paths, name, node);
+    const isHidden = config.attach === 'vm' && found.length === 0 && session.driving;
+    return isHidden ? [HIDDEN_HYPERVISOR] : found;
+  };
   const detach = async (): Promise<void> => {
     if (!attached()) return;
+    if (config.attach === 'vm') await refuseWhileOpen(session, name, await holders());
     // Whatever the page cache still holds is written now, so requests have to be served once more.
     session.resume();
     await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
@@ -106,14 +124,20 @@ export async function attachDisk(
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
   } else {
+    admitted = config.attach === 'host';
+    const { driver } = outlet;
     await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) =>
-      attach(bus, session, name, signal),
+      attach(session, (ended) => bus.add(name, driver, ended), signal),
     );
+    admitted = true;
   }
-  const node = await waitForBlockNode(paths, name, ctx.signal);
+  const node = await waitForNode(find, name, ctx.signal);
   const link = owned.use(new DeviceLink(paths, ctx.disk, node.path));
-  const disk = new AttachedDisk({ path: link.path, node, paths, device: name, session, owned: owned.move() });
+  const usage = outlet.usage(link.path);
+  const parts = { path: link.path, usage, holders, paths, device: name, session };
+  const disk = new AttachedDisk({ ...parts, owned: owned.move() });
   onReset = () => disk.watchForDetach();
+  if (!session.driving) disk.watchForDetach();
   return disk;
 }
 
@@ -127,6 +151,7 @@ function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: Blk
   const { queues, queueSize } = config;
   return {
     name: `blockgate-${disk}`,
+    attach: config.attach,
     features: offeredFeatures(caps),
     queues,
     queueSize,
@@ -144,14 +169,33 @@ function prepare(device: VduseDevice, config: VduseConfig, paths: HostPaths): vo
 }
 
 /** Settles when the driver has the disk, or says that it will not. */
-async function attach(bus: VdpaBus, session: Session, name: string, signal: AbortSignal): Promise<void> {
+async function attach(
+  session: Session,
+  add: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const running = session.running;
   const lost = session.broken.then((error) => {
     throw error ?? new Error('the session ended');
   });
   // The bus reports success as well when the driver has refused the device.
   const refused = running.then(() => new Promise<never>(() => {}));
-  await Promise.race([bus.add(name, signal), lost, refused]);
+  await Promise.race([add(signal), lost, refused]);
+}
+
+/**
+ * The kernel takes a device that a hypervisor has open away only when that has closed it; until then the call cannot
+ * be interrupted, and everybody who speaks generic netlink on this machine waits. So it is not made: the device stays,
+ * with every request that was taken answered, for the next start to serve.
+ */
+async function refuseWhileOpen(session: Session, name: string, holders: readonly Holder[]): Promise<void> {
+  const [holder] = holders;
+  if (holder === undefined) return;
+  await session.pause();
+  throw new GatewayError('vduse.open-in-vm', `The VDUSE device "${name}" stays attached.`, {
+    why: `It is open in ${holder.description}, and the kernel cannot take it away. The virtual machine waits at its next request.`,
+    fix: 'Start the disk again, and the virtual machine goes on. To end it, end the virtual machine or unplug the disk there, then start the disk and stop it.',
+  });
 }
 
 function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {

@@ -3,12 +3,13 @@ import { vduseConfig } from '../../../frontends/vduse/config.ts';
 
 describe('configuration of the vduse frontend', () => {
   it('has a default for everything', () => {
-    expect(vduseConfig.parse({})).toEqual({ queues: 1, queueSize: 256, msgTimeout: 120 });
+    expect(vduseConfig.parse({})).toEqual({ attach: 'host', queues: 1, queueSize: 256, msgTimeout: 120 });
   });
 
   it.each([
     ['a queue size that is no power of two', { queueSize: 100 }, 'must be a power of two'],
     ['a queue size above 1024', { queueSize: 2048 }, '1024'],
+    ['an attachment that there is not', { attach: 'guest' }, 'attach'],
     ['no queues', { queues: 0 }, '>=1'],
     ['a serial number of 21 characters', { serial: 'x'.repeat(21) }, '20'],
     ['a serial number beyond ASCII', { serial: 'größe' }, 'must be printable ASCII'],
