@@ -12,14 +12,15 @@ const MEMORY_BYTES = 4 * 2 ** 20;
 const MEMORY_NAME = 'vhost-test-guest';
 const BASE = 0x10_0000;
 const QUEUE_SIZE = 64;
+const SIZE_MAX = 65536;
 const TIMEOUT_MS = 60_000;
 
 const FLUSH = 1n << 9n;
 const INDIRECT_DESC = 1n << 28n;
 const EVENT_IDX = 1n << 29n;
 const VERSION_1 = 1n << 32n;
-const ACCESS_PLATFORM = 1n << 33n;
-const WANTED = FLUSH | INDIRECT_DESC | EVENT_IDX | VERSION_1 | ACCESS_PLATFORM;
+/** ACCESS_PLATFORM is not among them: QEMU hides it unless the guest has an IOMMU. */
+const WANTED = FLUSH | INDIRECT_DESC | EVENT_IDX | VERSION_1;
 
 const ACKNOWLEDGE = 1;
 const DRIVER = 2;
@@ -30,6 +31,13 @@ export interface GuestCompletion {
   readonly status: number;
   readonly data: Uint8Array;
 }
+
+/** Of a request that was in flight at a reset. */
+const FORGOTTEN: GuestCompletion = { status: -1, data: new Uint8Array(0) };
+
+/** Lengths of the segments of a transfer, as the device limits them. */
+const pieces = (length: number): number[] =>
+  Array.from({ length: Math.ceil(length / SIZE_MAX) }, (_, i) => Math.min(SIZE_MAX, length - i * SIZE_MAX));
 
 /**
  * A virtual machine as far as a disk sees it: one that has opened /dev/vhost-vdpa-N, given it its memory, and runs a
@@ -43,6 +51,7 @@ export class VhostGuest implements Disposable {
   readonly blk: BlkDriver;
   readonly #owned = new DisposableStack();
   readonly #kickFd: number;
+  #running = true;
   readonly #waiting = new Map<
     number,
     { request: SentRequest; done: (completion: GuestCompletion) => void }
@@ -61,22 +70,25 @@ export class VhostGuest implements Disposable {
     this.#owned.use(
       loopReactor.watch(callFd, () => {
         linux.read(callFd, new Uint8Array(8));
-        this.#takeUsed();
+        if (this.#running) this.#takeUsed();
       }),
     );
     this.#start(callFd, base);
   }
 
-  get outstanding(): number {
-    return this.#waiting.size;
+  /** Requests that the device has not answered yet, seen or not. */
+  get unanswered(): number {
+    return this.#waiting.size - ((this.ring.publishedIndex - this.ring.usedIndex) & 0xffff);
   }
 
   read(sector: number, length: number): Promise<GuestCompletion> {
-    return this.#submit(this.blk.read(sector, length, { indirect: true }));
+    return this.#submit(this.blk.read(sector, length, { writable: pieces(length), indirect: true }));
   }
 
   write(sector: number, data: Uint8Array): Promise<GuestCompletion> {
-    return this.#submit(this.blk.write(sector, data));
+    return this.#submit(
+      this.blk.write(sector, data, { readable: [16, ...pieces(data.length)], indirect: true }),
+    );
   }
 
   flush(): Promise<GuestCompletion> {
@@ -103,16 +115,23 @@ export class VhostGuest implements Disposable {
     this.device.unmap(spare, half);
   }
 
-  /** Resets the device; requests in flight are forgotten. */
+  /** Resets the device; requests in flight end as `FORGOTTEN`. */
   reset(): void {
     this.device.status = 0;
-    this.#waiting.clear();
+    this.#forget();
   }
 
   /** Ends as a killed hypervisor does: the kernel resets the device. */
   [Symbol.dispose](): void {
-    this.#waiting.clear();
     this.#owned.dispose();
+    this.#forget();
+  }
+
+  #forget(): void {
+    // An interrupt from before the reset may come yet, and the rings are no rings any more.
+    this.#running = false;
+    for (const { done } of this.#waiting.values()) done(FORGOTTEN);
+    this.#waiting.clear();
   }
 
   /** In the order of QEMU: VDUSE hears of DRIVER_OK, and of nothing else, so queues have to be enabled before. */
