@@ -23,6 +23,7 @@ import { OUTLETS } from './outlet.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
+import { brokenInVm, openInVm } from './vm-errors.ts';
 
 /** The machine: everything outside of this process that a VDUSE disk needs. */
 export interface Host {
@@ -72,7 +73,11 @@ export async function attachDisk(
   const { name } = wanted;
   const control = owned.use(new ControlDevice(syscalls, controlPath(paths)));
   const stateFile = new StateFile(ctx.stateDir);
-  const claim = claimDevice(control, stateFile, wanted, paths);
+  let claim = claimDevice(control, stateFile, wanted, paths);
+  if (claim === 'adopted' && config.attach === 'vm' && isBroken(syscalls, paths, name)) {
+    await removeBroken(host, name);
+    claim = claimDevice(control, stateFile, wanted, paths);
+  }
 
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
@@ -183,19 +188,25 @@ async function attach(
   await Promise.race([add(signal), lost, refused]);
 }
 
-/**
- * The kernel takes a device that a hypervisor has open away only when that has closed it; until then the call cannot
- * be interrupted, and everybody who speaks generic netlink on this machine waits. So it is not made: the device stays,
- * with every request that was taken answered, for the next start to serve.
- */
+function isBroken(syscalls: Syscalls, paths: HostPaths, name: string): boolean {
+  using device = new VduseDevice(syscalls, devicePath(paths, name), name);
+  return device.broken;
+}
+
+/** Of a virtual machine that ended while nobody served its disk: the kernel waited in vain to tell of it. */
+async function removeBroken({ bus, paths }: Host, name: string): Promise<void> {
+  const node = OUTLETS.vm.find(paths, name);
+  const [holder] = node === undefined ? [] : await OUTLETS.vm.holders(paths, name, node);
+  if (holder !== undefined) throw brokenInVm(name, holder);
+  await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+}
+
+/** The device stays, with every request that was taken answered, for the next start to serve. */
 async function refuseWhileOpen(session: Session, name: string, holders: readonly Holder[]): Promise<void> {
   const [holder] = holders;
   if (holder === undefined) return;
   await session.pause();
-  throw new GatewayError('vduse.open-in-vm', `The VDUSE device "${name}" stays attached.`, {
-    why: `It is open in ${holder.description}, and the kernel cannot take it away. The virtual machine waits at its next request.`,
-    fix: 'Start the disk again, and the virtual machine goes on. To end it, end the virtual machine or unplug the disk there, then start the disk and stop it.',
-  });
+  throw openInVm(name, holder);
 }
 
 function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {

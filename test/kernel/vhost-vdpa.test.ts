@@ -12,12 +12,15 @@ const RESETS = Number(process.env['BLOCKGATE_TEST_STORM'] ?? 20);
 let guest: Guest;
 let report: VhostReport;
 
-beforeAll(async () => {
-  guest = await Guest.start();
-  // The driver of this machine is there first, and would take every device.
-  const script = `modprobe -a vduse virtio_vdpa; node ${PROGRAM} ${RESETS}`;
-  report = JSON.parse(await guest.sh(script, { timeoutMs: 120_000 + RESETS * 2000 })) as VhostReport;
-}, 180_000 + RESETS * 2000);
+beforeAll(
+  async () => {
+    guest = await Guest.start();
+    // The driver of this machine is there first, and would take every device.
+    const script = `modprobe -a vduse virtio_vdpa; node ${PROGRAM} ${RESETS}`;
+    report = JSON.parse(await guest.sh(script, { timeoutMs: 120_000 + RESETS * 2000 })) as VhostReport;
+  },
+  180_000 + RESETS * 2000,
+);
 
 afterAll(async () => {
   await guest?.[Symbol.asyncDispose]();
@@ -68,6 +71,12 @@ describe('a disk for a hypervisor', () => {
   it('is served again where it was left, and detached once nobody has it open', () => {
     expect(report.held.afterwards).toBe(0);
     expect(report.held.again).toBeUndefined();
+  });
+});
+
+describe('a disk whose virtual machine ended while nobody served it', () => {
+  it('is made anew by the next start, though the kernel has given the device up', () => {
+    expect(report.orphaned).toEqual({ detach: 'vduse.open-in-vm', mismatches: 0 });
   });
 });
 

@@ -26,6 +26,8 @@ export interface DiskOrder {
   readonly order: 'attach' | 'detach' | 'holders' | 'inventory';
   readonly disk: string;
   readonly attach?: 'host' | 'vm';
+  /** Seconds the kernel waits for an answer. */
+  readonly msgTimeout?: number;
 }
 
 export interface DiskReply {
@@ -76,13 +78,17 @@ function slowStore(data: Uint8Array): BlockDevice {
   };
 }
 
-async function attach(disk: string, mode: 'host' | 'vm'): Promise<Omit<DiskReply, 'id'>> {
+async function attach({
+  disk,
+  attach: mode = 'vm',
+  msgTimeout = 60,
+}: DiskOrder): Promise<Omit<DiskReply, 'id'>> {
   const data = stores.get(disk) ?? new Uint8Array(DISK_BYTES);
   stores.set(disk, data);
   const volume = new DiskVolume(disk, adaptDevice(resolve(slowStore(data), 'slow')).device, logger);
   const stateDir = `${STATE}/${disk}`;
   mkdirSync(stateDir, { recursive: true });
-  const handle = await attachDisk(volume, vduseConfig.parse({ attach: mode }), {
+  const handle = await attachDisk(volume, vduseConfig.parse({ attach: mode, msgTimeout }), {
     disk,
     logger,
     signal: new AbortController().signal,
@@ -117,10 +123,11 @@ function inventory(): { fds: number; mappings: number } {
   };
 }
 
-async function obey({ order, disk, attach: mode }: DiskOrder): Promise<Omit<DiskReply, 'id'>> {
+async function obey(what: DiskOrder): Promise<Omit<DiskReply, 'id'>> {
+  const { order, disk } = what;
   switch (order) {
     case 'attach':
-      return await attach(disk, mode ?? 'vm');
+      return await attach(what);
     case 'detach':
       return await detach(disk);
     case 'holders':

@@ -38,6 +38,8 @@ export interface VhostReport {
     readonly afterwards: number;
     readonly again: string | undefined;
   };
+  /** The virtual machine ended while nobody served its disk, for longer than the kernel waits. */
+  readonly orphaned: { readonly detach: string | undefined; readonly mismatches: number };
   readonly hostStorm: Storm & { readonly mismatches: number };
   readonly left: readonly string[];
 }
@@ -67,10 +69,10 @@ class DiskProcess {
     });
   }
 
-  async tell(order: DiskOrder['order'], disk: string, attach?: 'host' | 'vm'): Promise<DiskReply> {
+  async tell(order: DiskOrder['order'], disk: string, how: Partial<DiskOrder> = {}): Promise<DiskReply> {
     const id = ++this.#last;
     const reply = new Promise<DiskReply>((done) => this.#waiting.set(id, done));
-    this.#child.send({ id, order, disk, ...(attach && { attach }) } satisfies DiskOrder);
+    this.#child.send({ ...how, id, order, disk } satisfies DiskOrder);
     return await reply;
   }
 
@@ -199,7 +201,7 @@ async function held(disk: DiskProcess, path: string): Promise<VhostReport['held'
     const { holders = [] } = await disk.must('holders', 'disk0');
     const { code: detach } = await disk.tell('detach', 'disk0');
     const stillThere = existsSync('/sys/bus/vdpa/devices/blockgate-disk0');
-    await disk.must('attach', 'disk0', 'vm');
+    await disk.must('attach', 'disk0');
     const { status, data } = await guest.read(0, SECTOR);
     const afterwards = status + differ(data, sectorsOf(0, SECTOR, 5));
     guest[Symbol.dispose]();
@@ -210,6 +212,24 @@ async function held(disk: DiskProcess, path: string): Promise<VhostReport['held'
   } finally {
     guest?.[Symbol.dispose]();
   }
+}
+
+async function orphaned(disk: DiskProcess): Promise<VhostReport['orphaned']> {
+  const shortest = { msgTimeout: 10 };
+  const { path = '' } = await disk.must('attach', 'disk0', shortest);
+  let detach: string | undefined;
+  {
+    using _guest = new VhostGuest(path);
+    detach = (await disk.tell('detach', 'disk0')).code;
+  }
+  await disk.must('attach', 'disk0', shortest);
+  let mismatches: number;
+  {
+    using guest = new VhostGuest(path);
+    mismatches = (await exchange(guest, 20)).mismatches;
+  }
+  await disk.must('detach', 'disk0');
+  return { detach, mismatches };
 }
 
 /** The driver of this machine lets go and comes back, while somebody reads. */
@@ -241,9 +261,9 @@ async function hostStorm(disk: DiskProcess): Promise<VhostReport['hostStorm']> {
 }
 
 const disk = new DiskProcess();
-await disk.must('attach', 'disk1', 'host');
+await disk.must('attach', 'disk1', { attach: 'host' });
 const logged = disksLogged();
-const { path = '', usage = [] } = await disk.must('attach', 'disk0', 'vm');
+const { path = '', usage = [] } = await disk.must('attach', 'disk0');
 const attached: VhostReport['attached'] = {
   path,
   target: readlinkSync(path),
@@ -259,6 +279,7 @@ const report: Omit<VhostReport, 'left'> = {
   remap: await remap(path),
   storm: await storm(disk, path),
   held: await held(disk, path),
+  orphaned: await orphaned(disk),
   hostStorm: await hostStorm(disk),
 };
 await disk.must('detach', 'disk1');
