@@ -13,6 +13,8 @@ export interface Holder {
 export interface FrontendHandle extends AsyncDisposable {
   /** Where the disk can be reached once attached, e.g. `/dev/blockgate/disk0`. */
   readonly path: string;
+  /** How to use it, line by line, where its path alone does not tell. Default: nothing to say. */
+  readonly usage?: readonly string[];
   /** Who uses it now; empty when it may be stopped without harm. */
   holders(): Promise<readonly Holder[]>;
   /** Stops taking requests and lets those in flight finish; the device node stays. */

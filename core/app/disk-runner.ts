@@ -48,7 +48,8 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
     owned.use(handle);
     owned.defer(() => handle.quiesce());
     const { size, caps } = volume;
-    const details = { name: plan.name, path: handle.path, size, stack, caps };
+    const { path, usage = [] } = handle;
+    const details = { name: plan.name, path, usage, size, stack, caps };
     return new Disk(details, { handle, owned, grace, graceMs: options.graceMs });
   } catch (error) {
     await undo(owned, plan.name, options.logger);

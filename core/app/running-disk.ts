@@ -8,6 +8,8 @@ export interface DiskDetails {
   readonly name: string;
   /** Where it can be used, e.g. `/dev/blockgate/disk0`. */
   readonly path: string;
+  /** How to use it, line by line; empty where the path tells. */
+  readonly usage: readonly string[];
   /** Bytes. */
   readonly size: number;
   /** From the guest to the store. */

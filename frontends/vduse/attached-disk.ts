@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { FrontendHandle, Holder } from '../../core/api/frontend.ts';
-import type { BlockNode } from './block-node.ts';
-import { findHolders } from './holders.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
 import type { Session } from './session.ts';
 
@@ -11,7 +9,8 @@ const DETACH_POLL_MS = 500;
 export interface AttachedDiskParts {
   /** `/dev/blockgate/DISK`. */
   readonly path: string;
-  readonly node: BlockNode;
+  readonly usage: readonly string[];
+  readonly holders: () => Promise<readonly Holder[]>;
   readonly paths: HostPaths;
   /** Name on the vDPA bus. */
   readonly device: string;
@@ -20,9 +19,10 @@ export interface AttachedDiskParts {
   readonly owned: AsyncDisposableStack;
 }
 
-/** A volume that is a disk of this machine. */
+/** A volume that is a disk of this machine, or of a virtual machine on it. */
 export class AttachedDisk implements FrontendHandle {
   readonly path: string;
+  readonly usage: readonly string[];
   readonly closed: Promise<Error | undefined>;
   readonly #parts: AttachedDiskParts;
   readonly #detached = Promise.withResolvers<Error>();
@@ -31,12 +31,13 @@ export class AttachedDisk implements FrontendHandle {
 
   constructor(parts: AttachedDiskParts) {
     this.path = parts.path;
+    this.usage = parts.usage;
     this.#parts = parts;
     this.closed = Promise.race([parts.session.broken, this.#detached.promise]);
   }
 
   holders(): Promise<readonly Holder[]> {
-    return findHolders(this.#parts.paths, this.#parts.node);
+    return this.#parts.holders();
   }
 
   quiesce(): Promise<void> {
@@ -44,7 +45,7 @@ export class AttachedDisk implements FrontendHandle {
   }
 
   /**
-   * A driver has let go. Either another one comes, or somebody has taken the device off the bus, of which nobody
+   * No driver has the device. Either another one comes, or somebody has taken the device off the bus, of which nobody
    * tells: so this looks until one of the two is certain.
    */
   watchForDetach(): void {

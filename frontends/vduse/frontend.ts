@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { PluginContext } from '../../core/api/backend.ts';
 import type { Volume } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
-import type { FrontendHandle } from '../../core/api/frontend.ts';
+import type { FrontendHandle, Holder } from '../../core/api/frontend.ts';
 import { linux } from '../../core/system/libc.ts';
 import { loopReactor, type Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
@@ -11,18 +11,20 @@ import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
 import { AttachedDisk } from './attached-disk.ts';
-import { waitForBlockNode } from './block-node.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
 import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
+import { waitForNode } from './device-node.ts';
 import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
 import { loadModules } from './modules.ts';
+import { OUTLETS } from './outlet.ts';
 import { queueOpener } from './queue-opener.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
+import { brokenInVm, openInVm } from './vm-errors.ts';
 
 /** The machine: everything outside of this process that a VDUSE disk needs. */
 export interface Host {
@@ -30,8 +32,8 @@ export interface Host {
   readonly reactor: Reactor;
   readonly bus: VdpaBus;
   readonly paths: HostPaths;
-  /** Throws `vduse.module-missing`. */
-  loadModules(): Promise<void>;
+  /** Of the kernel, for this driver of the vDPA bus. Throws `vduse.module-missing`. */
+  loadModules(driver: string): Promise<void>;
 }
 
 const linuxHost: Host = {
@@ -39,7 +41,7 @@ const linuxHost: Host = {
   reactor: loopReactor,
   bus: kernelVdpaBus,
   paths: hostPaths,
-  loadModules,
+  loadModules: (driver) => loadModules(driver),
 };
 
 /** The partition scan reads through the store, which may be slow to answer. */
@@ -52,7 +54,10 @@ const DETACH_TIMEOUT_MS = 120_000;
  */
 const MAX_SEGMENTS = 254;
 
-/** Makes `volume` a disk of this machine. Half-way failures leave nothing behind. */
+/** In another PID namespace, or where /proc hides the processes of others: that it drives the disk is known. */
+const HIDDEN_HYPERVISOR: Holder = { kind: 'process', description: 'a process that cannot be seen from here' };
+
+/** Makes `volume` a disk of this machine, or one for a hypervisor on it. Half-way failures leave nothing behind. */
 export async function attachDisk(
   volume: Volume,
   config: VduseConfig,
@@ -62,16 +67,22 @@ export async function attachDisk(
   await using owned = new AsyncDisposableStack();
   const { syscalls, reactor, bus, paths } = host;
   const { logger } = ctx;
-  await host.loadModules();
+  const outlet = OUTLETS[config.attach];
+  await host.loadModules(outlet.driver);
   const limits = limitsOf(volume, config);
   const wanted = deviceState(volume, config, ctx.disk, limits);
   const { name } = wanted;
   const control = owned.use(new ControlDevice(syscalls, controlPath(paths)));
   const stateFile = new StateFile(ctx.stateDir);
-  const claim = claimDevice(control, stateFile, wanted, paths);
+  let claim = claimDevice(control, stateFile, wanted, paths);
+  if (claim === 'adopted' && config.attach === 'vm' && isBroken(syscalls, paths, name)) {
+    await removeBroken(host, name);
+    claim = claimDevice(control, stateFile, wanted, paths);
+  }
 
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
+  const find = () => outlet.find(paths, name);
   owned.defer(() => {
     if (!attached()) destroy(control, stateFile, name);
   });
@@ -91,6 +102,8 @@ export async function attachDisk(
     onBroken: lost.resolve,
     queues: config.queues,
   });
+  // A disk for a hypervisor that fell to this machine's driver first must not show, be scanned and perhaps be used.
+  let admitted = config.attach === 'host' || claim === 'adopted';
   let onReset = () => {};
   const session = owned.use(
     new Session({
@@ -102,13 +115,23 @@ export async function attachDisk(
       offeredFeatures: wanted.features,
       queues: config.queues,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
+      admits: () => admitted,
       onReset: () => onReset(),
     }),
   );
   session.start();
-  const adopted = claim === 'adopted' && (await session.adopt());
+  // A hypervisor's device needs no driver that runs: whoever opens it comes and goes.
+  const adopted =
+    claim === 'adopted' && ((await session.adopt()) || (config.attach === 'vm' && find() !== undefined));
+  const holders = async (): Promise<readonly Holder[]> => {
+    const node = find();
+    const found = node === undefined ? [] : await outlet.holders(paths, name, node);
+    const isHidden = config.attach === 'vm' && found.length === 0 && session.driving;
+    return isHidden ? [HIDDEN_HYPERVISOR] : found;
+  };
   const detach = async (): Promise<void> => {
     if (!attached()) return;
+    if (config.attach === 'vm') await refuseWhileOpen(session, name, await holders());
     // Whatever the page cache still holds is written now, so requests have to be served once more.
     session.resume();
     await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
@@ -118,14 +141,20 @@ export async function attachDisk(
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
   } else {
+    admitted = config.attach === 'host';
+    const { driver } = outlet;
     await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) =>
-      attach(bus, session, name, signal),
+      attach(session, (ended) => bus.add(name, driver, ended), signal),
     );
+    admitted = true;
   }
-  const node = await waitForBlockNode(paths, name, ctx.signal);
+  const node = await waitForNode(find, name, ctx.signal);
   const link = owned.use(new DeviceLink(paths, ctx.disk, node.path));
-  const disk = new AttachedDisk({ path: link.path, node, paths, device: name, session, owned: owned.move() });
+  const usage = outlet.usage(link.path);
+  const parts = { path: link.path, usage, holders, paths, device: name, session };
+  const disk = new AttachedDisk({ ...parts, owned: owned.move() });
   onReset = () => disk.watchForDetach();
+  if (!session.driving) disk.watchForDetach();
   return disk;
 }
 
@@ -139,6 +168,7 @@ function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: Blk
   const { queues, queueSize, ring, eventIdx, indirect } = config;
   return {
     name: `blockgate-${disk}`,
+    attach: config.attach,
     features: offeredFeatures(caps, { layout: ring, eventIdx, indirect }),
     queues,
     queueSize,
@@ -156,14 +186,39 @@ function prepare(device: VduseDevice, config: VduseConfig, paths: HostPaths): vo
 }
 
 /** Settles when the driver has the disk, or says that it will not. */
-async function attach(bus: VdpaBus, session: Session, name: string, signal: AbortSignal): Promise<void> {
+async function attach(
+  session: Session,
+  add: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const running = session.running;
   const lost = session.broken.then((error) => {
     throw error ?? new Error('the session ended');
   });
   // The bus reports success as well when the driver has refused the device.
   const refused = running.then(() => new Promise<never>(() => {}));
-  await Promise.race([bus.add(name, signal), lost, refused]);
+  await Promise.race([add(signal), lost, refused]);
+}
+
+function isBroken(syscalls: Syscalls, paths: HostPaths, name: string): boolean {
+  using device = VduseDevice.open(syscalls, devicePath(paths, name), name);
+  return device.broken;
+}
+
+/** Of a virtual machine that ended while nobody served its disk: the kernel waited in vain to tell of it. */
+async function removeBroken({ bus, paths }: Host, name: string): Promise<void> {
+  const node = OUTLETS.vm.find(paths, name);
+  const [holder] = node === undefined ? [] : await OUTLETS.vm.holders(paths, name, node);
+  if (holder !== undefined) throw brokenInVm(name, holder);
+  await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+}
+
+/** The device stays, with every request that was taken answered, for the next start to serve. */
+async function refuseWhileOpen(session: Session, name: string, holders: readonly Holder[]): Promise<void> {
+  const [holder] = holders;
+  if (holder === undefined) return;
+  await session.pause();
+  throw openInVm(name, holder);
 }
 
 function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {

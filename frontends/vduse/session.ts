@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly queues: number;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
   readonly drainTimeoutMs: number;
+  /** False: whoever asks is not the driver that the device is for, and is refused. Default: true. */
+  readonly admits?: () => boolean;
   /** A driver has let go of the device; another may come. */
   readonly onReset?: () => void;
 }
@@ -140,6 +142,7 @@ export class Session implements AsyncDisposable {
 
   #setStatus(status: number): MaybePromise<Answer> {
     if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if (this.#options.admits?.() === false) return FAILED;
     if ((status & STATUS_FAILED) !== 0) {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;

@@ -2,12 +2,15 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { featureNames } from '../virtio/blk/features.ts';
+import type { Attachment } from './outlet.ts';
 
 const FILE = 'vduse.json';
 
 const schema = z.strictObject({
   version: z.literal(1),
   name: z.string(),
+  /** Files of earlier versions do not say it. */
+  attach: z.enum(['host', 'vm']).default('host'),
   features: z.string(),
   queues: z.int(),
   queueSize: z.int(),
@@ -21,6 +24,7 @@ const schema = z.strictObject({
  */
 export interface DeviceState {
   readonly name: string;
+  readonly attach: Attachment;
   readonly features: bigint;
   readonly queues: number;
   readonly queueSize: number;
@@ -75,6 +79,7 @@ export class StateFile {
 
 /** The first thing in which a device differs from what is wanted now; undefined when it can be served as it is. */
 export function stateDifference(made: DeviceState, wanted: DeviceState): string | undefined {
+  if (made.attach !== wanted.attach) return `attach: "${made.attach}", now "${wanted.attach}"`;
   if (made.queues !== wanted.queues) return `queues: ${made.queues}, now ${wanted.queues}`;
   if (made.queueSize !== wanted.queueSize) return `queueSize: ${made.queueSize}, now ${wanted.queueSize}`;
   if (made.serial !== wanted.serial) return `serial: "${made.serial}", now "${wanted.serial}"`;

@@ -91,6 +91,10 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The device could not be taken off the vDPA bus in time, because requests are still unanswered.',
     fix: 'Find out why the store does not answer.',
   },
+  'vduse.open-in-vm': {
+    meaning: 'The disk was to be stopped by force while a virtual machine has it open.',
+    fix: 'Start the disk again, and the virtual machine goes on; or end the virtual machine first.',
+  },
   'vduse.detached': {
     meaning: 'Somebody else took the device off the vDPA bus.',
     fix: 'Start the disk again.',

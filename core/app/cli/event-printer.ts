@@ -10,8 +10,10 @@ type Announcement = Extract<GatewayEvent, { type: 'restarting' | 'stopping' | 's
 
 /** Shows an event to a person: what can be used on standard output, the rest on standard error. */
 export function printEvent(event: GatewayEvent, terminal: Terminal): void {
-  if (event.type === 'ready') terminal.print(readyLine(event.details, terminal));
-  else if ('error' in event) {
+  if (event.type === 'ready') {
+    terminal.print(readyLine(event.details, terminal));
+    for (const line of event.details.usage) terminal.print(`  ${line}`);
+  } else if ('error' in event) {
     terminal.say(terminal.tint('bold', `${event.disk}:`));
     printError(terminal, event.error);
   }

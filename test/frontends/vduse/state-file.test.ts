@@ -5,6 +5,7 @@ import { tempFolder } from '../../support/temp-folder.ts';
 
 const STATE: DeviceState = {
   name: 'blockgate-disk0',
+  attach: 'vm',
   features: (1n << 33n) | (1n << 32n),
   queues: 2,
   queueSize: 256,
@@ -41,6 +42,7 @@ describe('stateDifference', () => {
   it.each([
     ['features', { features: 1n << 33n }],
     ['size', { configSpace: Uint8Array.of(1, 2, 4) }],
+    ['attach', { attach: 'host' }],
     ['queues', { queues: 1 }],
     ['queueSize', { queueSize: 128 }],
     ['serial', { serial: 'disk1' }],

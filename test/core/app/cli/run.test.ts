@@ -36,6 +36,14 @@ describe('run', () => {
     expect(await rig.journal()).toEqual(['disk0 attach', 'disk0 quiesce', 'disk0 detach']);
   });
 
+  it('says how a disk is used where its path does not tell', async () => {
+    const run = await serve(await use({ disk0: { usage: ['QEMU:', '  -device something'] } }));
+    await eventually(() => run.stdout.includes('-device'));
+    expect(run.stdout.split('\n').slice(1)).toEqual(['  QEMU:', '    -device something', '']);
+    run.kill('SIGTERM');
+    await run.ended;
+  });
+
   it('prints an object a line with --json', async () => {
     const run = await serve([...(await use()), '--json']);
     run.kill('SIGINT');
