@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OpenContext, PluginContext } from '../api/backend.ts';
-import type { ResolvedDevice } from '../api/device.ts';
+import type { BlockDevice, ResolvedDevice } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FrontendHandle } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
@@ -9,8 +9,7 @@ import { adaptDevice, protect } from '../block/layers.ts';
 import { resolve } from '../block/resolve.ts';
 import { DiskVolume } from '../block/volume.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
-import { Disk } from './disk.ts';
-
+import { Disk, type DiskExit } from './disk.ts';
 import type { StackLayer } from './disk-stack.ts';
 import { sentence } from './failures.ts';
 
@@ -39,16 +38,17 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
   try {
     options.signal?.throwIfAborted();
     const ctx = await pluginContext(plan, options, grace.signal);
-    const { device, stack } = await buildDevice(plan, ctx, owned);
+    const { device, stack, store } = await buildDevice(plan, ctx, owned);
     const volume = new DiskVolume(plan.name, device, ctx.logger);
     owned.defer(async () => volume.close());
     owned.defer(async () => volume.flush(0));
     const handle = await attach(plan, volume, ctx);
-    owned.use(handle);
+    const exit: DiskExit = { handOver: false };
+    owned.defer(async () => (exit.handOver ? handle.release?.() : handle[Symbol.asyncDispose]()));
     owned.defer(() => handle.quiesce());
     const { size, caps } = volume;
     const details = { name: plan.name, path: handle.path, size, stack, caps };
-    return new Disk(details, { handle, owned, grace, graceMs: options.graceMs });
+    return new Disk(details, { handle, volume, store, exit, owned, grace, graceMs: options.graceMs });
   } catch (error) {
     await undo(owned, plan.name, options.logger);
     throw options.signal?.aborted ? options.signal.reason : error;
@@ -89,7 +89,7 @@ export async function buildDevice(
   plan: PreparedDisk,
   ctx: OpenContext,
   owned: AsyncDisposableStack,
-): Promise<{ device: ResolvedDevice; stack: StackLayer[] }> {
+): Promise<{ device: ResolvedDevice; stack: StackLayer[]; store: BlockDevice }> {
   const { backend, filters, frontend } = plan;
   const opened = await backend.plugin
     .open(backend.config, ctx)
@@ -109,7 +109,7 @@ export async function buildDevice(
   }
   const protectedDevice = protect(device, plan.readOnly);
   stack.unshift({ kind: 'frontend', name: frontend.plugin.name }, ...automatic(protectedDevice.added));
-  return { device: protectedDevice.device, stack };
+  return { device: protectedDevice.device, stack, store: opened };
 }
 
 /** `adaptDevice` lists layers in the order it added them, from the store outwards. */

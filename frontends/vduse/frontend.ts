@@ -10,8 +10,9 @@ import type { Syscalls } from '../../core/system/syscalls.ts';
 import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
-import { AttachedDisk } from './attached-disk.ts';
+import { AttachedDisk, type DiskExit } from './attached-disk.ts';
 import { waitForBlockNode } from './block-node.ts';
+import { Capacity } from './capacity.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
@@ -33,7 +34,7 @@ export interface Host {
   loadModules(): Promise<void>;
 }
 
-const linuxHost: Host = {
+export const linuxHost: Host = {
   syscalls: linux,
   reactor: loopReactor,
   bus: kernelVdpaBus,
@@ -72,11 +73,16 @@ export async function attachDisk(
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
   owned.defer(() => {
-    if (!attached()) destroy(control, stateFile, name);
+    if (!attached()) destroyDevice(control, stateFile, name);
   });
   const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
+  const exit: DiskExit = { leaveAttached: false, allAnswered: false };
+  // Once nothing is served any more, and before the device can be opened by the next.
+  owned.defer(() => {
+    if (exit.leaveAttached) stateFile.write({ ...capacity.state, released: exit.allAnswered });
+  });
   let onReset = () => {};
   const session = owned.use(
     new Session({
@@ -94,26 +100,47 @@ export async function attachDisk(
     }),
   );
   session.start();
-  const adopted = claim === 'adopted' && session.adopt();
+  const capacity = owned.use(new Capacity({ device, session, stateFile, state: wanted }));
+  // From here on this process answers for the requests: the next one must not think that all were given back.
+  if (claim === 'released') stateFile.write(wanted);
+  const adopted = claim !== 'created' && session.adopt(claim === 'released');
   const detach = async (): Promise<void> => {
-    if (!attached()) return;
+    if (exit.leaveAttached || !attached()) return;
     // Whatever the page cache still holds is written now, so requests have to be served once more.
     session.resume();
-    await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+    await detachDevice(bus, name);
   };
   if (!adopted) await detach();
+  // A disk that is in use already is not taken away because this process cannot go on with it.
+  exit.leaveAttached = adopted;
   owned.defer(detach);
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
+    // The store may have grown meanwhile, or that process may have died before it said so.
+    capacity.announce(volume.size);
   } else {
     await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) =>
       attach(bus, session, name, signal),
     );
   }
   const node = await waitForBlockNode(paths, name, ctx.signal);
-  const link = owned.use(new DeviceLink(paths, ctx.disk, node.path));
-  const disk = new AttachedDisk({ path: link.path, node, paths, device: name, session, owned: owned.move() });
+  const link = new DeviceLink(paths, ctx.disk, node.path);
+  owned.defer(() => {
+    if (!exit.leaveAttached) link[Symbol.dispose]();
+  });
+  const disk = new AttachedDisk({
+    path: link.path,
+    node,
+    paths,
+    device: name,
+    queues: config.queues,
+    session,
+    capacity,
+    owned: owned.move(),
+    exit,
+  });
   onReset = () => disk.watchForDetach();
+  exit.leaveAttached = false;
   return disk;
 }
 
@@ -154,7 +181,13 @@ async function attach(bus: VdpaBus, session: Session, name: string, signal: Abor
   await Promise.race([bus.add(name, signal), lost, refused]);
 }
 
-function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {
+/** Whoever serves the device has to go on doing so meanwhile. Throws `vduse.detach-timeout` or `vduse.detach-failed`. */
+export function detachDevice(bus: VdpaBus, name: string): Promise<void> {
+  return within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+}
+
+/** Throws `vduse.destroy-failed`. */
+export function destroyDevice(control: ControlDevice, stateFile: StateFile, name: string): void {
   if (control.destroy(name) === 'busy') {
     throw new GatewayError('vduse.destroy-failed', `The VDUSE device "${name}" cannot be destroyed.`, {
       why: 'The kernel says that it is still attached, or open in another process.',

@@ -41,7 +41,8 @@ interface Line {
  */
 export class QueueSet {
   readonly #context: QueueSetContext;
-  readonly #features: bigint;
+  /** What the driver chose. */
+  readonly features: bigint;
   readonly #lines: (Line | undefined)[] = [];
   readonly #owned = new DisposableStack();
   #iotlb: Iotlb;
@@ -55,7 +56,7 @@ export class QueueSet {
    */
   constructor(context: QueueSetContext, features: bigint, infos: readonly QueueInfo[]) {
     this.#context = context;
-    this.#features = features;
+    this.features = features;
     this.#iotlb = new Iotlb(context.device, context.logger);
     try {
       for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
@@ -162,7 +163,7 @@ export class QueueSet {
       ring: { ...info, availIndex },
       memory: this.#iotlb.memory,
       volume,
-      features: this.#features,
+      features: this.features,
       serial,
       limits,
       notify: () => interrupt.raise(),

@@ -56,6 +56,16 @@ export class Session implements AsyncDisposable {
     return this.#queues !== undefined;
   }
 
+  /** Names of the features that the driver chose; none while there is no driver. */
+  get features(): string[] {
+    return this.#queues === undefined ? [] : featureNames(this.#queues.features);
+  }
+
+  /** Requests taken and not given back. */
+  get inFlight(): number {
+    return this.#queues?.inFlight ?? 0;
+  }
+
   /** Settles when a driver has started the device; rejects with `vduse.driver-refused` when it could not. */
   get running(): Promise<void> {
     return this.#running.promise;
@@ -69,14 +79,15 @@ export class Session implements AsyncDisposable {
 
   /**
    * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process took requests that it never gave back.
+   * `vduse.requests-outstanding` when that process may have taken requests that it never gave back; `released`: it
+   * said that it has given all of them back.
    */
-  adopt(): boolean {
+  adopt(released = false): boolean {
     if (this.#queues !== undefined) return true;
     const infos = this.#queueInfos();
     if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
     const features = this.#features();
-    this.#startQueues(features, this.#idlePositions(infos));
+    this.#startQueues(features, this.#idlePositions(infos, released));
     this.#resume();
     return true;
   }
@@ -206,7 +217,7 @@ export class Session implements AsyncDisposable {
    * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
    * was taken and not given back cannot be told from the rings, since completions are published in any order.
    */
-  #idlePositions(infos: readonly QueueInfo[]): QueueInfo[] {
+  #idlePositions(infos: readonly QueueInfo[], released: boolean): QueueInfo[] {
     const { device, logger } = this.#options;
     const iotlb = new Iotlb(device, logger);
     try {
@@ -215,7 +226,7 @@ export class Session implements AsyncDisposable {
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
-        if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
+        if (outstanding !== 0 && !released) throw requestsOutstanding(device.name, index, outstanding);
         return { ...info, availIndex: used };
       });
     } finally {
