@@ -1,4 +1,5 @@
-import { type BlockDevice, type DeviceInfo, FileIo, FileSpace, type Logger } from '../../core/plugin.ts';
+import { type BlockDevice, FileIo, FileSpace, type Logger } from '../../core/plugin.ts';
+import { growStore } from './grow.ts';
 import type { Store } from './open-store.ts';
 
 /** Puts a device on an open store, and takes the store over. Throws nothing that leaves it open. */
@@ -25,11 +26,15 @@ export async function fileDevice(store: Store, logger: Logger): Promise<BlockDev
   });
   const resources = owned.move();
 
+  const info = { ...deviceInfo(store) };
   const reading: BlockDevice = {
-    info: deviceInfo(store),
+    info,
     read: (offset, iov) => io.read(offset, iov),
     // Of a block device the kernel only says that all of it is data.
     ...(kind === 'file' && { extents: (offset, length) => space.extents(offset, length) }),
+    async resize(wanted) {
+      info.size = await growStore(store, info.size, wanted);
+    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
   if (store.readOnly) return reading;
@@ -42,10 +47,10 @@ export async function fileDevice(store: Store, logger: Logger): Promise<BlockDev
   };
 }
 
-function deviceInfo({ size, blockSize, physicalBlockSize, discardGranularity, readOnly }: Store): DeviceInfo {
+function deviceInfo({ size, blockSize, physicalBlockSize, discardGranularity, readOnly }: Store) {
   return {
     size,
-    caps: { concurrency: 'parallel', readOnly },
+    caps: { concurrency: 'parallel', readOnly } as const,
     limits: {
       blockSize,
       physicalBlockSize,

@@ -40,7 +40,10 @@ export function orderFor(config: LoadedConfig, disk: DiskConfig): DiskOrder {
 export function withSize(order: DiskOrder, size: number): DiskOrder {
   const { config } = order.disk.backend;
   if (typeof config !== 'object' || config === null || !('size' in config)) return order;
-  return { ...order, disk: { ...order.disk, backend: { ...order.disk.backend, config: { ...config, size } } } };
+  return {
+    ...order,
+    disk: { ...order.disk, backend: { ...order.disk.backend, config: { ...config, size } } },
+  };
 }
 
 /** Imports what starting the disk will need. */

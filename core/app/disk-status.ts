@@ -1,14 +1,7 @@
 import type { DiskDetails, DiskReport } from './running-disk.ts';
 
 /** `dead`: it died and is not started again. `stopped`: it was told to stop. */
-export type DiskState =
-  | 'starting'
-  | 'running'
-  | 'upgrading'
-  | 'restarting'
-  | 'stopping'
-  | 'stopped'
-  | 'dead';
+export type DiskState = 'starting' | 'running' | 'upgrading' | 'restarting' | 'stopping' | 'stopped' | 'dead';
 
 /** What `blockgate status` shows of one disk. */
 export interface DiskStatus {

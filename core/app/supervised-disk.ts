@@ -177,10 +177,7 @@ export class SupervisedDisk {
   }
 
   /** Tries until the disk runs, and counts how often it has died by then; undefined when it is not to run again. */
-  async #startAgain(
-    death: Error,
-    count: number,
-  ): Promise<{ disk: RunningDisk; deaths: number } | undefined> {
+  async #startAgain(death: Error, count: number): Promise<{ disk: RunningDisk; deaths: number } | undefined> {
     const { policy, emit } = this.#options;
     const signal = this.#closing.signal;
     for (let error = death, deaths = count; ; deaths++) {
@@ -258,7 +255,7 @@ export class SupervisedDisk {
 
   async #exclusively<T>(operate: () => Promise<T>): Promise<T> {
     if (this.#operation !== undefined) throw underWay(this.name);
-    this.#closing.signal.throwIfAborted();
+    if (this.#closing.signal.aborted) throw notRunning(this.name, this.#state);
     const operation = operate();
     this.#operation = operation;
     try {

@@ -65,20 +65,37 @@ async function destroyLeftover(
   using control = new ControlDevice(syscalls, controlPath(paths));
   if (existsSync(busPath(paths, name))) {
     using device = new VduseDevice(syscalls, devicePath(paths, name), name);
-    await using session = deadSession(host, device, logger);
-    session.start();
-    try {
-      session.adopt(stateFile.read()?.released);
-    } catch (cause) {
-      throw requestsWait(name, cause);
-    }
+    const features = featuresOf(device);
+    // Without an answer the kernel lets go of a device that it has given up before.
+    await using session = features === undefined ? undefined : deadSession(host, device, features, logger);
+    session?.start();
+    adopt(session, stateFile, name);
     await detachDevice(host.bus, name);
   }
   destroyDevice(control, stateFile, name);
   removeLink(join(paths.dev, 'blockgate', name.slice(PREFIX.length)));
 }
 
-function deadSession(host: Host, device: VduseDevice, logger: Logger): Session {
+/** Undefined: the kernel has given the device up. */
+function featuresOf(device: VduseDevice): bigint | undefined {
+  try {
+    return device.features();
+  } catch {
+    return undefined;
+  }
+}
+
+function adopt(session: Session | undefined, stateFile: StateFile, name: string): void {
+  try {
+    session?.adopt(stateFile.read()?.released);
+  } catch (error) {
+    if (GatewayError.is(error) && error.code === 'vduse.requests-outstanding')
+      throw requestsWait(name, error);
+    throw error;
+  }
+}
+
+function deadSession(host: Host, device: VduseDevice, features: bigint, logger: Logger): Session {
   const { syscalls, reactor } = host;
   const { volume, limits } = deadVolume(device.name);
   return new Session({
@@ -90,7 +107,7 @@ function deadSession(host: Host, device: VduseDevice, logger: Logger): Session {
     limits,
     serial: '',
     // What its driver chose was offered once.
-    offeredFeatures: device.features(),
+    offeredFeatures: features,
     queues: countQueues(device),
     drainTimeoutMs: DRAIN_MS,
   });
