@@ -10,7 +10,8 @@ import type { Syscalls } from '../../core/system/syscalls.ts';
 import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
-import { AttachedDisk } from './attached-disk.ts';
+import { AttachedDisk, type DiskExit } from './attached-disk.ts';
+import { Capacity } from './capacity.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
@@ -20,7 +21,7 @@ import { waitForNode } from './device-node.ts';
 import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
 import { loadModules } from './modules.ts';
 import { OUTLETS } from './outlet.ts';
-import { queueOpener } from './queue-opener.ts';
+import { queueHome } from './queue-home.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
@@ -36,7 +37,7 @@ export interface Host {
   loadModules(driver: string): Promise<void>;
 }
 
-const linuxHost: Host = {
+export const linuxHost: Host = {
   syscalls: linux,
   reactor: loopReactor,
   bus: kernelVdpaBus,
@@ -84,13 +85,18 @@ export async function attachDisk(
   const attached = (): boolean => existsSync(busPath(paths, name));
   const find = () => outlet.find(paths, name);
   owned.defer(() => {
-    if (!attached()) destroy(control, stateFile, name);
+    if (!attached()) destroyDevice(control, stateFile, name);
   });
   const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
+  const exit: DiskExit = { leaveAttached: false, allAnswered: false };
+  // Once nothing is served any more, and before the device can be opened by the next.
+  owned.defer(() => {
+    if (exit.leaveAttached) stateFile.write({ ...capacity.state, released: exit.allAnswered });
+  });
   const lost = Promise.withResolvers<unknown>();
-  const openQueues = await queueOpener(owned, {
+  const queueing = await queueHome(owned, {
     device,
     syscalls,
     reactor,
@@ -110,7 +116,7 @@ export async function attachDisk(
       device,
       reactor,
       logger,
-      openQueues,
+      openQueues: queueing.open,
       lost: lost.promise,
       offeredFeatures: wanted.features,
       queues: config.queues,
@@ -120,9 +126,13 @@ export async function attachDisk(
     }),
   );
   session.start();
+  const capacity = owned.use(new Capacity({ device, session, stateFile, state: wanted }));
+  // From here on this process answers for the requests: the next one must not think that all were given back.
+  if (claim === 'released') stateFile.write(wanted);
   // A hypervisor's device needs no driver that runs: whoever opens it comes and goes.
   const adopted =
-    claim === 'adopted' && ((await session.adopt()) || (config.attach === 'vm' && find() !== undefined));
+    claim !== 'created' &&
+    ((await session.adopt(claim === 'released')) || (config.attach === 'vm' && find() !== undefined));
   const holders = async (): Promise<readonly Holder[]> => {
     const node = find();
     const found = node === undefined ? [] : await outlet.holders(paths, name, node);
@@ -130,16 +140,20 @@ export async function attachDisk(
     return isHidden ? [HIDDEN_HYPERVISOR] : found;
   };
   const detach = async (): Promise<void> => {
-    if (!attached()) return;
+    if (exit.leaveAttached || !attached()) return;
     if (config.attach === 'vm') await refuseWhileOpen(session, name, await holders());
     // Whatever the page cache still holds is written now, so requests have to be served once more.
     session.resume();
-    await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+    await detachDevice(bus, name);
   };
   if (!adopted) await detach();
+  // A disk that is in use already is not taken away because this process cannot go on with it.
+  exit.leaveAttached = adopted;
   owned.defer(detach);
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
+    // The store may have grown meanwhile, or that process may have died before it said so.
+    capacity.announce(volume.size);
   } else {
     admitted = config.attach === 'host';
     const { driver } = outlet;
@@ -149,12 +163,27 @@ export async function attachDisk(
     admitted = true;
   }
   const node = await waitForNode(find, name, ctx.signal);
-  const link = owned.use(new DeviceLink(paths, ctx.disk, node.path));
-  const usage = outlet.usage(link.path);
-  const parts = { path: link.path, usage, holders, paths, device: name, session };
-  const disk = new AttachedDisk({ ...parts, owned: owned.move() });
+  const link = new DeviceLink(paths, ctx.disk, node.path);
+  owned.defer(() => {
+    if (!exit.leaveAttached) link[Symbol.dispose]();
+  });
+  const disk = new AttachedDisk({
+    path: link.path,
+    node: node.path,
+    usage: outlet.usage(link.path),
+    holders,
+    paths,
+    device: name,
+    queues: config.queues,
+    grow: queueing.grow,
+    session,
+    capacity,
+    owned: owned.move(),
+    exit,
+  });
   onReset = () => disk.watchForDetach();
   if (!session.driving) disk.watchForDetach();
+  exit.leaveAttached = false;
   return disk;
 }
 
@@ -221,7 +250,13 @@ async function refuseWhileOpen(session: Session, name: string, holders: readonly
   throw openInVm(name, holder);
 }
 
-function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {
+/** Whoever serves the device has to go on doing so meanwhile. Throws `vduse.detach-timeout` or `vduse.detach-failed`. */
+export function detachDevice(bus: VdpaBus, name: string): Promise<void> {
+  return within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+}
+
+/** Throws `vduse.destroy-failed`. */
+export function destroyDevice(control: ControlDevice, stateFile: StateFile, name: string): void {
   if (control.destroy(name) === 'busy') {
     throw new GatewayError('vduse.destroy-failed', `The VDUSE device "${name}" cannot be destroyed.`, {
       why: 'The kernel says that it is still attached, or open in another process.',

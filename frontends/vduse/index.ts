@@ -8,5 +8,13 @@ export default defineFrontend<VduseConfig>({
   config: vduseConfig,
   // Loaded when a disk needs them: checking a configuration must stay cheap.
   attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
+  warmUp: () => import('./frontend.ts'),
+  leftovers: async () => {
+    const [{ findLeftovers }, { linuxHost }] = await Promise.all([
+      import('./leftovers.ts'),
+      import('./frontend.ts'),
+    ]);
+    return findLeftovers(linuxHost);
+  },
   check: async (config) => (await import('./doctor.ts')).checkHost(config?.attach ?? 'host'),
 });

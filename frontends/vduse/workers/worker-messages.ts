@@ -37,7 +37,7 @@ export const WorkerState = {
 export type ToWorker =
   | { readonly type: 'open'; readonly id: number; readonly features: bigint; readonly info: QueueInfo }
   | { readonly type: 'resume' }
-  | { readonly type: 'pause' | 'stop' | 'remap' | 'close'; readonly id: number }
+  | { readonly type: 'pause' | 'stop' | 'remap' | 'grow' | 'close'; readonly id: number }
   | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };
 
 export type FromWorker =

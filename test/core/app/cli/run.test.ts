@@ -121,15 +121,27 @@ describe('run', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
-  it('ends with status 1 and says what it means when the last disk dies', async () => {
+  it('starts a disk again that dies, and says what it means', async () => {
     const run = await serve(await use());
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');
+    await eventually(() => run.stdout.split('\n').length === 3);
+    run.kill('SIGTERM');
+    const { status, stderr } = await run.ended;
+    expect(status).toBe(0);
+    expect(stderr).toContain('✖ The process of disk "disk0" was killed by SIGKILL.');
+    expect(stderr).toContain('Whoever uses /dev/fake/disk0 waits until it is served again.');
+    expect(stderr).toContain('disk0: starting again\n');
+  });
+
+  it('ends with status 1 when it is stopped while a disk is down', async () => {
+    const run = await serve(await use({ disk0: { refuse: 'refuse' } }));
+    await writeFile(rig.path('refuse'), '');
+    process.kill(await rig.pidOf('disk0'), 'SIGKILL');
+    await eventually(() => run.stderr.includes('starting again in'));
+    run.kill('SIGTERM');
     const { status, stderr } = await run.ended;
     expect(status).toBe(1);
-    expect(stderr).toContain('✖ The process of disk "disk0" was killed by SIGKILL; /dev/fake/disk0 is dead.');
-    expect(stderr).toContain(
-      '  Fix    Unmount /dev/fake/disk0 (umount --lazy if it hangs), run "blockgate run disk0"',
-    );
+    expect(stderr).toContain('blockgate destroy disk0');
   });
 
   it('refuses an unknown disk with status 2 and the nearest name', async () => {
