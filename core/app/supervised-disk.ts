@@ -164,8 +164,9 @@ export class SupervisedDisk {
       if (end === undefined || this.#closing.signal.aborted) return;
       this.#current = undefined;
       deaths = this.#now() - startedAt >= RAN_WELL_MS ? 1 : deaths + 1;
-      this.#options.emit({ type: 'died', disk: this.name, error: end });
-      const again = await this.#startAgain(end, deaths);
+      const error = disk.details.caps.volatile ? contentLost(disk.details, end) : end;
+      this.#options.emit({ type: 'died', disk: this.name, error });
+      const again = await this.#startAgain(error, deaths);
       if (again === undefined) return;
       ({ disk, deaths } = again);
     }
@@ -286,8 +287,17 @@ function underWay(name: string): GatewayError {
 
 function cannotUpgrade({ name, stack }: DiskDetails): GatewayError {
   return new GatewayError('disk.cannot-upgrade', `Disk "${name}" cannot be handed to another process.`, {
-    why: `It runs in the gateway’s own process, or its frontend (${stack[0]?.name}) cannot leave a disk to a successor.`,
+    why: `It runs in the gateway’s own process, its content ends with its process, or its frontend (${stack[0]?.name}) cannot leave a disk to a successor.`,
     fix: 'Stop the disk and start it again.',
+  });
+}
+
+/** To go on with zeros under a file system that is mounted would be worse than to let it wait. */
+function contentLost({ name, path }: DiskDetails, cause: Error): GatewayError {
+  return new GatewayError('disk.content-lost', `Disk "${name}" has lost its content with its process.`, {
+    why: `${cause.message} What was stored on ${path} was in the memory of that process.`,
+    fix: `Unmount ${path} if it is mounted (umount --lazy if it hangs), stop the gateway, and remove the device with "blockgate destroy ${name} --force".`,
+    cause,
   });
 }
 

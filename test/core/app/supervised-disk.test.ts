@@ -38,7 +38,7 @@ function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
     const life = Promise.withResolvers<Error | undefined>();
     lives.push(life);
     return {
-      details: { name: 'disk0', path: '/dev/fake', stack: [] } as unknown as DiskDetails,
+      details: { name: 'disk0', path: '/dev/fake', stack: [], caps: {} } as unknown as DiskDetails,
       holders: async () => [],
       report: async () => ({ pid: number, canHandOver: options.canHandOver ?? true }) as never,
       flush: () => step('flush'),
