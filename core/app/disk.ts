@@ -55,7 +55,7 @@ export class Disk implements RunningDisk {
       inFlight: volume.inFlight,
       loopDelayMs: this.#loopDelay.take(),
       frontend: handle.status?.() ?? {},
-      canHandOver: handle.release !== undefined,
+      canHandOver: handle.release !== undefined && !volume.caps.volatile,
     };
   }
 

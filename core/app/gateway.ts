@@ -118,8 +118,7 @@ export class Gateway implements AsyncDisposable {
     const disk = this.#disk(name);
     disk.refuseWhileStarting();
     if (!force) await this.#refuseWhileHeld([disk]);
-    // Who cannot tell who uses it can still be told to go.
-    const holders = await disk.holders().catch(() => []);
+    const holders = await disk.knownHolders();
     await disk.stop();
     return holders;
   }

@@ -236,6 +236,6 @@ function died(name: string, { status, signal, details }: Death): GatewayError {
   }
   return new GatewayError('disk.process-died', `The process of disk "${name}" ${how}.`, {
     why: `A plugin crashed, or somebody killed it. Whoever uses ${details.path} waits until it is served again.`,
-    fix: 'It is started again by itself. If it keeps dying, its last words above tell why.',
+    fix: 'It is started again by itself; if it keeps dying, its last words above tell why. Writes that were not flushed may be lost: check the file system (fsck) when you can.',
   });
 }

@@ -37,9 +37,10 @@ const SUDDEN = new Set([
 
 /**
  * Ends after which the disk must not come back by itself. Somebody took the device off the bus, so nobody waits for it;
- * or somebody else has the store now, and what the kernel has cached of the disk need not be true any more.
+ * or somebody else has the store now, or it has lost its content, and what the kernel has cached of the disk is not true
+ * any more.
  */
-const FINAL = new Set(['vduse.detached', 'volume.owned', 'volume.in-use']);
+const FINAL = new Set(['vduse.detached', 'volume.owned', 'volume.in-use', 'disk.content-lost']);
 
 /**
  * Starts a dead disk again, at once the first time, then later and later, for as long as it takes: the device stays in

@@ -7,8 +7,11 @@ import type { GatewayObserver } from './gateway-events.ts';
 import { RAN_WELL_MS, type RestartPolicy } from './restart-policy.ts';
 import type { DiskDetails, DiskLauncher, DiskReport, LaunchOptions, RunningDisk } from './running-disk.ts';
 
-/** A disk's process that does not answer for so long is shown as one that does not answer. Milliseconds. */
-const REPORT_MS = 2_000;
+/** A disk's process that does not answer for so long is taken for one that does not answer. Milliseconds. */
+const ANSWER_MS = 2_000;
+/** A store that does not take a flush in so long is no store to change processes over. Milliseconds. */
+const FLUSH_MS = 30_000;
+const LATE: unique symbol = Symbol('late');
 
 export interface SupervisedDiskOptions {
   readonly launcher: DiskLauncher;
@@ -73,6 +76,12 @@ export class SupervisedDisk {
     return (await this.#current?.holders()) ?? [];
   }
 
+  /** As `holders`; of a disk that does not answer, none. */
+  async knownHolders(): Promise<readonly Holder[]> {
+    const holders = await within(ANSWER_MS, this.holders()).catch(() => LATE);
+    return typeof holders === 'symbol' ? [] : holders;
+  }
+
   async status(): Promise<DiskStatus> {
     const details = this.#current?.details;
     const report = await this.#report();
@@ -117,8 +126,9 @@ export class SupervisedDisk {
     const { emit } = this.#options;
     const wasUp = this.#state !== 'dead' && this.#state !== 'stopped' && this.#state !== 'starting';
     this.#closing.abort(new Error('the disk is being stopped'));
-    // What is under way ends first, one way or the other: it must not leave a disk behind that nobody knows.
-    await this.#operation?.catch(() => {});
+    // A successor that is about to take over must not be left behind: that ends first, one way or the other. Whatever
+    // else is under way ends with the process.
+    await this.#handedOver?.successor;
     const disk = this.#current;
     try {
       if (disk !== undefined) {
@@ -164,8 +174,9 @@ export class SupervisedDisk {
       if (end === undefined || this.#closing.signal.aborted) return;
       this.#current = undefined;
       deaths = this.#now() - startedAt >= RAN_WELL_MS ? 1 : deaths + 1;
-      this.#options.emit({ type: 'died', disk: this.name, error: end });
-      const again = await this.#startAgain(end, deaths);
+      const error = disk.details.caps.volatile ? contentLost(disk.details, end) : end;
+      this.#options.emit({ type: 'died', disk: this.name, error });
+      const again = await this.#startAgain(error, deaths);
       if (again === undefined) return;
       ({ disk, deaths } = again);
     }
@@ -205,15 +216,16 @@ export class SupervisedDisk {
     const { launcher, emit } = this.#options;
     const signal = this.#closing.signal;
     const old = this.#runningDisk();
-    const { canHandOver } = await old.report();
-    if (launcher.prepare === undefined || !canHandOver) throw cannotUpgrade(old.details);
+    const report = await this.#report();
+    if (report === undefined) throw notRunning(this.name, this.#state);
+    if (launcher.prepare === undefined || !report.canHandOver) throw cannotUpgrade(old.details);
     this.#state = 'upgrading';
     emit({ type: 'upgrading', disk: this.name });
     const taken = Promise.withResolvers<RunningDisk | Error>();
     try {
       await using successor = await launcher.prepare(this.#order, signal);
       // The more is durable now, the less there is to wait for while nobody is served.
-      await old.flush();
+      if ((await within(FLUSH_MS, old.flush())) === LATE) throw storeAway(this.name);
       if (this.#current !== old) throw notRunning(this.name, this.#state);
       signal.throwIfAborted();
       this.#handedOver = { from: old, successor: taken.promise };
@@ -228,23 +240,19 @@ export class SupervisedDisk {
       return pausedMs;
     } catch (error) {
       if (this.#handedOver?.from === old) this.#current = undefined;
-      else if (this.#current === old) this.#state = 'running';
+      else if (this.#current === old && this.#state === 'upgrading') this.#state = 'running';
       taken.resolve(asError(error));
       throw error;
     }
   }
 
   async #report(): Promise<DiskReport | undefined> {
-    const late = new AbortController();
-    const timeout = sleep(REPORT_MS, late.signal).then(() => undefined);
-    timeout.catch(() => {});
     try {
-      return await Promise.race([this.#current?.report(), timeout]);
+      const report = await within(ANSWER_MS, this.#current?.report() ?? Promise.resolve(undefined));
+      return report === LATE ? undefined : report;
     } catch {
       // It died while it was asked; the next time its state says so.
       return undefined;
-    } finally {
-      late.abort();
     }
   }
 
@@ -263,6 +271,19 @@ export class SupervisedDisk {
     } finally {
       this.#operation = undefined;
     }
+  }
+}
+
+/** `LATE` after `ms`; the promise is left to itself then. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | typeof LATE> {
+  const timer = new AbortController();
+  const late = sleep(ms, timer.signal).then((): typeof LATE => LATE);
+  late.catch(() => {});
+  promise.catch(() => {});
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    timer.abort();
   }
 }
 
@@ -286,8 +307,24 @@ function underWay(name: string): GatewayError {
 
 function cannotUpgrade({ name, stack }: DiskDetails): GatewayError {
   return new GatewayError('disk.cannot-upgrade', `Disk "${name}" cannot be handed to another process.`, {
-    why: `It runs in the gateway’s own process, or its frontend (${stack[0]?.name}) cannot leave a disk to a successor.`,
+    why: `It runs in the gateway’s own process, its content ends with its process, or its frontend (${stack[0]?.name}) cannot leave a disk to a successor.`,
     fix: 'Stop the disk and start it again.',
+  });
+}
+
+function storeAway(name: string): GatewayError {
+  return new GatewayError('disk.cannot-upgrade', `Disk "${name}" goes on with the process that it has.`, {
+    why: `Its store did not take what has to be written within ${FLUSH_MS / 1000} s, and whoever uses the disk would have had to wait for it.`,
+    fix: 'Find out why the store does not answer, and upgrade when it does.',
+  });
+}
+
+/** To go on with zeros under a file system that is mounted would be worse than to let it wait. */
+function contentLost({ name, path }: DiskDetails, cause: Error): GatewayError {
+  return new GatewayError('disk.content-lost', `Disk "${name}" has lost its content with its process.`, {
+    why: `${cause.message} What was stored on ${path} was in the memory of that process.`,
+    fix: `Unmount ${path} if it is mounted (umount --lazy if it hangs), stop the gateway, and remove the device with "blockgate destroy ${name} --force".`,
+    cause,
   });
 }
 

@@ -38,6 +38,10 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The process of a disk ended by itself. It is started again, and whoever uses the disk waits.',
     fix: 'If it keeps dying, its last words in the log tell why.',
   },
+  'disk.content-lost': {
+    meaning: 'A disk whose content is in memory died, and its content with it; it is not started again.',
+    fix: 'Unmount it, stop the gateway, and remove the device with blockgate destroy.',
+  },
   'disk.left-behind': {
     meaning: 'A disk was down when it was told to stop, so that its device could not be detached.',
     fix: 'Start the disk again, or remove the device with blockgate destroy.',

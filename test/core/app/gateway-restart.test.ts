@@ -22,7 +22,7 @@ class FakeLauncher implements DiskLauncher {
     const life = Promise.withResolvers<Error | undefined>();
     this.lives.push(life);
     return {
-      details: { name: order.disk.name } as DiskDetails,
+      details: { name: order.disk.name, caps: {} } as DiskDetails,
       holders: async () => this.holders,
       stop: async () => life.resolve(undefined),
       ended: life.promise,

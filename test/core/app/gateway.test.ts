@@ -118,7 +118,7 @@ describe.each([{ inProcess: false }, { inProcess: true }])('a gateway with inPro
 
 describe('the process of a disk', () => {
   it('takes only its own disk along when it is killed', async () => {
-    const { rig, gateway, events, start } = await make({ disk0: {}, disk1: {} });
+    const { rig, gateway, events, start } = await make({ disk0: { durable: true }, disk1: {} });
     await start();
     const other = await rig.pidOf('disk1');
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');

@@ -17,6 +17,8 @@ interface Rig {
   readonly lives: PromiseWithResolvers<Error | undefined>[];
   /** Fails the call of this name. */
   fail: Record<string, Error>;
+  /** The call of this name never settles. */
+  hang: string;
   now: number;
   readonly counts: number[];
   start(): Promise<void>;
@@ -32,13 +34,14 @@ function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
     calls.push(name);
     const error = rig.fail[name];
     if (error) throw error;
+    if (rig.hang === name) await new Promise(() => {});
   };
   const launch = async (): Promise<RunningDisk> => {
     const number = lives.length;
     const life = Promise.withResolvers<Error | undefined>();
     lives.push(life);
     return {
-      details: { name: 'disk0', path: '/dev/fake', stack: [] } as unknown as DiskDetails,
+      details: { name: 'disk0', path: '/dev/fake', stack: [], caps: {} } as unknown as DiskDetails,
       holders: async () => [],
       report: async () => ({ pid: number, canHandOver: options.canHandOver ?? true }) as never,
       flush: () => step('flush'),
@@ -80,7 +83,7 @@ function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
     now: () => rig.now,
   });
   const start = () => disk.start({ takeOver: false, signal: new AbortController().signal });
-  const rig: Rig = { disk, events, calls, orders, lives, counts, fail: {}, now: 0, start };
+  const rig: Rig = { disk, events, calls, orders, lives, counts, fail: {}, hang: '', now: 0, start };
   return rig;
 }
 
@@ -175,6 +178,18 @@ describe('an upgrade', () => {
     await stop;
     expect(rig.events.at(-1)).toMatchObject({ type: 'stopped' });
     expect(await rig.disk.status()).toMatchObject({ state: 'stopped' });
+  });
+
+  it('whose store takes no flush does not keep the disk from being stopped', async () => {
+    const rig = make();
+    await rig.start();
+    rig.hang = 'flush';
+    const upgrade = rig.disk.upgrade();
+    upgrade.catch(() => {});
+    await until(() => rig.calls.includes('flush'));
+    await rig.disk.stop();
+    expect(rig.events.at(-1)).toMatchObject({ type: 'stopped' });
+    expect(rig.calls).not.toContain('hand over 0');
   });
 
   it('that ends without anybody to serve the disk is what a stop reports', async () => {

@@ -51,7 +51,7 @@ describe('status', () => {
   });
 
   it('tells of a disk that is down, and why, with status 1', async () => {
-    const run = await serve({ disk0: { refuse: 'refuse' } });
+    const run = await serve({ disk0: { refuse: 'refuse', durable: true } });
     await writeFile(rig.path('refuse'), '');
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');
     await eventually(() => run.stderr.includes('starting again in'));
@@ -98,7 +98,7 @@ describe('detach', () => {
 
 describe('upgrade', () => {
   it('has another process serve the disk, which was released and not detached', async () => {
-    await serve();
+    await serve({ disk0: { durable: true } });
     const before = await rig.pidOf('disk0');
     const { pausedMs } = await json('upgrade', 'disk0');
     expect(pausedMs).toBeGreaterThan(0);
@@ -110,7 +110,7 @@ describe('upgrade', () => {
   });
 
   it('whose process cannot serve the disk ends in a disk that is started again', async () => {
-    const run = await serve({ disk0: { refuse: 'refuse' } });
+    const run = await serve({ disk0: { refuse: 'refuse', durable: true } });
     await writeFile(rig.path('refuse'), '');
     expect(await ask('upgrade', 'disk0')).toMatchObject({
       status: 1,
@@ -121,10 +121,16 @@ describe('upgrade', () => {
   });
 
   it('is refused for a disk in the gateway’s own process', async () => {
-    await serve({ disk0: {} }, ['--in-process']);
+    await serve({ disk0: { durable: true } }, ['--in-process']);
     const { status, stderr } = await ask('upgrade', 'disk0');
     expect(status).toBe(1);
     expect(stderr).toContain('disk.cannot-upgrade');
+  });
+
+  it('is refused for a disk whose content would end with its process', async () => {
+    await serve({ disk0: {} });
+    expect((await ask('upgrade', 'disk0')).stderr).toContain('disk.cannot-upgrade');
+    expect(await rig.journal()).toEqual(['disk0 attach']);
   });
 });
 

@@ -122,7 +122,7 @@ describe('run', () => {
   });
 
   it('starts a disk again that dies, and says what it means', async () => {
-    const run = await serve(await use());
+    const run = await serve(await use({ disk0: { durable: true } }));
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');
     await eventually(() => run.stdout.split('\n').length === 3);
     run.kill('SIGTERM');
@@ -133,8 +133,17 @@ describe('run', () => {
     expect(stderr).toContain('disk0: starting again\n');
   });
 
+  it('does not start a disk again that has lost its content, and ends with status 1', async () => {
+    const run = await serve(await use());
+    process.kill(await rig.pidOf('disk0'), 'SIGKILL');
+    const { status, stderr } = await run.ended;
+    expect(status).toBe(1);
+    expect(stderr).toContain('✖ Disk "disk0" has lost its content with its process.');
+    expect(stderr).toContain('disk0: stays down\n');
+  });
+
   it('ends with status 1 when it is stopped while a disk is down', async () => {
-    const run = await serve(await use({ disk0: { refuse: 'refuse' } }));
+    const run = await serve(await use({ disk0: { refuse: 'refuse', durable: true } }));
     await writeFile(rig.path('refuse'), '');
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');
     await eventually(() => run.stderr.includes('starting again in'));
