@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { NAME, Rig, turns } from './rig.ts';
 
 const VM = { attach: 'vm' };
+
+afterEach(() => void vi.useRealTimers());
 
 /** A process that has the device open, as /proc shows it. */
 function open(rig: Rig, pid: number): void {
@@ -141,6 +143,33 @@ describe('a disk for a hypervisor', () => {
     const handle = await rig.attach();
     await rig.kernel.bus.remove(NAME);
     expect(await handle.closed).toMatchObject({ code: 'vduse.detached' });
+  });
+
+  it('answers the reset of a hypervisor that is killed while its memory is mapped anew, whatever the store does', async () => {
+    await using rig = new Rig({ config: { ...VM, msgTimeout: 20 } });
+    await rig.attach();
+    const guest = await rig.kernel.startHypervisor(NAME);
+    const stuck = Promise.withResolvers<void>();
+    rig.store.gate = () => stuck.promise;
+    void guest.read(0, 512);
+    await turns(() => rig.store.active === 1);
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    void rig.device.updateIotlb();
+    await turns(() => !rig.device.readable);
+    rig.device.forgetMessages();
+    let answered = false;
+    const reset = rig.device.setStatus(0).then(() => {
+      answered = true;
+    });
+    for (let waited = 0; waited < 18_000 && !answered; waited += 500) {
+      await vi.advanceTimersByTimeAsync(500);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(answered).toBe(true);
+    await reset;
+    vi.useRealTimers();
+    stuck.resolve();
+    await rig.kernel.stopHypervisor(NAME);
   });
 
   it('does not take a guest for gone when it resets the device', async () => {
