@@ -4,6 +4,7 @@ import { errno, libc } from './native.ts';
 
 /** Mappings of memory that somebody else also sees, and the addresses of typed arrays for the kernel. */
 
+const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
@@ -48,8 +49,9 @@ export class MemoryMap {
   }
 
   /**
-   * Detaches every view and puts private zero pages over the range. System calls that still hold an address in here
-   * then read zeros and write to nobody. Pages that a device does DMA to by now are out of reach.
+   * Detaches every view and makes the range inaccessible. System calls that still hold an address in here then fail
+   * with EFAULT: with zeros in its place, a write that is late would put zeros where the driver never wrote any. Pages
+   * that a device does DMA to by now are out of reach.
    */
   detach(): void {
     if (this.#detached) return;
@@ -58,7 +60,7 @@ export class MemoryMap {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     // SAFETY: MAP_FIXED replaces our own range only: address and length are those of the mapping, which is not
     // unmapped yet. No view of it is left: detached on the line above.
-    const pointer = mmap(this.address, this.length, PROT_READ | PROT_WRITE, flags, -1, 0) as bigint;
+    const pointer = mmap(this.address, this.length, PROT_NONE, flags, -1, 0) as bigint;
     if (pointer === MAP_FAILED) throw new SystemError('mmap', errno());
   }
 

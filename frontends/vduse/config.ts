@@ -12,6 +12,10 @@ const MAX_BOUNCE = 2 ** 30;
 const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
 
 const keys = z.strictObject({
+  attach: z.enum(['host', 'vm']).default('host').meta({
+    description:
+      'Who gets the disk: "host", this machine, as /dev/vdX; "vm", a virtual machine on it, as /dev/vhost-vdpa-N.',
+  }),
   queues: z
     .int()
     .min(1)

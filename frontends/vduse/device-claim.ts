@@ -4,8 +4,11 @@ import type { ControlDevice } from './control-device.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
 import { type DeviceState, type StateFile, stateDifference } from './state-file.ts';
 
-/** What to do with a device that was there already. `'adopted'`: it is attached, and its driver may be waiting. */
-export type Claim = 'created' | 'adopted';
+/**
+ * What to do with a device that was there already. `'adopted'`: it is attached, and its driver may be waiting;
+ * `'released'`: besides, its process handed it over.
+ */
+export type Claim = 'created' | 'adopted' | 'released';
 
 /**
  * Makes the device, or decides that the one of that name can be served again. One that is not attached is useless to
@@ -19,8 +22,7 @@ export function claimDevice(
 ): Claim {
   if (control.create(wanted) === 'exists') {
     if (existsSync(busPath(paths, wanted.name))) {
-      checkAdoptable(stateFile.read(), wanted);
-      return 'adopted';
+      return checkAdoptable(stateFile.read(), wanted).released ? 'released' : 'adopted';
     }
     if (control.destroy(wanted.name) === 'busy') throw deviceBusy(wanted.name);
     if (control.create(wanted) === 'exists') throw deviceBusy(wanted.name);
@@ -29,7 +31,7 @@ export function claimDevice(
   return 'created';
 }
 
-function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): void {
+function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): DeviceState {
   const { name } = wanted;
   if (made === undefined || made.name !== name) {
     throw new GatewayError(
@@ -37,18 +39,18 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): voi
       `There is a VDUSE device "${name}" that is not this disk’s.`,
       {
         why: 'It is attached, and the folder of this disk’s state has no record of it.',
-        fix: `Use the --state-dir it was started with. If nothing needs it any more: "vdpa dev del ${name}".`,
+        fix: `Use the --state-dir it was started with. If nothing needs it any more: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
       },
     );
   }
   const difference = stateDifference(made, wanted);
-  if (difference === undefined) return;
+  if (difference === undefined) return made;
   throw new GatewayError(
     'vduse.device-differs',
     `The VDUSE device "${name}" was made with another configuration.`,
     {
       why: `An earlier process left it attached, and what its driver was told cannot be changed: ${difference}.`,
-      fix: 'Start the disk once with the earlier configuration and stop it; then start it with the new one.',
+      fix: `Start the disk once with the earlier configuration, stop it, which detaches it, and start it with the new one. If nothing needs the device: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
     },
   );
 }

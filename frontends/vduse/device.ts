@@ -94,6 +94,11 @@ export class VduseDevice implements Disposable {
     return true;
   }
 
+  /** The kernel has given the device up: nothing works any more, for good. */
+  get broken(): boolean {
+    return this.#try(VDUSE_DEV_GET_FEATURES, new Uint8Array(8)) === -Errno.EPERM;
+  }
+
   /** The bits the driver chose; 0 before it did. */
   features(): bigint {
     const out = new BigUint64Array(1);

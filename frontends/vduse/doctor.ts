@@ -6,19 +6,23 @@ import { linux } from '../../core/system/libc.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import { ControlDevice } from './control-device.ts';
 import { controlPath, type HostPaths, hostPaths } from './host-paths.ts';
-import { MODULES, moduleLoaded } from './modules.ts';
+import { moduleLoaded, VDUSE_MODULE } from './modules.ts';
+import { type Attachment, OUTLETS } from './outlet.ts';
 
 /** Bit of CAP_NET_ADMIN in a capability set. */
 const CAP_NET_ADMIN = 12n;
 
 /** Can this machine have VDUSE disks, and may this process make them? Changes nothing. */
 export function checkHost(
+  attach: Attachment,
   paths: HostPaths = hostPaths,
   modulesFolder = '/lib/modules',
   syscalls: Syscalls = linux,
 ): Finding[] {
   return [
-    ...MODULES.map((name) => checkModule(paths, join(modulesFolder, release()), name)),
+    ...[VDUSE_MODULE, OUTLETS[attach].driver].map((name) =>
+      checkModule(paths, join(modulesFolder, release()), name),
+    ),
     ...reportApi(paths, syscalls),
     checkPermission(paths),
     checkNamespace(paths),
@@ -31,7 +35,7 @@ function checkModule(paths: HostPaths, folder: string, name: string): Finding {
   return {
     severity: 'error',
     summary: `kernel ${release()} has no module ${name}`,
-    fix: 'boot a kernel with CONFIG_VDPA_USER and CONFIG_VIRTIO_VDPA, such as Debian’s linux-image-amd64',
+    fix: 'boot a kernel with CONFIG_VDPA_USER, CONFIG_VIRTIO_VDPA and CONFIG_VHOST_VDPA, such as Debian’s linux-image-amd64',
   };
 }
 

@@ -10,8 +10,8 @@ import type { QueueInfo, VduseDevice } from './device.ts';
 import { Iotlb } from './iotlb.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
+import type { OpenQueues } from './queue-home.ts';
 import type { QueueHost } from './queue-host.ts';
-import type { OpenQueues } from './queue-opener.ts';
 import { settlesWithin } from './timeout.ts';
 
 export interface SessionOptions {
@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly queues: number;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
   readonly drainTimeoutMs: number;
+  /** False: whoever asks is not the driver that the device is for, and is refused. Default: true. */
+  readonly admits?: () => boolean;
   /** A driver has let go of the device; another may come. */
   readonly onReset?: () => void;
 }
@@ -48,6 +50,7 @@ export class Session implements AsyncDisposable {
   readonly #broken = Promise.withResolvers<Error | undefined>();
   #running = unobserved();
   #queues: QueueHost | undefined;
+  #driverFeatures = 0n;
   /** Set while queues that a driver uses already are being taken over: messages wait for that. */
   #adopting: Promise<boolean> | undefined;
   #paused = false;
@@ -71,6 +74,16 @@ export class Session implements AsyncDisposable {
     return this.#queues !== undefined;
   }
 
+  /** Names of the features that the driver chose; none while there is no driver. */
+  get features(): string[] {
+    return this.#queues === undefined ? [] : featureNames(this.#driverFeatures);
+  }
+
+  /** Requests taken and not given back. */
+  get inFlight(): number {
+    return this.#queues?.inFlight ?? 0;
+  }
+
   /** Settles when a driver has started the device; rejects with `vduse.driver-refused` when it could not. */
   get running(): Promise<void> {
     return this.#running.promise;
@@ -84,10 +97,11 @@ export class Session implements AsyncDisposable {
 
   /**
    * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process took requests that it never gave back, or may have.
+   * `vduse.requests-outstanding` when that process may have taken requests that it never gave back; `released`: it
+   * said that it has given all of them back.
    */
-  async adopt(): Promise<boolean> {
-    this.#adopting = this.#adopt();
+  async adopt(released = false): Promise<boolean> {
+    this.#adopting = this.#adopt(released);
     try {
       return await this.#adopting;
     } finally {
@@ -95,13 +109,13 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  async #adopt(): Promise<boolean> {
+  async #adopt(released: boolean): Promise<boolean> {
     if (this.#queues !== undefined) return true;
     if (this.#options.device.features() === 0n) return false;
     const infos = this.#queueInfos();
     if (!infos.some(({ ready }) => ready)) return false;
     const features = this.#features();
-    await this.#startQueues(features, this.#idlePositions(infos));
+    await this.#startQueues(features, this.#idlePositions(infos, released));
     this.#resume();
     return true;
   }
@@ -151,6 +165,7 @@ export class Session implements AsyncDisposable {
 
   #setStatus(status: number): MaybePromise<Answer> {
     if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if (this.#options.admits?.() === false) return FAILED;
     if ((status & STATUS_FAILED) !== 0) {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;
@@ -186,6 +201,7 @@ export class Session implements AsyncDisposable {
 
   async #startQueues(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
     this.#queues = await this.#options.openQueues(features, infos, this.#asid);
+    this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
@@ -249,12 +265,15 @@ export class Session implements AsyncDisposable {
     return { ok: true, vqState: { index, state } };
   }
 
-  /** False: requests in flight take too long for the kernel to wait for. */
+  /**
+   * False: requests in flight take too long for the kernel to wait for. Two thirds of what a reset is given: that of a
+   * hypervisor which is killed meanwhile comes at once, and has to be answered in its own time.
+   */
   async #inTime(done: Promise<unknown>): Promise<boolean> {
     const { drainTimeoutMs, logger } = this.#options;
-    const inTime = await settlesWithin(done, drainTimeoutMs);
-    if (!inTime)
-      logger.error('requests in flight hold up a message of the kernel', { waitedMs: drainTimeoutMs });
+    const waitedMs = (drainTimeoutMs * 2) / 3;
+    const inTime = await settlesWithin(done, waitedMs);
+    if (!inTime) logger.error('requests in flight hold up a message of the kernel', { waitedMs });
     return inTime;
   }
 
@@ -268,7 +287,7 @@ export class Session implements AsyncDisposable {
    * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
    * was taken and not given back cannot be told from the rings, since completions are published in any order.
    */
-  #idlePositions(infos: readonly QueueInfo[]): QueueInfo[] {
+  #idlePositions(infos: readonly QueueInfo[], released: boolean): QueueInfo[] {
     const { device, logger } = this.#options;
     const iotlb = new Iotlb(device, logger);
     try {
@@ -278,7 +297,7 @@ export class Session implements AsyncDisposable {
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
-        if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
+        if (outstanding !== 0 && !released) throw requestsOutstanding(device.name, index, outstanding);
         return { ...info, state: { layout: 'split', availIndex: used } };
       });
     } finally {

@@ -16,6 +16,7 @@ const { EAGAIN, EBADF, EBUSY, EINVAL, ENODEV, ENOENT } = constants.errno;
 
 const CREATE_DEV = 0x41508102;
 const DESTROY_DEV = 0x41008103;
+const ACCESS_PLATFORM = 1n << 33n;
 /** Far from real ones: a fake fd that reaches the real kernel is an error there. */
 const FIRST_FD = 1_000_000;
 
@@ -83,7 +84,12 @@ export class FakeKernel implements Host, Disposable {
     this.mappings = 0;
   }
 
-  async loadModules(): Promise<void> {}
+  /** Drivers of the vDPA bus, the first of which takes every new device. */
+  readonly loaded: string[] = [];
+
+  async loadModules(driver: string): Promise<void> {
+    if (!this.loaded.includes(driver)) this.loaded.push(driver);
+  }
 
   readonly syscalls: Syscalls = {
     open: (path) => this.intercept(`open ${basename(path)}`) ?? this.#open(path),
@@ -110,7 +116,7 @@ export class FakeKernel implements Host, Disposable {
   };
 
   readonly bus = {
-    add: (name: string): Promise<void> => this.#exclusively(() => this.#attach(name)),
+    add: (name: string, driver: string): Promise<void> => this.#exclusively(() => this.#attach(name, driver)),
     remove: (name: string): Promise<void> => this.#exclusively(() => this.#detach(name)),
   };
 
@@ -145,13 +151,29 @@ export class FakeKernel implements Host, Disposable {
     return done;
   }
 
-  async #attach(name: string): Promise<void> {
+  async #attach(name: string, wanted: string): Promise<void> {
     const device = this.devices.get(name);
     if (device === undefined || device.queues.some(({ maxSize }) => maxSize === 0))
       throw new Error('EINVAL: no such device, or a queue that was not set up');
     device.attached = true;
     mkdirSync(this.#busFolder(name), { recursive: true });
-    await this.#probe(device);
+    const first = this.loaded[0] ?? wanted;
+    if (first === 'virtio_vdpa') await this.#probe(device);
+    if (wanted === 'virtio_vdpa' && first !== wanted) await this.#probe(device);
+    if (wanted === 'vhost_vdpa') this.#makeVhostNode(device);
+  }
+
+  /** As QEMU does when it starts, and its guest with it. */
+  async startHypervisor(name: string): Promise<FakeVirtioDriver> {
+    this.driverScript = { scans: false, makesDisk: false, chooses: (offered) => offered & ~ACCESS_PLATFORM };
+    await this.#probe(this.devices.get(name)!);
+    return this.drivers.get(name)!;
+  }
+
+  async stopHypervisor(name: string): Promise<void> {
+    await this.devices.get(name)!.setStatus(0);
+    this.drivers.get(name)?.[Symbol.dispose]();
+    this.drivers.delete(name);
   }
 
   async #detach(name: string): Promise<void> {
@@ -180,6 +202,13 @@ export class FakeKernel implements Host, Disposable {
     const accepted = await device.setStatus(0x0f);
     if (accepted && scans) await driver.read(0, 512);
     if (accepted && makesDisk) this.#makeDisk(device);
+  }
+
+  #makeVhostNode(device: FakeVduseDevice): void {
+    mkdirSync(join(this.#busFolder(device.name), 'vhost-vdpa-0'));
+    // That of a plain file, as which it appears in /dev here.
+    writeFileSync(join(this.#busFolder(device.name), 'vhost-vdpa-0/dev'), '0:0\n');
+    writeFileSync(join(this.paths.dev, 'vhost-vdpa-0'), '');
   }
 
   #makeDisk(device: FakeVduseDevice): void {

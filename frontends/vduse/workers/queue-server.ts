@@ -28,6 +28,8 @@ export interface QueueServerOptions {
   /** `WorkerState` words, shared with the thread that sends. */
   readonly state: Int32Array;
   readonly onBroken: (error: unknown) => void;
+  /** Has the volume see how large its store is by now. */
+  readonly grow: () => Promise<void>;
 }
 
 /**
@@ -76,6 +78,8 @@ export class QueueServer {
         return undefined;
       case 'remap':
         return await this.#set?.remap(message.asid);
+      case 'grow':
+        return await this.#options.grow();
       case 'abandon':
         return await this.#abandon(message.deadlineMs);
       case 'close':

@@ -46,6 +46,11 @@ export class QueueWorkers implements AsyncDisposable {
     return host;
   }
 
+  /** Settles when every thread sees the size that its volume has by now. */
+  async grow(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'grow' })));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker[Symbol.asyncDispose]()));
   }

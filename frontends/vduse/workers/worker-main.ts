@@ -16,7 +16,7 @@ const settings = workerData as WorkerSettings;
 const send = (message: FromWorker): void => port.postMessage(message);
 
 const logger = new PortLogger(send, { queue: settings.index });
-const { volume, close } = await openThreadVolume(settings.volume, logger);
+const { volume, grow, close } = await openThreadVolume(settings.volume, logger);
 const sleep = new EdgeWait();
 sleep.add(settings.wakeFd);
 const server = new QueueServer({
@@ -27,6 +27,7 @@ const server = new QueueServer({
   sleep,
   logger,
   volume,
+  grow,
   state: new Int32Array(settings.state),
   onBroken: (error) => send({ type: 'broken', error: toWire(error) }),
 });

@@ -43,7 +43,7 @@ export type ToWorker =
       readonly asid: number;
     }
   | { readonly type: 'resume' }
-  | { readonly type: 'pause' | 'stop' | 'close'; readonly id: number }
+  | { readonly type: 'pause' | 'stop' | 'grow' | 'close'; readonly id: number }
   | { readonly type: 'start'; readonly id: number; readonly info: QueueInfo }
   | { readonly type: 'remap'; readonly id: number; readonly asid: number }
   | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };

@@ -53,8 +53,11 @@ export interface OfferedRing {
   readonly indirect: boolean;
 }
 
-/** Without these two nothing here works: little-endian rings, and addresses that VDUSE translates. */
-const REQUIRED: readonly number[] = [VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM];
+/**
+ * Rings are little-endian with it, and of the machine's byte order without. ACCESS_PLATFORM is not required, though
+ * every address goes through the IOTLB: QEMU hides it from a guest without an IOMMU, and maps what such a guest means.
+ */
+const REQUIRED: readonly number[] = [VIRTIO_F_VERSION_1];
 
 const mask = (bits: readonly number[]): bigint => bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 

@@ -4,6 +4,7 @@ import { vduseConfig } from '../../../frontends/vduse/config.ts';
 describe('configuration of the vduse frontend', () => {
   it('has a default for everything', () => {
     expect(vduseConfig.parse({})).toEqual({
+      attach: 'host',
       queues: 1,
       queueSize: 256,
       spin: 50,
@@ -23,6 +24,7 @@ describe('configuration of the vduse frontend', () => {
     ['a queue size above 1024', { queueSize: 2048 }, '1024'],
     ['a queue too small for a request', { ring: 'packed', queueSize: 2 }, '>=3'],
     ['a layout that there is not', { ring: 'round' }, 'split'],
+    ['an attachment that there is not', { attach: 'guest' }, 'attach'],
     ['no queues', { queues: 0 }, '>=1'],
     ['a serial number of 21 characters', { serial: 'x'.repeat(21) }, '20'],
     ['a serial number beyond ASCII', { serial: 'größe' }, 'must be printable ASCII'],

@@ -23,7 +23,7 @@ function machine(files: Record<string, string> = {}, links: Record<string, strin
   for (const [name, target] of Object.entries(net)) write(name, (path) => symlinkSync(target, path));
   const paths = { dev: folder.file('dev'), proc: folder.file('proc'), sys: folder.file('sys') };
   return {
-    check: () => checkHost(paths, folder.file('modules')),
+    check: (attach: 'host' | 'vm' = 'host') => checkHost(attach, paths, folder.file('modules')),
     [Symbol.dispose]: () => folder[Symbol.dispose](),
   };
 }
@@ -41,6 +41,13 @@ describe('checkHost', () => {
       'sys/module/virtio_vdpa/refcnt': '0',
     });
     expect(host.check().every(({ severity }) => severity === 'ok')).toBe(true);
+  });
+
+  it('wants the driver by which the disk is used', () => {
+    using host = machine();
+    expect(host.check('vm')).toContainEqual(
+      expect.objectContaining({ severity: 'error', summary: `kernel ${release()} has no module vhost_vdpa` }),
+    );
   });
 
   it('finds modules that are part of the kernel', () => {
@@ -68,7 +75,7 @@ describe('checkHost', () => {
   ])('tells what the VDUSE of Linux %s has', (generation, api) => {
     using folder = tempFolder();
     using kernel = new FakeKernel(folder.path, generation);
-    expect(checkHost(kernel.paths, folder.path, kernel.syscalls)).toContainEqual({
+    expect(checkHost('host', kernel.paths, folder.path, kernel.syscalls)).toContainEqual({
       severity: 'ok',
       summary: `VDUSE of kernel ${release()} has ${api}`,
     });

@@ -115,15 +115,12 @@ describe('attachDisk', () => {
     expect(rig.kernel.devices.size).toBe(0);
   });
 
-  it.each([
-    ['VERSION_1', 32n],
-    ['ACCESS_PLATFORM', 33n],
-  ])('refuses a driver that does not choose %s', async (name, bit) => {
+  it('refuses a driver that does not choose VERSION_1', async () => {
     await using rig = new Rig();
-    rig.kernel.driverScript = { chooses: (offered) => offered & ~(1n << bit) };
+    rig.kernel.driverScript = { chooses: (offered) => offered & ~(1n << 32n) };
     const error = await failureOf(rig.attach());
     expect(error.code).toBe('vduse.driver-refused');
-    expect(error.why).toContain(name);
+    expect(error.why).toContain('VERSION_1');
   });
 
   it('reports a device that the bus accepts but that becomes no disk', async () => {

@@ -42,13 +42,12 @@ export class Rig implements AsyncDisposable {
     for (let i = 0; i < this.store.data.length; i++) this.store.data[i] = (i >> 9) + i;
   }
 
-  async attach(config: RigOptions['config'] = {}): Promise<FrontendHandle> {
+  async attach(
+    config: RigOptions['config'] = {},
+    { readOnly = this.#options.readOnly ?? false } = {},
+  ): Promise<FrontendHandle> {
     const device = adaptDevice(resolve(this.store, 'fake')).device;
-    const volume = new DiskVolume(
-      'disk0',
-      protect(device, this.#options.readOnly ?? false).device,
-      this.logger,
-    );
+    const volume = new DiskVolume('disk0', protect(device, readOnly).device, this.logger);
     const handle = await attachDisk(
       volume,
       vduseConfig.parse({ queueSize: 16, ...this.#options.config, ...config }),

@@ -44,7 +44,13 @@ class Rig implements AsyncDisposable {
       name: NAME,
       features: this.#features,
       queues: 1,
-      configSpace: blkConfigSpace({ ...volume, blk: limits, queues: 1 }),
+      configSpace: blkConfigSpace({
+        size: volume.size,
+        caps: volume.caps,
+        limits: volume.limits,
+        blk: limits,
+        queues: 1,
+      }),
     });
     const path = devicePath(this.kernel.paths, NAME);
     this.#device = VduseDevice.open(this.kernel.syscalls, path, NAME);
@@ -65,6 +71,7 @@ class Rig implements AsyncDisposable {
       },
       logger,
       volume,
+      grow: async () => {},
       limits,
       serial: 'rig',
       spinUs: 0,

@@ -13,7 +13,14 @@ export type OpenQueues = (
   asid: number,
 ) => MaybePromise<QueueHost>;
 
-export interface QueueOpenerOptions extends Omit<QueueSetContext, 'spinUs'> {
+/** Where the virtqueues of a disk are served. */
+interface QueueHome {
+  readonly open: OpenQueues;
+  /** Every thread takes note of how large the volume has become. */
+  grow(): Promise<void>;
+}
+
+export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
   /** Virtqueues of the device. */
   readonly queues: number;
   /** Microseconds that a queue's thread may look at an empty ring. */
@@ -21,16 +28,17 @@ export interface QueueOpenerOptions extends Omit<QueueSetContext, 'spinUs'> {
 }
 
 /**
- * Where the virtqueues of a disk are served: each in a thread of its own when its volume can be opened there, else
+ * Decides where the virtqueues of a disk are served: each in a thread of its own when its volume can be opened there, else
  * all of them by this thread's event loop, which the volume's own I/O needs. `owned` ends the threads.
  */
-export async function queueOpener(
-  owned: AsyncDisposableStack,
-  options: QueueOpenerOptions,
-): Promise<OpenQueues> {
+export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeOptions): Promise<QueueHome> {
   const { device, volume, queues, limits, serial, logger, onBroken } = options;
   if (volume.perThread === undefined) {
-    return (features, infos, asid) => new QueueSet({ ...options, spinUs: 0 }, features, infos, asid);
+    const context = { ...options, spinUs: 0 };
+    return {
+      open: (features, infos, asid) => new QueueSet(context, features, infos, asid),
+      grow: async () => {},
+    };
   }
   const workers = owned.use(
     await QueueWorkers.start(queues, {
@@ -43,10 +51,13 @@ export async function queueOpener(
       onBroken,
     }),
   );
-  return (features, infos, asid) => workers.open(features, infos, asid);
+  return {
+    open: (features, infos, asid) => workers.open(features, infos, asid),
+    grow: () => workers.grow(),
+  };
 }
 
 /** A thread that spins must leave a processor to the driver. */
-function spinLimit({ spin, queues }: QueueOpenerOptions): number {
+function spinLimit({ spin, queues }: QueueHomeOptions): number {
   return queues < availableParallelism() ? spin : 0;
 }
