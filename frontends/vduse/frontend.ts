@@ -17,7 +17,16 @@ import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
 import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
-import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
+import {
+  busPath,
+  classPath,
+  controlPath,
+  devicePath,
+  type HostPaths,
+  hostPaths,
+  inFlightPath,
+} from './host-paths.ts';
+import { InFlightFile } from './inflight-file.ts';
 import { loadModules } from './modules.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
@@ -72,11 +81,16 @@ export async function attachDisk(
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
   owned.defer(() => {
-    if (!attached()) destroy(control, stateFile, name);
+    if (attached()) return;
+    destroy(control, stateFile, name);
+    InFlightFile.remove(inFlightPath(paths, name));
   });
   const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
+  const inFlight = owned.use(
+    new InFlightFile(syscalls, inFlightPath(paths, name), config.queues, config.queueSize, claim !== 'created'),
+  );
   let onReset = () => {};
   const session = owned.use(
     new Session({
@@ -89,12 +103,14 @@ export async function attachDisk(
       serial: wanted.serial,
       offeredFeatures: wanted.features,
       queues: config.queues,
+      inFlight,
+      inherited: claim !== 'created',
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
       onReset: () => onReset(),
     }),
   );
   session.start();
-  const adopted = claim === 'adopted' && session.adopt();
+  const adopted = session.driving;
   const detach = async (): Promise<void> => {
     if (!attached()) return;
     // Whatever the page cache still holds is written now, so requests have to be served once more.

@@ -5,6 +5,7 @@ import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
@@ -19,6 +20,7 @@ export interface QueueSetContext {
   readonly volume: Volume;
   readonly limits: BlkLimits;
   readonly serial: string;
+  readonly inFlight: InFlightFile;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
 }
@@ -59,7 +61,8 @@ export class QueueSet {
     this.#iotlb = new Iotlb(context.device, context.logger);
     try {
       for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
-      this.#buildQueues();
+      for (const [index, line] of this.#lines.entries())
+        if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#end();
       throw error;
@@ -136,9 +139,16 @@ export class QueueSet {
     return line;
   }
 
+  /** A queue that cannot be built now, though it could before, stands still; the others go on. */
   #serve(): void {
     if (this.#ended) return;
-    this.#buildQueues();
+    for (const [index, line] of this.#lines.entries()) {
+      try {
+        if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
+      } catch (error) {
+        this.#context.logger.error('virtqueue stopped', { queue: index, error });
+      }
+    }
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
       interrupt.raise();
@@ -149,14 +159,8 @@ export class QueueSet {
     if (!this.#paused) line.queue?.process();
   }
 
-  #buildQueues(): void {
-    for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
-    }
-  }
-
   #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
-    const { volume, limits, serial, logger } = this.#context;
+    const { volume, limits, serial, logger, inFlight } = this.#context;
     return new BlkQueue({
       index,
       ring: { ...info, availIndex },
@@ -165,6 +169,7 @@ export class QueueSet {
       features: this.#features,
       serial,
       limits,
+      inFlightLog: inFlight.log(index),
       notify: () => interrupt.raise(),
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),

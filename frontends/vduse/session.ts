@@ -3,6 +3,7 @@ import { GatewayError } from '../../core/api/errors.ts';
 import { featureNames, featureProblem } from '../virtio/blk/features.ts';
 import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
 import { Scratch } from '../virtio/memory/scratch.ts';
+import { isInFlightLogInUse } from '../virtio/virtq/inflight.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
 import type { QueueInfo } from './device.ts';
 import { Iotlb } from './iotlb.ts';
@@ -14,6 +15,8 @@ import { settlesWithin } from './timeout.ts';
 export interface SessionOptions extends Omit<QueueSetContext, 'onBroken'> {
   readonly offeredFeatures: bigint;
   readonly queues: number;
+  /** An earlier process made the device, and its driver may be waiting. */
+  readonly inherited: boolean;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
   readonly drainTimeoutMs: number;
   /** A driver has let go of the device; another may come. */
@@ -39,10 +42,13 @@ export class Session implements AsyncDisposable {
   readonly #broken = Promise.withResolvers<Error | undefined>();
   #running = unobserved();
   #queues: QueueSet | undefined;
+  /** The driver of an earlier process has neither been adopted nor let go. */
+  #inherited: boolean;
   #paused = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#inherited = options.inherited;
     this.broken = this.#broken.promise;
     const onBroken = (error: unknown): void => {
       this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
@@ -61,24 +67,15 @@ export class Session implements AsyncDisposable {
     return this.#running.promise;
   }
 
-  /** Answers messages from now on; those that wait already are answered before this returns, or soon after. */
+  /**
+   * Answers messages from now on, first those that wait already: they may say that the driver has let go meanwhile.
+   * Then goes on with the driver of an earlier process, if there is one: what that process had in flight is carried
+   * out again. Throws `virtio.bad-inflight-log` or `vduse.requests-outstanding` when nobody can tell what that is.
+   */
   start(): void {
     this.#messages.start();
     this.#messages.receive();
-  }
-
-  /**
-   * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process took requests that it never gave back.
-   */
-  adopt(): boolean {
-    if (this.#queues !== undefined) return true;
-    const infos = this.#queueInfos();
-    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
-    const features = this.#features();
-    this.#startQueues(features, this.#idlePositions(infos));
-    this.#resume();
-    return true;
+    this.#adopt();
   }
 
   /** Takes no more requests; settles when those in flight are given back. Messages are answered all the time. */
@@ -113,8 +110,21 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** The kernel does not say again that the driver has started: it follows from what it keeps. */
+  #adopt(): void {
+    if (!this.#inherited) return;
+    const infos = this.#queueInfos();
+    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return;
+    this.#startQueues(this.#features(), this.#positions(infos));
+    this.#resume();
+  }
+
   #setStatus(status: number): MaybePromise<Answer> {
-    if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if (status === 0) {
+      // The kernel takes note of the reset later, so for a moment it looks as if there still were a driver.
+      this.#inherited = false;
+      return this.#queues === undefined ? this.#forget() : this.#reset().then(() => this.#forget());
+    }
     if ((status & STATUS_FAILED) !== 0) {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;
@@ -147,6 +157,7 @@ export class Session implements AsyncDisposable {
 
   #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
     this.#queues = new QueueSet(this.#context, features, infos);
+    this.#inherited = false;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
@@ -172,6 +183,12 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** A disposal does not come here: whoever serves the device next needs to know what was in flight. */
+  #forget(): Answer {
+    this.#options.inFlight.clear();
+    return OK;
+  }
+
   async #updateIotlb(): Promise<Answer> {
     // The kernel names ranges but always means everything, and has installed the new map already.
     const remapped = this.#queues?.remap() ?? Promise.resolve();
@@ -180,6 +197,8 @@ export class Session implements AsyncDisposable {
 
   async #vqState(index: number): Promise<Answer> {
     const { device } = this.#options;
+    // What an earlier process had in flight has to be given back before its queue can be said to stand anywhere.
+    this.#adopt();
     let availIndex = device.queueInfo(index).availIndex;
     const stopped = this.#queues?.stopQueue(index).then((position) => {
       availIndex = position ?? availIndex;
@@ -203,15 +222,15 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
-   * was taken and not given back cannot be told from the rings, since completions are published in any order.
+   * Where an earlier process stopped: the log says it, but for a queue whose log got lost. The kernel only knows where
+   * the driver started, and the ring tells only when nothing is outstanding, since completions come in any order.
    */
-  #idlePositions(infos: readonly QueueInfo[]): QueueInfo[] {
-    const { device, logger } = this.#options;
+  #positions(infos: readonly QueueInfo[]): QueueInfo[] {
+    const { device, logger, inFlight } = this.#options;
     const iotlb = new Iotlb(device, logger);
     try {
       return infos.map((info, index) => {
-        if (!info.ready) return info;
+        if (!info.ready || isInFlightLogInUse(inFlight.log(index))) return info;
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
@@ -263,8 +282,8 @@ function requestsOutstanding(name: string, queue: number, count: number): Gatewa
     'vduse.requests-outstanding',
     `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
     {
-      why: `An earlier process took requests from virtqueue ${queue} and ended without answering; which ones cannot be told.`,
-      fix: 'Restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+      why: `An earlier process ended with requests in virtqueue ${queue}, and the file that says which is gone.`,
+      fix: 'If you run blockgate in a container, give it the /run/blockgate of the machine. Now restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
     },
   );
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import { SystemError } from '../../core/system/errno.ts';
@@ -23,7 +23,8 @@ type Open =
   | { readonly kind: 'control' }
   | { readonly kind: 'device'; readonly device: FakeVduseDevice }
   | { readonly kind: 'eventfd'; count: number }
-  | { readonly kind: 'region'; readonly region: GuestRegion };
+  | { readonly kind: 'region'; readonly region: GuestRegion }
+  | { readonly kind: 'file'; readonly fd: number };
 
 /** What the scripted driver does differently from Linux'. */
 export interface DriverScript {
@@ -61,7 +62,12 @@ export class FakeKernel implements Host, Disposable {
 
   constructor(folder: string) {
     this.#folder = folder;
-    this.paths = { dev: join(folder, 'dev'), proc: join(folder, 'proc'), sys: join(folder, 'sys') };
+    this.paths = {
+      dev: join(folder, 'dev'),
+      proc: join(folder, 'proc'),
+      sys: join(folder, 'sys'),
+      run: join(folder, 'run'),
+    };
     for (const path of [...Object.values(this.paths), join(this.paths.sys, 'block')])
       mkdirSync(path, { recursive: true });
   }
@@ -193,6 +199,7 @@ export class FakeKernel implements Host, Disposable {
   #open(path: string): number {
     const name = basename(path);
     if (path === join(this.paths.dev, 'vduse/control')) return this.#allocate({ kind: 'control' });
+    if (path.startsWith(this.paths.run)) return this.#allocate({ kind: 'file', fd: openSync(path, 'r+') });
     const device = this.devices.get(name);
     if (device === undefined) return -ENOENT;
     if (device.opened) return -EBUSY;
@@ -206,6 +213,7 @@ export class FakeKernel implements Host, Disposable {
     if (this.#watches.has(fd)) throw new Error('libuv would abort the process here');
     this.#fds.delete(fd);
     if (open.kind === 'device') open.device.closed();
+    if (open.kind === 'file') closeSync(open.fd);
     return 0;
   }
 
@@ -266,8 +274,8 @@ export class FakeKernel implements Host, Disposable {
 
   #mmap(fd: number, offset: number, length: number, prot: number): SharedMapping {
     const open = this.#fds.get(fd);
-    if (open?.kind !== 'region') throw new SystemError('mmap', ENODEV);
-    const map = new MemoryMap(open.region.ram.fd, offset, length, prot);
+    if (open?.kind !== 'region' && open?.kind !== 'file') throw new SystemError('mmap', ENODEV);
+    const map = new MemoryMap(open.kind === 'file' ? open.fd : open.region.ram.fd, offset, length, prot);
     this.mappings++;
     return {
       buffer: map.buffer,

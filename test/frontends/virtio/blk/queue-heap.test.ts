@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { inFlightLogBytes } from '../../../../frontends/virtio/virtq/inflight.ts';
 import { NullVolume, QueueRig } from './queue-rig.ts';
 
 const REQUESTS = 1_000_000;
@@ -19,7 +20,10 @@ function heapUsed(): number {
 
 describe('a request that completes synchronously', () => {
   it('leaves nothing on the heap', () => {
-    const { ring, driver, queue } = new QueueRig({ num: 64, queue: { volume: new NullVolume() } });
+    const { ring, driver, queue } = new QueueRig({
+      num: 64,
+      queue: { volume: new NullVolume(), inFlightLog: new Uint8Array(inFlightLogBytes(64)) },
+    });
     const heads = Array.from({ length: DEPTH }, (_, i) => {
       const sent = i % 2 ? driver.read(i, 4096, FRAMING) : driver.write(i, new Uint8Array(512));
       return sent.head;

@@ -12,6 +12,8 @@ import { FakeDevice, MemoryLogger } from '../../../support/fake-device.ts';
 import { RingBuilder, type RingBuilderOptions } from '../../../support/ring-builder.ts';
 
 export interface RigOptions extends RingBuilderOptions {
+  /** The ring of an earlier queue. Default: a new one. */
+  readonly ring?: RingBuilder;
   /** Bytes of the disk. Default 1 MiB. */
   readonly size?: number;
   readonly readOnly?: boolean;
@@ -40,7 +42,7 @@ export class QueueRig {
 
   constructor(options: RigOptions = {}) {
     const { size = 2 ** 20, readOnly = false, without = [], eventIdx = true } = options;
-    this.ring = new RingBuilder(options);
+    this.ring = options.ring ?? new RingBuilder(options);
     this.driver = new BlkDriver(this.ring);
     this.device = new FakeDevice({ size, caps: { readOnly, concurrency: 'parallel' } });
     this.volume = new DiskVolume('rig', resolve(this.device, 'fake'), new MemoryLogger());
@@ -116,7 +118,7 @@ export const pattern = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 
 /** A ring builder's memory: one region, and a second that may only be read where `readOnlyTail` says so. */
-export function wholeMemory(ring: RingBuilder, readOnlyTail = 0): GuestMemory {
+export function wholeMemory(ring: Pick<RingBuilder, 'base' | 'buffer'>, readOnlyTail = 0): GuestMemory {
   const { base, buffer } = ring;
   const length = buffer.byteLength - readOnlyTail;
   const regions = [
