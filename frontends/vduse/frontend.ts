@@ -81,16 +81,22 @@ export async function attachDisk(
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
   owned.defer(() => {
-    if (attached()) return;
-    destroy(control, stateFile, name);
-    InFlightFile.remove(inFlightPath(paths, name));
+    if (!attached()) destroy(control, stateFile, name);
   });
   const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
-  const inFlight = owned.use(
-    new InFlightFile(syscalls, inFlightPath(paths, name), config.queues, config.queueSize, claim !== 'created'),
-  );
+  const inFlight = new InFlightFile({
+    syscalls,
+    path: inFlightPath(paths, name),
+    queues: config.queues,
+    queueSize: config.queueSize,
+    keep: claim === 'adopted',
+  });
+  owned.defer(() => {
+    inFlight[Symbol.dispose]();
+    if (!attached()) inFlight.remove();
+  });
   let onReset = () => {};
   const session = owned.use(
     new Session({
@@ -104,13 +110,12 @@ export async function attachDisk(
       offeredFeatures: wanted.features,
       queues: config.queues,
       inFlight,
-      inherited: claim !== 'created',
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
       onReset: () => onReset(),
     }),
   );
   session.start();
-  const adopted = session.driving;
+  const adopted = claim === 'adopted' && session.adopt();
   const detach = async (): Promise<void> => {
     if (!attached()) return;
     // Whatever the page cache still holds is written now, so requests have to be served once more.

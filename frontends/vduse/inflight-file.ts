@@ -6,6 +6,18 @@ import { PROT_READ, PROT_WRITE } from '../../core/system/memory-map.ts';
 import { O_CLOEXEC, O_RDWR, type SharedMapping, type Syscalls } from '../../core/system/syscalls.ts';
 import { inFlightLogBytes } from '../virtio/virtq/inflight.ts';
 
+interface InFlightFileOptions {
+  readonly syscalls: Syscalls;
+  readonly path: string;
+  readonly queues: number;
+  readonly queueSize: number;
+  /**
+   * The device is served again, so its logs count; should the file be gone, they are made anew, and not in use.
+   * Otherwise they start empty.
+   */
+  readonly keep: boolean;
+}
+
 /**
  * The logs of requests in flight of a device's queues, in a file on tmpfs that is mapped shared.
  *
@@ -14,14 +26,13 @@ import { inFlightLogBytes } from '../virtio/virtq/inflight.ts';
  * must not cost a write to a disk for each request.
  */
 export class InFlightFile implements Disposable {
+  readonly #path: string;
   readonly #map: SharedMapping;
   readonly #bytesEach: number;
 
-  /**
-   * `keep`: the device is served again, so its logs count; should the file be gone, they are made anew, and not in
-   * use. Otherwise they start empty. Throws `vduse.inflight-file`.
-   */
-  constructor(syscalls: Syscalls, path: string, queues: number, queueSize: number, keep: boolean) {
+  /** Throws `vduse.inflight-file`. */
+  constructor({ syscalls, path, queues, queueSize, keep }: InFlightFileOptions) {
+    this.#path = path;
     this.#bytesEach = inFlightLogBytes(queueSize);
     const length = queues * this.#bytesEach;
     try {
@@ -52,9 +63,9 @@ export class InFlightFile implements Disposable {
     this.#map.unmap();
   }
 
-  /** Removes the file of a device that is destroyed. */
-  static remove(path: string): void {
-    rmSync(path, { force: true });
+  /** For a device that is destroyed. */
+  remove(): void {
+    rmSync(this.#path, { force: true });
   }
 }
 

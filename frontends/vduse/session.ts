@@ -15,8 +15,6 @@ import { settlesWithin } from './timeout.ts';
 export interface SessionOptions extends Omit<QueueSetContext, 'onBroken'> {
   readonly offeredFeatures: bigint;
   readonly queues: number;
-  /** An earlier process made the device, and its driver may be waiting. */
-  readonly inherited: boolean;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
   readonly drainTimeoutMs: number;
   /** A driver has let go of the device; another may come. */
@@ -42,13 +40,12 @@ export class Session implements AsyncDisposable {
   readonly #broken = Promise.withResolvers<Error | undefined>();
   #running = unobserved();
   #queues: QueueSet | undefined;
-  /** The driver of an earlier process has neither been adopted nor let go. */
-  #inherited: boolean;
+  /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
+  #adoptable = true;
   #paused = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#inherited = options.inherited;
     this.broken = this.#broken.promise;
     const onBroken = (error: unknown): void => {
       this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
@@ -67,15 +64,26 @@ export class Session implements AsyncDisposable {
     return this.#running.promise;
   }
 
-  /**
-   * Answers messages from now on, first those that wait already: they may say that the driver has let go meanwhile.
-   * Then goes on with the driver of an earlier process, if there is one: what that process had in flight is carried
-   * out again. Throws `virtio.bad-inflight-log` or `vduse.requests-outstanding` when nobody can tell what that is.
-   */
+  /** Answers messages from now on; those that wait already are answered before this returns, or soon after. */
   start(): void {
     this.#messages.start();
     this.#messages.receive();
-    this.#adopt();
+  }
+
+  /**
+   * Goes on with a driver that started the device under an earlier process: carries out again what that process had
+   * in flight. Call it after `start`, since a message that waits may say that the driver has let go. False: there is
+   * none. Throws `virtio.bad-inflight-log` or `vduse.requests-outstanding` when nobody can tell what was in flight.
+   */
+  adopt(): boolean {
+    if (this.#queues !== undefined) return true;
+    const infos = this.#queueInfos();
+    // The kernel does not say again that a driver has started; it follows from what it keeps.
+    const isStarted = this.#options.device.features() !== 0n && infos.some(({ ready }) => ready);
+    if (!this.#adoptable || !isStarted) return false;
+    this.#startQueues(this.#features(), this.#positions(infos));
+    this.#resume();
+    return true;
   }
 
   /** Takes no more requests; settles when those in flight are given back. Messages are answered all the time. */
@@ -110,19 +118,10 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** The kernel does not say again that the driver has started: it follows from what it keeps. */
-  #adopt(): void {
-    if (!this.#inherited) return;
-    const infos = this.#queueInfos();
-    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return;
-    this.#startQueues(this.#features(), this.#positions(infos));
-    this.#resume();
-  }
-
   #setStatus(status: number): MaybePromise<Answer> {
     if (status === 0) {
-      // The kernel takes note of the reset later, so for a moment it looks as if there still were a driver.
-      this.#inherited = false;
+      // The kernel takes note of a reset after the answer: for a moment it looks as if there still were a driver.
+      this.#adoptable = false;
       return this.#queues === undefined ? this.#forget() : this.#reset().then(() => this.#forget());
     }
     if ((status & STATUS_FAILED) !== 0) {
@@ -142,7 +141,8 @@ export class Session implements AsyncDisposable {
   /** May come twice, and after an adoption. */
   #driverOk(): Answer {
     if (this.#queues !== undefined) return OK;
-    this.#startQueues(this.#features(), this.#queueInfos());
+    const infos = this.#queueInfos();
+    this.#startQueues(this.#features(), this.#adoptable ? this.#positions(infos) : infos);
     return { ok: true, afterwards: () => this.#resume() };
   }
 
@@ -157,7 +157,6 @@ export class Session implements AsyncDisposable {
 
   #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
     this.#queues = new QueueSet(this.#context, features, infos);
-    this.#inherited = false;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
@@ -198,7 +197,7 @@ export class Session implements AsyncDisposable {
   async #vqState(index: number): Promise<Answer> {
     const { device } = this.#options;
     // What an earlier process had in flight has to be given back before its queue can be said to stand anywhere.
-    this.#adopt();
+    this.adopt();
     let availIndex = device.queueInfo(index).availIndex;
     const stopped = this.#queues?.stopQueue(index).then((position) => {
       availIndex = position ?? availIndex;

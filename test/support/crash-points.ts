@@ -22,7 +22,11 @@ export function crashPoints(memories: readonly Uint8Array[], work: () => void): 
     }
   };
   const original = Atomics.store;
-  const spy = vi.spyOn(Atomics, 'store').mockImplementation(((array: Uint8Array, at: number, value: number) => {
+  const spy = vi.spyOn(Atomics, 'store').mockImplementation(((
+    array: Uint8Array,
+    at: number,
+    value: number,
+  ) => {
     plainStoresUntilNow();
     const result = original(array, at, value);
     before = take();

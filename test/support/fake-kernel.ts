@@ -49,8 +49,10 @@ export class FakeKernel implements Host, Disposable {
   tamperWithQueue: (queue: FakeQueue) => void = () => {};
   /** Called before each system call but `close`; a number is returned to the caller instead. */
   intercept: (call: string) => number | undefined = () => undefined;
-  /** Mappings made and not unmapped yet. */
+  /** Mappings of guest memory made and not unmapped yet. */
   mappings = 0;
+  /** The same of files. */
+  fileMappings = 0;
   /** Mappings that were detached before they were unmapped. */
   detachments = 0;
   readonly #folder: string;
@@ -76,8 +78,9 @@ export class FakeKernel implements Host, Disposable {
   get leaks(): string[] {
     const fds = [...this.#fds.values()].map(({ kind }) => `fd of ${kind}`);
     const maps = this.mappings > 0 ? [`${this.mappings} mappings`] : [];
+    const files = this.fileMappings > 0 ? [`${this.fileMappings} mappings of files`] : [];
     const watches = this.#watches.size > 0 ? [`${this.#watches.size} watches`] : [];
-    return [...fds, ...maps, ...watches];
+    return [...fds, ...maps, ...files, ...watches];
   }
 
   /** Ends everything this process holds, without a word to anybody, as SIGKILL does. */
@@ -85,6 +88,7 @@ export class FakeKernel implements Host, Disposable {
     this.#watches.clear();
     for (const fd of this.#fds.keys()) this.#close(fd);
     this.mappings = 0;
+    this.fileMappings = 0;
   }
 
   async loadModules(): Promise<void> {}
@@ -276,7 +280,8 @@ export class FakeKernel implements Host, Disposable {
     const open = this.#fds.get(fd);
     if (open?.kind !== 'region' && open?.kind !== 'file') throw new SystemError('mmap', ENODEV);
     const map = new MemoryMap(open.kind === 'file' ? open.fd : open.region.ram.fd, offset, length, prot);
-    this.mappings++;
+    const counter = open.kind === 'file' ? 'fileMappings' : 'mappings';
+    this[counter]++;
     return {
       buffer: map.buffer,
       detach: () => {
@@ -284,7 +289,7 @@ export class FakeKernel implements Host, Disposable {
         map.detach();
       },
       unmap: () => {
-        if (map.mapped) this.mappings--;
+        if (map.mapped) this[counter]--;
         map.unmap();
       },
     };

@@ -196,6 +196,14 @@ export class RingBuilder {
     return { head, written };
   }
 
+  /** Heads that the device has given back and the driver has not taken. */
+  get untakenHeads(): number[] {
+    const heads: number[] = [];
+    for (let idx = this.#usedIdx; idx !== this.publishedIndex; idx = (idx + 1) & 0xffff)
+      heads.push(this.view.getUint32(this.#used + 4 + 8 * (idx % this.num), true));
+    return heads;
+  }
+
   takeAllUsed(): UsedChain[] {
     const taken: UsedChain[] = [];
     for (let used = this.takeUsed(); used !== undefined; used = this.takeUsed()) taken.push(used);

@@ -121,7 +121,10 @@ const STEPS = {
 const step = fc.oneof(
   { weight: 3, arbitrary: fc.constant({ kind: 'add' as const, n: 0 }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'takeUsed' as const, n: 0 }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('pop' as const), n: fc.integer({ min: 1, max: 3 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('pop' as const), n: fc.integer({ min: 1, max: 3 }) }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('push' as const), n: fc.nat(NUM) }) },
   { weight: 2, arbitrary: fc.constant({ kind: 'publish' as const, n: 0 }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'succeed' as const, n: 0 }) },
@@ -134,28 +137,33 @@ describe('a split virtqueue whose process is killed', () => {
   it('loses no request and repeats none that was answered, at whatever store of whatever sequence', () => {
     const index = fc.constantFrom(0, 65533);
     fc.assert(
-      fc.property(fc.array(step, { minLength: 4, maxLength: 24 }), index, fc.boolean(), (steps, start, twice) => {
-        const survivors = new Survivors(start);
-        let device!: Device;
-        for (const { kind, n } of [FIRST_ADD, FIRST_DEVICE, ...steps]) {
-          if (kind === 'add' || kind === 'takeUsed') {
-            STEPS[kind](survivors);
-            continue;
+      fc.property(
+        fc.array(step, { minLength: 4, maxLength: 24 }),
+        index,
+        fc.boolean(),
+        (steps, start, twice) => {
+          const survivors = new Survivors(start);
+          let device!: Device;
+          for (const { kind, n } of [FIRST_ADD, FIRST_DEVICE, ...steps]) {
+            if (kind === 'add' || kind === 'takeUsed') {
+              STEPS[kind](survivors);
+              continue;
+            }
+            const work = {
+              pop: () => void device.pop(n),
+              push: () => device.held.length > 0 && device.push(device.held[n % device.held.length]!),
+              publish: () => device.queue.publish(),
+              succeed: () => {
+                device = survivors.device();
+              },
+            }[kind];
+            for (const snapshot of crashPoints(survivors.memories, work)) {
+              expectRecovery(survivors, snapshot, (heads) => n % 2 === 0 && heads.reverse());
+              if (twice) expectRecoveryOfRecovery(survivors, snapshot);
+            }
           }
-          const work = {
-            pop: () => void device.pop(n),
-            push: () => device.held.length > 0 && device.push(device.held[n % device.held.length]!),
-            publish: () => device.queue.publish(),
-            succeed: () => {
-              device = survivors.device();
-            },
-          }[kind];
-          for (const snapshot of crashPoints(survivors.memories, work)) {
-            expectRecovery(survivors, snapshot, (heads) => n % 2 === 0 && heads.reverse());
-            if (twice) expectRecoveryOfRecovery(survivors, snapshot);
-          }
-        }
-      }),
+        },
+      ),
       { numRuns: 150 },
     );
   }, 120_000);
