@@ -11,10 +11,7 @@ interface InFlightFileOptions {
   readonly path: string;
   readonly queues: number;
   readonly queueSize: number;
-  /**
-   * The device is served again, so its logs count; should the file be gone, they are made anew, and not in use.
-   * Otherwise they start empty.
-   */
+  /** The device is served again, so its logs count. Otherwise they start empty. */
   readonly keep: boolean;
 }
 
@@ -26,6 +23,8 @@ interface InFlightFileOptions {
  * must not cost a write to a disk for each request.
  */
 export class InFlightFile implements Disposable {
+  /** The device is served again, and nobody knows what was in flight: the file was gone. */
+  readonly isLost: boolean;
   readonly #path: string;
   readonly #map: SharedMapping;
   readonly #bytesEach: number;
@@ -36,7 +35,9 @@ export class InFlightFile implements Disposable {
     this.#bytesEach = inFlightLogBytes(queueSize);
     const length = queues * this.#bytesEach;
     try {
-      if (!keep || !isThere(path, length)) create(path, length);
+      const isKept = keep && isThere(path, length);
+      this.isLost = keep && !isKept;
+      if (!isKept) create(path, length);
       const fd = orThrow(`open ${path}`, syscalls.open(path, O_RDWR | O_CLOEXEC));
       try {
         this.#map = syscalls.mmap(fd, 0, length, PROT_READ | PROT_WRITE);

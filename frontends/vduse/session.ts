@@ -1,9 +1,8 @@
 import type { MaybePromise } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
-import { featureNames, featureProblem } from '../virtio/blk/features.ts';
+import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
 import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
 import { Scratch } from '../virtio/memory/scratch.ts';
-import { isInFlightLogInUse } from '../virtio/virtq/inflight.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
 import type { QueueInfo } from './device.ts';
 import { Iotlb } from './iotlb.ts';
@@ -77,10 +76,10 @@ export class Session implements AsyncDisposable {
    */
   adopt(): boolean {
     if (this.#queues !== undefined) return true;
+    if (this.#options.device.features() === 0n) return false;
     const infos = this.#queueInfos();
     // The kernel does not say again that a driver has started; it follows from what it keeps.
-    const isStarted = this.#options.device.features() !== 0n && infos.some(({ ready }) => ready);
-    if (!this.#adoptable || !isStarted) return false;
+    if (!this.#adoptable || !infos.some(({ ready }) => ready)) return false;
     this.#startQueues(this.#features(), this.#positions(infos));
     this.#resume();
     return true;
@@ -198,12 +197,12 @@ export class Session implements AsyncDisposable {
     const { device } = this.#options;
     // What an earlier process had in flight has to be given back before its queue can be said to stand anywhere.
     this.adopt();
-    let availIndex = device.queueInfo(index).availIndex;
-    const stopped = this.#queues?.stopQueue(index).then((position) => {
-      availIndex = position ?? availIndex;
+    let { state } = device.queueInfo(index, ringLayout(device.features()));
+    const stopped = this.#queues?.stopQueue(index).then((reached) => {
+      state = reached ?? state;
     });
     if (stopped !== undefined && !(await this.#inTime(stopped))) return FAILED;
-    return { ok: true, vqState: { index, availIndex } };
+    return { ok: true, vqState: { index, state } };
   }
 
   /** False: requests in flight take too long for the kernel to wait for. */
@@ -217,24 +216,27 @@ export class Session implements AsyncDisposable {
 
   #queueInfos(): QueueInfo[] {
     const { device, queues } = this.#options;
-    return Array.from({ length: queues }, (_, index) => device.queueInfo(index));
+    const layout = ringLayout(device.features());
+    return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
   /**
-   * Where an earlier process stopped: the log says it, but for a queue whose log got lost. The kernel only knows where
-   * the driver started, and the ring tells only when nothing is outstanding, since completions come in any order.
+   * Where an earlier process stopped. The log says it, unless it got lost. The kernel only knows where the driver
+   * started, and a split ring tells only when nothing is outstanding, since completions come in any order.
    */
   #positions(infos: readonly QueueInfo[]): QueueInfo[] {
     const { device, logger, inFlight } = this.#options;
+    if (!inFlight.isLost) return [...infos];
     const iotlb = new Iotlb(device, logger);
     try {
       return infos.map((info, index) => {
-        if (!info.ready || isInFlightLogInUse(inFlight.log(index))) return info;
+        if (!info.ready) return info;
+        if (info.state.layout === 'packed') throw positionLost(device.name);
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
         if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, availIndex: used };
+        return { ...info, state: { layout: 'split', availIndex: used } };
       });
     } finally {
       void iotlb.retire();
@@ -283,6 +285,18 @@ function requestsOutstanding(name: string, queue: number, count: number): Gatewa
     {
       why: `An earlier process ended with requests in virtqueue ${queue}, and the file that says which is gone.`,
       fix: 'If you run blockgate in a container, give it the /run/blockgate of the machine. Now restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+    },
+  );
+}
+
+/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
+function positionLost(name: string): GatewayError {
+  return new GatewayError(
+    'vduse.requests-outstanding',
+    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
+    {
+      why: 'Only the process that serves a packed virtqueue knows which requests are done, and it has ended.',
+      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
     },
   );
 }

@@ -22,7 +22,7 @@ export function inFlightLogBytes(num: number): number {
 
 /** True once a queue has used the log: a successor of that queue starts from it. */
 export function isInFlightLogInUse(log: Uint8Array): boolean {
-  return new Uint16Array(log.buffer, log.byteOffset)[INFLIGHT_VERSION_UNIT] !== 0;
+  return new Uint16Array(log.buffer, log.byteOffset, INFLIGHT_VERSION_UNIT + 1)[INFLIGHT_VERSION_UNIT] !== 0;
 }
 
 /** Throws `virtio.bad-inflight-log` unless the log, which is in use, is one of a queue of `num` entries. */

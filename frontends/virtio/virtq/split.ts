@@ -26,13 +26,9 @@ import { isInFlightLogInUse } from './inflight.ts';
 import { SplitInFlightLog } from './inflight-split.ts';
 import { needEvent } from './notify.ts';
 import { checkSplitSize, ringPart } from './ring-part.ts';
+import type { SplitState } from './ring-state.ts';
 import { SplitWalk } from './split-walk.ts';
-import { POP_BROKEN, POP_EMPTY, type RingGeometry, type Virtqueue } from './virtqueue.ts';
-
-export interface SplitFeatures {
-  readonly eventIdx: boolean;
-  readonly indirect: boolean;
-}
+import { POP_BROKEN, POP_EMPTY, type RingFeatures, type RingGeometry, type Virtqueue } from './virtqueue.ts';
 
 /**
  * A split virtqueue (VIRTIO 1.3, 2.7), device side, working on the rings in place. The host is little-endian, as the
@@ -70,9 +66,9 @@ export class SplitVirtqueue implements Virtqueue {
    * `virtio.bad-inflight-log`.
    */
   constructor(
-    ring: RingGeometry,
+    ring: RingGeometry<SplitState>,
     memory: GuestMemory,
-    { eventIdx, indirect }: SplitFeatures,
+    { eventIdx, indirect }: RingFeatures,
     log?: Uint8Array,
   ) {
     const { num } = ring;
@@ -114,7 +110,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.#availEvent = availEventIndex(num);
     const table = new Uint32Array(desc.buffer, desc.offset, num * VIRTQ_DESC_WORDS);
     this.#walk = new SplitWalk(num, table, memory, indirect);
-    this.#lastAvail = ring.availIndex & 0xffff;
+    this.#lastAvail = ring.state.availIndex & 0xffff;
     this.#usedIdx = Atomics.load(this.#used, USED_IDX);
     this.#log = log && new SplitInFlightLog(log, num);
     if (log && isInFlightLogInUse(log)) this.#inherit();
@@ -123,8 +119,8 @@ export class SplitVirtqueue implements Virtqueue {
     if (eventIdx) Atomics.store(this.#used, USED_FLAGS, 0);
   }
 
-  get availIndex(): number {
-    return this.#lastAvail;
+  get state(): SplitState {
+    return { layout: 'split', availIndex: this.#lastAvail };
   }
 
   get brokenReason(): string | undefined {

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GatewayError } from '../../../core/api/errors.ts';
+import { LAYOUTS } from '../../support/make-ring.ts';
 import { NAME, Rig, turns } from './rig.ts';
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -84,23 +85,26 @@ describe('a device that a dead process left attached', () => {
     await turns(() => rig.device.interrupts[0]! > before);
   });
 
-  it('gets what was in flight answered, oldest first and before anything new', async () => {
-    await using rig = new Rig();
-    await rig.attach();
-    const held = holdRequests(rig);
-    const reads = [7, 3, 5].map((sector) => rig.driver.read(sector, 512));
-    await turns(() => rig.store.active === 3);
-    // The second one is answered: where the others are in the ring cannot be told from its indices.
-    held[1]!();
-    await reads[1];
-    rig.kill();
-    const late = rig.driver.read(1, 512);
-    rig.store.gate = undefined;
-    rig.store.calls.length = 0;
-    await rig.attach();
-    expect(rig.store.calls.map(({ offset }) => offset / 512)).toEqual([7, 5, 1]);
-    for (const read of [...reads, late]) expect(await read).toMatchObject({ status: 0 });
-  });
+  it.each(LAYOUTS)(
+    'gets what was in flight answered, oldest first, then what is new: %s rings',
+    async (ring) => {
+      await using rig = new Rig({ config: { ring } });
+      await rig.attach();
+      const held = holdRequests(rig);
+      const reads = [7, 3, 5].map((sector) => rig.driver.read(sector, 512));
+      await turns(() => rig.store.active === 3);
+      // The second one is answered: where the others are in the ring cannot be told from its indices.
+      held[1]!();
+      await reads[1];
+      rig.kill();
+      const late = rig.driver.read(1, 512);
+      rig.store.gate = undefined;
+      rig.store.calls.length = 0;
+      await rig.attach();
+      expect(rig.store.calls.map(({ offset }) => offset / 512)).toEqual([7, 5, 1]);
+      for (const read of [...reads, late]) expect(await read).toMatchObject({ status: 0 });
+    },
+  );
 
   it('gets it answered by the process after the next when the next dies too', async () => {
     await using rig = new Rig();
@@ -195,8 +199,8 @@ describe('a device that a dead process left attached', () => {
     expect(rig.store.calls.map(({ offset }) => offset / 512)).not.toContain(7);
   });
 
-  it('starts as usual when its driver was about to', async () => {
-    await using rig = new Rig();
+  it.each(LAYOUTS)('starts as usual when its driver was about to: %s rings', async (ring) => {
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     await rig.kernel.bus.remove(NAME);
     rig.kernel.intercept = (call) => (call === 'write' && rig.device.status === 0x0b ? 152 : undefined);
@@ -237,9 +241,23 @@ describe('a device that a dead process left attached', () => {
     rig.store.gate = undefined;
     const state = rig.device.vqState(0);
     await rig.attach();
-    expect(await state).toEqual({ ok: true, vqAvailIndex: 2 });
+    expect(await state).toEqual({ ok: true, vqState: [2, 0, 0, 0] });
     expect(await read).toMatchObject({ status: 0 });
     rig.device.queues[0]!.ready = false;
+  });
+
+  it('is refused without its log when its virtqueues are packed: nobody knows how far they are', async () => {
+    await using rig = new Rig({ config: { ring: 'packed' } });
+    await rig.attach();
+    rig.kill();
+    const log = readFileSync(logOf(rig));
+    rmSync(logOf(rig));
+    expect(await codeOf(rig.attach())).toBe('vduse.requests-outstanding');
+    expect(rig.device.attached).toBe(true);
+    expect(rig.device.opened).toBe(false);
+    writeFileSync(logOf(rig), log);
+    await rig.attach();
+    expect(await rig.driver.read(2, 512)).toMatchObject({ status: 0 });
   });
 
   it('answers the message that the dead process did not', async () => {
@@ -262,6 +280,7 @@ describe('a device that a dead process left attached', () => {
     ['another queue size', { queueSize: 32 }, 'queueSize: 16, now 32'],
     ['another serial number', { serial: 'other' }, 'serial: "disk0", now "other"'],
     ['more queues', { queues: 2 }, 'queues: 1, now 2'],
+    ['another layout of its queues', { ring: 'packed' }, 'features: RING_PACKED'],
   ])('is refused with %s', async (_name, config, difference) => {
     await using rig = new Rig();
     await rig.attach();

@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { IoFlags, IoVec } from '../../../core/api/device.ts';
 import { copyIn, copyOut, iovLength } from '../../../core/util/iov.ts';
+import type { RingLayout } from '../../../frontends/virtio/virtq/ring-state.ts';
 import { FakeDevice } from '../../support/fake-device.ts';
+import { LAYOUTS } from '../../support/make-ring.ts';
 import { Rig, turns } from './rig.ts';
 
 const SECTOR = 512;
@@ -49,7 +51,7 @@ interface Sent {
 /** A driver and what it may expect, with a process at the other side that can be killed. */
 class Story {
   readonly store = new SlowStore({ size: 2 ** 20, caps: { concurrency: 'parallel' } });
-  readonly rig = new Rig({ store: this.store });
+  readonly rig: Rig;
   /** What the driver waits for, in the order in which it asked. */
   waiting: Sent[] = [];
   /** What arrived at the store since the last process started. */
@@ -57,7 +59,8 @@ class Story {
   readonly #model: Uint8Array;
   readonly #problems: string[] = [];
 
-  constructor() {
+  constructor(ring: RingLayout) {
+    this.rig = new Rig({ store: this.store, config: { ring } });
     this.#model = this.store.data.slice();
     this.store.onRequest = (offset) => {
       this.arrived.push(offset);
@@ -181,11 +184,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-describe('a disk whose process is killed again and again', () => {
+describe.each(LAYOUTS)('a disk with %s rings whose process is killed again and again', (ring) => {
   it('answers every request once, resumes the oldest first, and repeats nothing that was answered', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
-        const story = new Story();
+        const story = new Story(ring);
         await using _rig = story.rig;
         await story.start();
         for (const each of steps) await each(story);
@@ -193,7 +196,7 @@ describe('a disk whose process is killed again and again', () => {
         await story.restart();
         await story.end();
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   }, 120_000);
 });
