@@ -18,7 +18,16 @@ import { VduseDevice } from './device.ts';
 import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
 import { waitForNode } from './device-node.ts';
-import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
+import {
+  busPath,
+  classPath,
+  controlPath,
+  devicePath,
+  type HostPaths,
+  hostPaths,
+  inFlightPath,
+} from './host-paths.ts';
+import { InFlightFile } from './inflight-file.ts';
 import { loadModules } from './modules.ts';
 import { OUTLETS } from './outlet.ts';
 import { queueHome } from './queue-home.ts';
@@ -90,11 +99,18 @@ export async function attachDisk(
   const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
-  const exit: DiskExit = { leaveAttached: false, allAnswered: false };
-  // Once nothing is served any more, and before the device can be opened by the next.
-  owned.defer(() => {
-    if (exit.leaveAttached) stateFile.write({ ...capacity.state, released: exit.allAnswered });
+  const inFlight = new InFlightFile({
+    syscalls,
+    path: inFlightPath(paths, name),
+    queues: config.queues,
+    queueSize: config.queueSize,
+    keep: claim === 'adopted',
   });
+  owned.defer(() => {
+    inFlight[Symbol.dispose]();
+    if (!attached()) inFlight.remove();
+  });
+  const exit: DiskExit = { leaveAttached: false };
   const lost = Promise.withResolvers<unknown>();
   const queueing = await queueHome(owned, {
     device,
@@ -104,9 +120,11 @@ export async function attachDisk(
     volume,
     limits,
     serial: wanted.serial,
+    inFlight,
     spin: config.spin,
     onBroken: lost.resolve,
     queues: config.queues,
+    queueSize: config.queueSize,
   });
   // A disk for a hypervisor that fell to this machine's driver first must not show, be scanned and perhaps be used.
   let admitted = config.attach === 'host' || claim === 'adopted';
@@ -120,6 +138,7 @@ export async function attachDisk(
       lost: lost.promise,
       offeredFeatures: wanted.features,
       queues: config.queues,
+      inFlight,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
       admits: () => admitted,
       onReset: () => onReset(),
@@ -127,12 +146,9 @@ export async function attachDisk(
   );
   session.start();
   const capacity = owned.use(new Capacity({ device, session, stateFile, state: wanted }));
-  // From here on this process answers for the requests: the next one must not think that all were given back.
-  if (claim === 'released') stateFile.write(wanted);
   // A hypervisor's device needs no driver that runs: whoever opens it comes and goes.
   const adopted =
-    claim !== 'created' &&
-    ((await session.adopt(claim === 'released')) || (config.attach === 'vm' && find() !== undefined));
+    claim === 'adopted' && ((await session.adopt()) || (config.attach === 'vm' && find() !== undefined));
   const holders = async (): Promise<readonly Holder[]> => {
     const node = find();
     const found = node === undefined ? [] : await outlet.holders(paths, name, node);

@@ -7,6 +7,7 @@ import { BlkQueue } from '../virtio/blk/queue.ts';
 import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
 import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
@@ -22,6 +23,7 @@ export interface QueueSetContext {
   readonly volume: Volume;
   readonly limits: BlkLimits;
   readonly serial: string;
+  readonly inFlight: InFlightFile;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
   /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
@@ -66,7 +68,8 @@ export class QueueSet implements QueueHost {
     this.#iotlb = new Iotlb(context.device, context.logger);
     try {
       for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
-      this.#buildQueues();
+      for (const [index, line] of this.#lines.entries())
+        if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#end();
       throw error;
@@ -150,9 +153,16 @@ export class QueueSet implements QueueHost {
     return line;
   }
 
+  /** A queue that cannot be built now, though it could before, stands still; the others go on. */
   #serve(): void {
     if (this.#ended) return;
-    this.#buildQueues();
+    for (const [index, line] of this.#lines.entries()) {
+      try {
+        if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
+      } catch (error) {
+        this.#context.logger.error('virtqueue stopped', { queue: index, error });
+      }
+    }
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
       interrupt.raise();
@@ -163,14 +173,8 @@ export class QueueSet implements QueueHost {
     if (!this.#paused) line.queue?.process();
   }
 
-  #buildQueues(): void {
-    for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
-    }
-  }
-
   #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
-    const { volume, limits, serial, logger, spinUs, onIdle } = this.#context;
+    const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
     return new BlkQueue({
       index,
       ring: { ...info, state },
@@ -179,6 +183,7 @@ export class QueueSet implements QueueHost {
       features: this.#features,
       serial,
       limits,
+      inFlightLog: inFlight.log(index),
       notify: () => interrupt.raise(),
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),

@@ -256,25 +256,3 @@ describe.each(LAYOUTS)('a driver that answers an interrupt with another request,
     expect(rig.ring.outstanding).toBe(0);
   });
 });
-
-describe.each(LAYOUTS)('the observer of a queue, %s ring', (layout) => {
-  it('hears of every head, before the request starts and before the driver sees it is done', async () => {
-    const events: string[] = [];
-    const note = (what: string) => (head: number) =>
-      void events.push(`${what} ${head}, ${rig.ring.published} published, ${rig.device.calls.length} calls`);
-    const rig = new QueueRig({
-      layout,
-      queue: { observer: { onTake: note('take'), onComplete: note('complete') } },
-    });
-    const { head } = rig.driver.read(0, 512);
-    rig.run();
-    const malformed = rig.ring.add([{ addr: 0, len: 0 }]);
-    rig.run();
-    expect(events).toEqual([
-      `take ${head}, 0 published, 0 calls`,
-      `complete ${head}, 0 published, 1 calls`,
-      `take ${malformed}, 1 published, 1 calls`,
-      `complete ${malformed}, 1 published, 1 calls`,
-    ]);
-  });
-});
