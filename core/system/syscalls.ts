@@ -8,6 +8,11 @@ export interface SharedMapping {
   /** Exactly the bytes asked for. Length 0 after `detach`. */
   readonly buffer: ArrayBuffer;
   /**
+   * True when bytes [offset, offset + length) can be touched, and makes their pages present. False where touching one
+   * would raise SIGBUS: past the end of a file, or where a driver has not provided the page.
+   */
+  probe(offset: number, length: number): boolean;
+  /**
    * Ends every use by JavaScript and puts private zero pages in place of the shared ones, so that a system call
    * that still knows the address does no harm either. The addresses stay taken until `unmap`.
    */

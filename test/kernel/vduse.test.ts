@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Guest } from '../support/guest.ts';
+import type { AbsentPagesReport } from './programs/absent-pages.ts';
 import type { VduseDiskPlan, VduseDiskReport } from './programs/vduse-disk.ts';
 
 /** The vduse frontend on the real kernel: what the scripted one cannot vouch for. */
@@ -61,6 +62,24 @@ describe('a VDUSE disk', () => {
       }),
     );
     expect(statuses).toEqual([0, 0]);
+  });
+
+  it('survives a driver that names pages of the bounce memory which do not exist', async () => {
+    const program = join(import.meta.dirname, 'programs', 'absent-pages.ts');
+    const folder = `/run/vduse-${++disks}`;
+    const output = await guest.sh(`mkdir -p ${folder}; node ${program} ${folder}`);
+    const { present, pages, answers, onPresentPages } = JSON.parse(output) as AbsentPagesReport;
+    expect(present).toBeGreaterThan(0);
+    expect(present).toBeLessThan(pages / 2);
+    const IOERR = 1;
+    const NONE = 0xee;
+    expect(answers).toEqual({
+      'a header': { written: 0, status: IOERR },
+      'a payload': { written: 0, status: IOERR },
+      'a status': { written: 0, status: NONE },
+      'an indirect table': { written: 0, status: NONE },
+    });
+    expect(onPresentPages).toEqual({ written: 513, status: 0 });
   });
 
   it('serves several queues', async () => {

@@ -271,6 +271,7 @@ export class FakeKernel implements Host, Disposable {
     this.mappings++;
     return {
       buffer: map.buffer,
+      probe: (from, bytes) => map.probe(from, bytes),
       detach: () => {
         this.detachments++;
         map.detach();
