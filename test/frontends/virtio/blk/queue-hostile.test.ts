@@ -45,6 +45,17 @@ describe('a malformed chain whose status can be reached', () => {
         ring.add([header, { addr: 2n ** 64n - 256n, len: 512, writable: true }, status]),
     ],
     [
+      'a payload that reaches beyond 2^53',
+      'the payload is not in writable memory',
+      (ring, { header, status }) =>
+        ring.add([header, { addr: 2 ** 53 - 256, len: 512, writable: true }, status]),
+    ],
+    [
+      'a header that wraps around 2^64',
+      'the header is not in readable memory',
+      (ring, { payload, status }) => ring.add([{ addr: 2n ** 64n - 8n, len: 16 }, payload, status]),
+    ],
+    [
       'an unmapped header',
       'the header is not in readable memory',
       (ring, { payload, status }) => ring.add([{ addr: UNMAPPED, len: 16 }, payload, status]),
@@ -146,6 +157,21 @@ describe('a malformed chain whose status cannot be reached', () => {
       (ring) => ring.add([{ addr: ring.base, len: 17, flags: INDIRECT }]),
     ],
     [
+      'an indirect table that wraps around 2^64',
+      'an indirect table is not in readable memory',
+      (ring) => ring.add([{ addr: 2n ** 64n - 16n, len: 48, flags: INDIRECT }]),
+    ],
+    [
+      'a status that wraps around 2^64',
+      noStatus,
+      (ring, { header }) => ring.add([header, { addr: 2n ** 64n - 512n, len: 1024, writable: true }]),
+    ],
+    [
+      'a status that reaches beyond 2^53',
+      noStatus,
+      (ring, { header }) => ring.add([header, { addr: 2 ** 53 - 1, len: 0xffff_ffff, writable: true }]),
+    ],
+    [
       'an oversized indirect table',
       'an indirect table has more entries than the queue',
       (ring) => ring.add([{ addr: ring.base, len: 0xffff_fff0, flags: INDIRECT }]),
@@ -181,6 +207,83 @@ describe('memory that may only be read', () => {
     expect(rig.ring.at(tail, 4096).every((byte) => byte === 0)).toBe(true);
     expect(rig.ring.takeAllUsed()).toHaveLength(2);
     expect(rig.ring.at(status.addr, 1)[0]).toBe(IOERR);
+  });
+});
+
+describe('a range over two regions', () => {
+  it('is cut where they meet, and written only if both may be', async () => {
+    const rig = new QueueRig({ readOnlyTail: 4096 });
+    const border = rig.ring.base + rig.ring.buffer.byteLength - 4096;
+    rig.device.data.fill(0xff);
+    const p = parts(rig.ring);
+    rig.ring.add([p.header, { addr: border - 256, len: 512, writable: true }, p.status]);
+    rig.run();
+    expect(rig.ring.at(p.status.addr, 1)[0]).toBe(IOERR);
+    expect(rig.ring.at(border - 256, 512).every((byte) => byte === 0)).toBe(true);
+    expect(rig.device.calls).toEqual([]);
+
+    const w = parts(rig.ring, 1);
+    rig.ring.at(border - 256, 512).fill(7);
+    rig.ring.add([w.header, { addr: border - 256, len: 512 }, w.status]);
+    rig.run();
+    expect(rig.ring.at(w.status.addr, 1)[0]).toBe(0);
+    expect(rig.device.calls).toMatchObject([{ op: 'write', length: 512, segments: 2 }]);
+    expect(rig.device.data.subarray(0, 512).every((byte) => byte === 7)).toBe(true);
+  });
+});
+
+describe('descriptors without a byte', () => {
+  it('mean nothing, wherever they stand and point', () => {
+    const rig = new QueueRig();
+    rig.device.data.fill(9);
+    const { header, payload, status } = parts(rig.ring);
+    const nothing = { addr: 2n ** 64n - 1n, len: 0 };
+    const nowhere = { addr: UNMAPPED, len: 0, writable: true };
+    rig.ring.add([nothing, header, nowhere, nothing, payload, nothing, status, nowhere, nothing]);
+    rig.run();
+    expect(rig.ring.takeAllUsed()).toEqual([{ head: 0, written: 513 }]);
+    expect(rig.ring.at(status.addr, 1)[0]).toBe(0);
+    expect(rig.ring.at(Number(payload.addr), 512).every((byte) => byte === 9)).toBe(true);
+    expect(rig.malformed).toEqual([]);
+  });
+});
+
+describe('a sector beyond the disk', () => {
+  const SECTORS = 2 ** 20 / 512;
+  const types = [0, 1, 11, 13];
+  const sectors: (number | bigint)[] = [
+    SECTORS,
+    SECTORS - 1,
+    2 ** 32 - 1,
+    2n ** 44n,
+    2n ** 53n - 1n,
+    // Times 512 these are 2^64, and what is left of it below: 0 and 512.
+    2n ** 55n,
+    2n ** 55n + 1n,
+    2n ** 64n - 1n,
+  ];
+  it.each(types.flatMap((type) => sectors.map((sector) => [type, sector] as const)))(
+    'fails and reaches nobody: type %i, sector %s',
+    (type, sector) => {
+      const rig = new QueueRig();
+      const { driver } = rig;
+      const sent =
+        type < 2
+          ? driver.send(type, sector, pattern(type * 1024), type === 0 ? 1024 : 0)
+          : driver.ranges(type, [{ sector, count: 2 }]);
+      rig.run();
+      expect(driver.status(sent)).toBe(IOERR);
+      expect(rig.device.calls).toEqual([]);
+      expect(rig.ring.takeAllUsed()).toHaveLength(1);
+    },
+  );
+
+  it('fails for as many sectors as a segment can name', () => {
+    const rig = new QueueRig();
+    const sent = rig.driver.ranges(11, [{ sector: 0, count: 0xffff_ffff }]);
+    rig.run();
+    expect(rig.driver.status(sent)).toBe(IOERR);
+    expect(rig.device.calls).toEqual([]);
   });
 });
 
