@@ -1,0 +1,237 @@
+import type { RingGeometry } from '../../frontends/virtio/virtq/virtqueue.ts';
+import type { ChainPlan } from './chain-plan.ts';
+import { type GuestWorld, RING_BYTES, RING_IOVA } from './guest-world.ts';
+import type { Random } from './random.ts';
+
+const NEXT = 1;
+const WRITE = 2;
+const INDIRECT = 4;
+const MAX_NUM = 64;
+
+/** What a guest does to a ring, whatever its layout. */
+export interface RingGuest {
+  readonly geometry: RingGeometry;
+  /** Sets up a ring of `num` entries that starts anywhere. */
+  reset(num: number, eventIdx: boolean, indirect: boolean): void;
+  /** Sets up a ring that cannot be used, or hardly. */
+  resetBadly(): void;
+  /** Writes a chain into the ring, and makes it available. */
+  offer(plan: ChainPlan): void;
+  /** Does something to the ring that no driver does. */
+  scribble(): void;
+  /** Shows the device one more chain, whatever is in its place. */
+  hurry(): void;
+  /** How far the guest is ahead of a device that would take chain number `position` next: more than there is room for? */
+  isTooFarAhead(position: number): boolean;
+  /** The device has given `head` back, as its `nth`: what is wrong with that in the ring, if anything. */
+  checkUsed(head: number, nth: number): string | undefined;
+  /** The device has published `count` chains since the reset, and nothing more: what is wrong, if anything. */
+  checkPublished(count: number): string | undefined;
+  /** The device has written only where it may: what is wrong, if anything. */
+  checkIntact(): string | undefined;
+}
+
+/** The driver's side of a split virtqueue, without manners. */
+export class SplitGuest implements RingGuest {
+  geometry: RingGeometry = { num: 0, descAddr: 0, driverAddr: 0, deviceAddr: 0, availIndex: 0 };
+  readonly #world: GuestWorld;
+  readonly #random: Random;
+  #num = 0;
+  #avail = 0;
+  #used = 0;
+  #availIdx = 0;
+  #firstUsed = 0;
+  #nextDescriptor = 0;
+  #indirectAllowed = true;
+  readonly #busy = new Uint8Array(MAX_NUM);
+  /** The rings overlap, or lie where the device cannot use them. */
+  #strange = false;
+
+  constructor(world: GuestWorld, random: Random) {
+    this.#world = world;
+    this.#random = random;
+  }
+
+  reset(num: number, eventIdx: boolean, indirect: boolean): void {
+    const random = this.#random;
+    this.#num = num;
+    this.#indirectAllowed = indirect;
+    this.#strange = false;
+    this.#avail = 16 * num + 2 * random.below(8);
+    this.#used = (this.#avail + 6 + 2 * num + 3 + 4 * random.below(8)) & ~3;
+    const index = random.oneIn(2) ? 0 : random.pick([0xffff, 0xfff8, random.below(65536)]);
+    this.#availIdx = index;
+    this.#firstUsed = random.oneIn(8) ? random.below(65536) : index;
+    this.#nextDescriptor = random.below(num);
+    this.#busy.fill(0);
+    this.#world.pokeRing16(this.#avail + 2, index);
+    this.#world.pokeRing16(this.#used + 2, this.#firstUsed);
+    if (eventIdx && random.oneIn(2)) this.#world.pokeRing16(this.#avail + 4 + 2 * num, random.below(65536));
+    this.geometry = {
+      num,
+      descAddr: RING_IOVA,
+      driverAddr: RING_IOVA + this.#avail,
+      deviceAddr: RING_IOVA + this.#used,
+      availIndex: index,
+    };
+  }
+
+  resetBadly(): void {
+    const random = this.#random;
+    this.reset(random.pick([1, 4, 16]), false, true);
+    this.#strange = true;
+    const anywhere = (): number => {
+      if (random.oneIn(2)) return RING_IOVA + random.below(RING_BYTES + 64);
+      const [low, high] = this.#world.place(64);
+      return high * 2 ** 32 + low;
+    };
+    const { num, descAddr, driverAddr, deviceAddr } = this.geometry;
+    this.geometry = {
+      num: random.oneIn(4) ? random.pick([0, 3, 65536, 2 ** 31, random.u32()]) : num,
+      descAddr: random.oneIn(3) ? anywhere() : descAddr,
+      driverAddr: random.oneIn(3) ? anywhere() : driverAddr,
+      deviceAddr: random.oneIn(3) ? anywhere() : deviceAddr,
+      availIndex: random.below(65536),
+    };
+  }
+
+  offer(plan: ChainPlan): void {
+    const random = this.#random;
+    let direct = random.oneIn(3) ? plan.count : random.oneIn(3) ? random.below(plan.count + 1) : 0;
+    if (!this.#indirectAllowed && !random.oneIn(20)) direct = plan.count;
+    const needed = direct + (direct < plan.count ? 1 : 0);
+    if (needed === 0 || needed > this.#num) return;
+    if (plan.count > this.#num && !random.oneIn(10)) return;
+    const head = this.#nextDescriptor;
+    if (this.#busy[head] === 1 && !random.oneIn(50)) {
+      this.#nextDescriptor = (head + 1) % this.#num;
+      return;
+    }
+    let index = head;
+    for (let i = 0; i < needed; i++) {
+      const next = (index + 1) % this.#num;
+      const more = i + 1 < needed ? NEXT : 0;
+      if (i < direct) {
+        const flags = more | (plan.writable[i]! * WRITE);
+        this.#descriptor(index, plan.low[i]!, plan.high[i]!, plan.len[i]!, flags, next);
+      } else this.#indirect(index, plan, direct);
+      index = next;
+    }
+    this.#nextDescriptor = index;
+    this.#busy[head] = 1;
+    this.#world.pokeRing16(this.#avail + 4 + 2 * (this.#availIdx & (this.#num - 1)), head);
+    this.hurry();
+  }
+
+  hurry(): void {
+    this.#availIdx = (this.#availIdx + 1) & 0xffff;
+    this.#world.pokeRing16(this.#avail + 2, this.#availIdx);
+  }
+
+  scribble(): void {
+    const random = this.#random;
+    const world = this.#world;
+    const num = this.#num;
+    switch (random.below(8)) {
+      case 0:
+        world.pokeRing32(16 * random.below(num) + 4 * random.below(4), random.u32() >>> random.below(32));
+        break;
+      case 1: {
+        const word = 16 * random.below(num) + 12;
+        const flags = random.pick([
+          0,
+          NEXT,
+          WRITE,
+          INDIRECT,
+          NEXT | WRITE,
+          NEXT | INDIRECT,
+          random.below(65536),
+        ]);
+        world.pokeRing32(word, (random.below(num + 2) << 16) | flags);
+        break;
+      }
+      case 2:
+        this.#availIdx =
+          (this.#availIdx + random.pick([1, 2, num, num + 1, 0xffff, random.below(65536)])) & 0xffff;
+        world.pokeRing16(this.#avail + 2, this.#availIdx);
+        break;
+      case 3:
+        world.pokeRing16(
+          this.#avail + 4 + 2 * random.below(num),
+          random.oneIn(6) ? random.below(65536) : random.below(num),
+        );
+        break;
+      case 4:
+        // used_event, which is just memory where it was not negotiated.
+        world.pokeRing16(this.#avail + 4 + 2 * num, random.below(65536));
+        break;
+      case 5:
+        world.pokeRing16(this.#avail, random.below(4));
+        break;
+      case 6: {
+        // One bit of a descriptor.
+        const word = 4 * random.below(4 * num);
+        world.pokeRing32(word, world.ring32(word) ^ (1 << random.below(32)));
+        break;
+      }
+      default:
+        this.hurry();
+    }
+  }
+
+  isTooFarAhead(position: number): boolean {
+    return ((this.#availIdx - this.geometry.availIndex - position) & 0xffff) > this.#num;
+  }
+
+  checkUsed(head: number, nth: number): string | undefined {
+    if (head < MAX_NUM) this.#busy[head] = 0;
+    if (this.#strange) return undefined;
+    const at = this.#used + 4 + 8 * ((this.#firstUsed + nth) & (this.#num - 1));
+    const id = this.#world.ring32(at);
+    return id === head ? undefined : `used element ${nth} names ${id} instead of ${head}`;
+  }
+
+  checkPublished(count: number): string | undefined {
+    if (this.#strange) return undefined;
+    const index = this.#world.ring16(this.#used + 2);
+    const expected = (this.#firstUsed + count) & 0xffff;
+    return index === expected ? undefined : `the used index is ${index} instead of ${expected}`;
+  }
+
+  /** Descriptors and the available ring are the driver's; behind the used ring nobody writes. */
+  checkIntact(): string | undefined {
+    if (this.#strange) return undefined;
+    if (!this.#world.ringIsAsWritten(0, this.#used))
+      return 'the device wrote to descriptors or the available ring';
+    const end = this.#used + 6 + 8 * this.#num;
+    return this.#world.ringIsAsWritten(end, RING_BYTES) ? undefined : 'the device wrote behind the used ring';
+  }
+
+  #indirect(index: number, plan: ChainPlan, from: number): void {
+    const random = this.#random;
+    const world = this.#world;
+    const entries = plan.count - from;
+    const [low, high] = world.place(16 * entries);
+    const odd = random.oneIn(20);
+    for (let i = 0; i < entries; i++) {
+      const at = low + 16 * i;
+      const last = i + 1 === entries;
+      const flags = (last ? 0 : NEXT) | (plan.writable[from + i]! * WRITE) | (odd ? random.below(8) : 0);
+      world.poke32(at, high, plan.low[from + i]!);
+      world.poke32(at + 4, high, plan.high[from + i]!);
+      world.poke32(at + 8, high, plan.len[from + i]!);
+      world.poke32(at + 12, high, flags | ((odd ? random.below(entries + 2) : i + 1) << 16));
+    }
+    const len = odd ? random.pick([0, 8, 16 * entries + 1, 0xffff_fff0, 16 * this.#num + 16]) : 16 * entries;
+    const flags = INDIRECT | (odd ? random.below(4) : 0);
+    this.#descriptor(index, low, high, len, flags, random.below(this.#num));
+  }
+
+  #descriptor(index: number, low: number, high: number, len: number, flags: number, next: number): void {
+    const at = 16 * index;
+    this.#world.pokeRing32(at, low);
+    this.#world.pokeRing32(at + 4, high);
+    this.#world.pokeRing32(at + 8, len);
+    this.#world.pokeRing32(at + 12, flags | (next << 16));
+  }
+}
