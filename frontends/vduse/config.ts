@@ -3,25 +3,34 @@ import { sizeSchema } from '../../core/util/config-types.ts';
 import { VIRTIO_BLK_ID_BYTES } from '../virtio/abi/virtio-blk.ts';
 
 const MAX_QUEUES = 64;
+/** A request has at least three descriptors, and no chain may be longer than the queue. */
+const MIN_QUEUE_SIZE = 3;
 const MAX_QUEUE_SIZE = 1024;
 const MIN_BOUNCE = 64 * 2 ** 20;
 const MAX_BOUNCE = 2 ** 30;
 
-/** Configuration of the vduse frontend in plugins.json. */
-export const vduseConfig = z.strictObject({
+const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
+
+const keys = z.strictObject({
   queues: z
     .int()
     .min(1)
     .max(MAX_QUEUES)
     .default(1)
     .meta({ description: 'Number of virtqueues. More than the machine has processors is no use.' }),
-  queueSize: z
-    .int()
-    .min(2)
-    .max(MAX_QUEUE_SIZE)
-    .refine((value) => (value & (value - 1)) === 0, 'must be a power of two')
-    .default(256)
-    .meta({ description: 'Requests one virtqueue can hold; a power of two up to 1024.' }),
+  queueSize: z.int().min(MIN_QUEUE_SIZE).max(MAX_QUEUE_SIZE).default(256).meta({
+    description: 'Requests one virtqueue can hold, up to 1024; of a split one, a power of two.',
+  }),
+  ring: z.enum(['split', 'packed']).default('split').meta({
+    description: 'Layout of the virtqueues. Drivers that know packed ones use them when they are offered.',
+  }),
+  eventIdx: z.boolean().default(true).meta({
+    description: 'Lets driver and gateway say when they want to be notified next (EVENT_IDX).',
+  }),
+  indirect: z.boolean().default(true).meta({
+    description:
+      'Lets a request take one entry of a virtqueue, however many segments it has (INDIRECT_DESC).',
+  }),
   serial: z
     .string()
     .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')
@@ -36,5 +45,14 @@ export const vduseConfig = z.strictObject({
       'Memory through which the kernel copies data, 64 MiB (the default) to 1 GiB. Worth more with many deep queues.',
   }),
 });
+
+/** Configuration of the vduse frontend in plugins.json. */
+export const vduseConfig = keys.refine(
+  ({ ring, queueSize }) => ring === 'packed' || isPowerOfTwo(queueSize),
+  {
+    path: ['queueSize'],
+    message: 'must be a power of two',
+  },
+);
 
 export type VduseConfig = z.output<typeof vduseConfig>;

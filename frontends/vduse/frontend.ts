@@ -124,10 +124,10 @@ function limitsOf(volume: Volume, config: VduseConfig): BlkLimits {
 
 function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: BlkLimits): DeviceState {
   const { size, caps, limits } = volume;
-  const { queues, queueSize } = config;
+  const { queues, queueSize, ring, eventIdx, indirect } = config;
   return {
     name: `blockgate-${disk}`,
-    features: offeredFeatures(caps),
+    features: offeredFeatures(caps, { layout: ring, eventIdx, indirect }),
     queues,
     queueSize,
     configSpace: blkConfigSpace({ size, caps, limits, blk, queues }),

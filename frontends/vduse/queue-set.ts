@@ -4,6 +4,7 @@ import type { Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
+import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
@@ -30,7 +31,7 @@ interface Line {
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
   /** Where the next queue object starts. */
-  availIndex: number;
+  state: RingState;
 }
 
 /**
@@ -86,13 +87,13 @@ export class QueueSet {
     await this.#endQueues();
   }
 
-  /** As `pause`, for one queue for good: returns the available index where a successor starts. */
-  async stopQueue(index: number): Promise<number | undefined> {
+  /** As `pause`, for one queue for good: returns where a successor starts. */
+  async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
-    return line.availIndex;
+    return line.state;
   }
 
   /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
@@ -132,7 +133,7 @@ export class QueueSet {
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
+    const line: Line = { info, kick, interrupt, queue: undefined, state: info.state };
     return line;
   }
 
@@ -155,11 +156,11 @@ export class QueueSet {
     }
   }
 
-  #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
+  #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
     const { volume, limits, serial, logger } = this.#context;
     return new BlkQueue({
       index,
-      ring: { ...info, availIndex },
+      ring: { ...info, state },
       memory: this.#iotlb.memory,
       volume,
       features: this.#features,
@@ -184,7 +185,7 @@ export class QueueSet {
     await queue.drain();
     // Another call may have come here first, and a successor may be at work already.
     if (line.queue !== queue) return;
-    line.availIndex = queue.availIndex;
+    line.state = queue.ringState;
     line.queue = undefined;
   }
 

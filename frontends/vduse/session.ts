@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
-import { featureNames, featureProblem } from '../virtio/blk/features.ts';
+import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
 import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
 import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
@@ -69,12 +69,13 @@ export class Session implements AsyncDisposable {
 
   /**
    * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process took requests that it never gave back.
+   * `vduse.requests-outstanding` when that process took requests that it never gave back, or may have.
    */
   adopt(): boolean {
     if (this.#queues !== undefined) return true;
+    if (this.#options.device.features() === 0n) return false;
     const infos = this.#queueInfos();
-    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
+    if (!infos.some(({ ready }) => ready)) return false;
     const features = this.#features();
     this.#startQueues(features, this.#idlePositions(infos));
     this.#resume();
@@ -180,12 +181,12 @@ export class Session implements AsyncDisposable {
 
   async #vqState(index: number): Promise<Answer> {
     const { device } = this.#options;
-    let availIndex = device.queueInfo(index).availIndex;
-    const stopped = this.#queues?.stopQueue(index).then((position) => {
-      availIndex = position ?? availIndex;
+    let { state } = device.queueInfo(index, ringLayout(device.features()));
+    const stopped = this.#queues?.stopQueue(index).then((reached) => {
+      state = reached ?? state;
     });
     if (stopped !== undefined && !(await this.#inTime(stopped))) return FAILED;
-    return { ok: true, vqState: { index, availIndex } };
+    return { ok: true, vqState: { index, state } };
   }
 
   /** False: requests in flight take too long for the kernel to wait for. */
@@ -199,7 +200,8 @@ export class Session implements AsyncDisposable {
 
   #queueInfos(): QueueInfo[] {
     const { device, queues } = this.#options;
-    return Array.from({ length: queues }, (_, index) => device.queueInfo(index));
+    const layout = ringLayout(device.features());
+    return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
   /**
@@ -212,11 +214,12 @@ export class Session implements AsyncDisposable {
     try {
       return infos.map((info, index) => {
         if (!info.ready) return info;
+        if (info.state.layout === 'packed') throw positionLost(device.name);
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
         if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, availIndex: used };
+        return { ...info, state: { layout: 'split', availIndex: used } };
       });
     } finally {
       void iotlb.retire();
@@ -265,6 +268,18 @@ function requestsOutstanding(name: string, queue: number, count: number): Gatewa
     {
       why: `An earlier process took requests from virtqueue ${queue} and ended without answering; which ones cannot be told.`,
       fix: 'Restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+    },
+  );
+}
+
+/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
+function positionLost(name: string): GatewayError {
+  return new GatewayError(
+    'vduse.requests-outstanding',
+    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
+    {
+      why: 'Only the process that serves a packed virtqueue knows which requests are done, and it has ended.',
+      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
     },
   );
 }

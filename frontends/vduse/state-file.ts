@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { featureNames } from '../virtio/blk/features.ts';
 
 const FILE = 'vduse.json';
 
@@ -77,7 +78,8 @@ export function stateDifference(made: DeviceState, wanted: DeviceState): string 
   if (made.queues !== wanted.queues) return `queues: ${made.queues}, now ${wanted.queues}`;
   if (made.queueSize !== wanted.queueSize) return `queueSize: ${made.queueSize}, now ${wanted.queueSize}`;
   if (made.serial !== wanted.serial) return `serial: "${made.serial}", now "${wanted.serial}"`;
-  if (made.features !== wanted.features) return 'features of the store behind it (read-only, flush, discard)';
+  const features = featureNames(made.features ^ wanted.features);
+  if (features.length > 0) return `features: ${features.join(', ')}`;
   if (Buffer.compare(made.configSpace, wanted.configSpace) !== 0) return 'size or block size of the disk';
   return undefined;
 }

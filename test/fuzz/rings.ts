@@ -6,20 +6,24 @@ import { offeredFeatures } from '../../frontends/virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../../frontends/virtio/blk/limits.ts';
 import { BlkQueue } from '../../frontends/virtio/blk/queue.ts';
 import type { GuestMemory } from '../../frontends/virtio/memory/guest-memory.ts';
+import type { RingState } from '../../frontends/virtio/virtq/ring-state.ts';
 import { ChainPlan } from './chain-plan.ts';
 import { GuestWorld } from './guest-world.ts';
+import { PackedGuest } from './packed-guest.ts';
 import { Random } from './random.ts';
-import { type RingGuest, SplitGuest } from './split-guest.ts';
+import type { RingGuest } from './ring-guest.ts';
+import { SplitGuest } from './split-guest.ts';
 import { type FuzzTarget, violated } from './target.ts';
 import { UnreliableDevice } from './unreliable-device.ts';
 
 const SIZE = 2 ** 18;
-const SIZES: readonly number[] = [1, 2, 4, 8, 16, 16, 32, 32];
 const MAX_NUM = 32;
 /** What a queue takes in one turn at most, and some: see WORK_PER_TURN. */
 const TURN = 256;
 /** Turns of the event loop, and of microtasks, in which everything has to have ended once nothing is held up. */
 const PATIENCE = 2000;
+/** What a queue says of a guest that has broken its ring. */
+const GUILT = /^virtqueue 0 stopped: (the available (ring|index) |a list |more descriptors are available )/;
 const FLUSH = 9n;
 const DISCARD = 13n;
 const WRITE_ZEROES = 14n;
@@ -38,8 +42,9 @@ const quiet: Logger = {
 interface Disk {
   readonly device: UnreliableDevice;
   readonly volume: DiskVolume;
-  readonly offered: bigint;
-  readonly limits: ReadonlyMap<number, BlkLimits>;
+  readonly offered: Readonly<Record<RingState['layout'], bigint>>;
+  /** By size of the queue. */
+  readonly limits: readonly BlkLimits[];
 }
 
 /**
@@ -51,11 +56,15 @@ export class RingsTarget implements FuzzTarget {
   readonly #random = new Random();
   readonly #world = new GuestWorld(this.#random);
   readonly #plan = new ChainPlan(this.#world, this.#random, SIZE / 512);
-  readonly #guest: RingGuest = new SplitGuest(this.#world, this.#random);
+  readonly #guests: readonly RingGuest[] = [
+    new SplitGuest(this.#world, this.#random),
+    new PackedGuest(this.#world, this.#random),
+  ];
   readonly #disks: readonly Disk[];
   readonly #reached = { chains: 0, requests: 0, malformed: 0, broken: 0, refused: 0, abandoned: 0 };
   readonly #busy = new Uint8Array(MAX_NUM);
   readonly #scheduled: (() => void)[] = [];
+  #guest!: RingGuest;
   #disk!: Disk;
   #memory!: GuestMemory;
   #queue!: BlkQueue;
@@ -85,8 +94,11 @@ export class RingsTarget implements FuzzTarget {
       return {
         device,
         volume,
-        offered: offeredFeatures(volume.caps),
-        limits: new Map(SIZES.map((num) => [num, blkLimits(volume.caps, volume.limits, num)])),
+        offered: {
+          split: offeredFeatures(volume.caps, { layout: 'split', eventIdx: true, indirect: true }),
+          packed: offeredFeatures(volume.caps, { layout: 'packed', eventIdx: true, indirect: true }),
+        },
+        limits: Array.from({ length: MAX_NUM + 1 }, (_, num) => blkLimits(volume.caps, volume.limits, num)),
       };
     };
     this.#disks = [disk({}), disk({}), disk({}), disk({}), disk({ readOnly: true }), disk({}, 4096)];
@@ -101,7 +113,7 @@ export class RingsTarget implements FuzzTarget {
     const random = this.#random;
     random.seed(seed);
     this.#begin();
-    if (!this.#openQueue(0)) return;
+    if (!this.#openQueue(this.#guest.geometry.state)) return;
     const steps = random.between(1, 6);
     for (let step = 0; step < steps; step++) {
       this.#act();
@@ -115,11 +127,12 @@ export class RingsTarget implements FuzzTarget {
   #begin(): void {
     const random = this.#random;
     this.#memory = this.#world.reset(random.oneIn(2));
+    this.#guest = random.pick(this.#guests);
     this.#disk = random.pick(this.#disks);
     this.#disk.device.quiet = false;
     this.#disk.device.writesLate = true;
     this.#disk.device.problem = undefined;
-    this.#features = this.#disk.offered;
+    this.#features = this.#disk.offered[this.#guest.layout];
     if (random.oneIn(2)) this.#features &= ~(1n << random.pick(LEFT_OUT));
     this.#busy.fill(0);
     this.#scheduled.length = 0;
@@ -131,7 +144,11 @@ export class RingsTarget implements FuzzTarget {
     this.#hasty = random.oneIn(3);
     this.#endless = random.oneIn(64);
     if (random.oneIn(40)) this.#guest.resetBadly();
-    else this.#guest.reset(random.pick(SIZES), this.#negotiated(EVENT_IDX), this.#negotiated(INDIRECT_DESC));
+    else
+      this.#guest.reset(random.pick(this.#guest.sizes), {
+        eventIdx: this.#negotiated(EVENT_IDX),
+        indirect: this.#negotiated(INDIRECT_DESC),
+      });
     this.#num = this.#guest.geometry.num;
   }
 
@@ -140,17 +157,16 @@ export class RingsTarget implements FuzzTarget {
   }
 
   /** False: the ring was refused, as it may be where it makes no sense. */
-  #openQueue(taken: number): boolean {
-    const { geometry } = this.#guest;
+  #openQueue(state: RingState): boolean {
     try {
       this.#queue = new BlkQueue({
         index: 0,
-        ring: { ...geometry, availIndex: (geometry.availIndex + taken) & 0xffff },
+        ring: { ...this.#guest.geometry, state },
         memory: this.#memory,
         volume: this.#disk.volume,
         features: this.#features,
         serial: 'fuzz',
-        limits: this.#disk.limits.get(this.#num) ?? this.#disk.limits.get(1)!,
+        limits: this.#disk.limits[this.#num] ?? this.#disk.limits[1]!,
         notify: () => undefined,
         schedule: (fn) => void this.#scheduled.push(fn),
         onBroken: this.#onBroken,
@@ -226,8 +242,7 @@ export class RingsTarget implements FuzzTarget {
     this.#reached.broken++;
     if (this.#broken !== undefined) this.#problem ??= `broken twice: ${this.#broken}, then ${reason}`;
     this.#broken = reason;
-    if (!/^virtqueue 0 stopped: the available (ring|index) /.test(reason))
-      this.#problem ??= `broken for a reason that is not the guest's: ${reason}`;
+    if (!GUILT.test(reason)) this.#problem ??= `broken for a reason that is not the guest's: ${reason}`;
   };
 
   /** A pause, or a change of memory: the queue ends, and another goes on where it stopped. False: it had broken. */
@@ -243,7 +258,7 @@ export class RingsTarget implements FuzzTarget {
     this.#ended = 'no';
     this.#disk.device.quiet = false;
     this.#scheduled.length = 0;
-    return this.#openQueue(this.#taken);
+    return this.#openQueue(this.#queue.ringState);
   }
 
   async #end(): Promise<void> {
@@ -292,21 +307,14 @@ export class RingsTarget implements FuzzTarget {
     if (this.#problem !== undefined) violated(this.#problem);
     if (this.#queue.inFlight !== 0) violated('requests are in flight after draining');
     if (this.#memory.pins !== 0) violated('memory is pinned after draining');
-    const { availIndex } = this.#guest.geometry;
-    if (this.#queue.availIndex !== ((availIndex + this.#taken + this.#skipped()) & 0xffff))
-      violated(`a successor would start at ${this.#queue.availIndex} after ${this.#taken} requests`);
     this.#world.checkUntouched();
     if (this.#ended !== 'abandoned' && this.#taken !== this.#completed)
       violated(`${this.#taken} heads were taken and ${this.#completed} given back`);
     if (this.#world.ringsTargeted) return;
     const wrong =
+      this.#guest.checkState(this.#queue.ringState, this.#taken, this.#broken) ??
       this.#guest.checkIntact() ??
       (this.#ended === 'abandoned' ? undefined : this.#guest.checkPublished(this.#completed));
     if (wrong !== undefined) violated(wrong);
-  }
-
-  /** A head that is named twice is consumed though it is not taken. */
-  #skipped(): number {
-    return this.#broken?.includes('again while its request is in flight') ? 1 : 0;
   }
 }

@@ -1,45 +1,33 @@
+import type { RingState, SplitState } from '../../frontends/virtio/virtq/ring-state.ts';
 import type { RingGeometry } from '../../frontends/virtio/virtq/virtqueue.ts';
 import type { ChainPlan } from './chain-plan.ts';
 import { type GuestWorld, RING_BYTES, RING_IOVA } from './guest-world.ts';
 import type { Random } from './random.ts';
+import type { GuestRingFeatures, RingGuest } from './ring-guest.ts';
 
 const NEXT = 1;
 const WRITE = 2;
 const INDIRECT = 4;
 const MAX_NUM = 64;
 
-/** What a guest does to a ring, whatever its layout. */
-export interface RingGuest {
-  readonly geometry: RingGeometry;
-  /** Sets up a ring of `num` entries that starts anywhere. */
-  reset(num: number, eventIdx: boolean, indirect: boolean): void;
-  /** Sets up a ring that cannot be used, or hardly. */
-  resetBadly(): void;
-  /** Writes a chain into the ring, and makes it available. */
-  offer(plan: ChainPlan): void;
-  /** Does something to the ring that no driver does. */
-  scribble(): void;
-  /** Shows the device one more chain, whatever is in its place. */
-  hurry(): void;
-  /** How far the guest is ahead of a device that would take chain number `position` next: more than there is room for? */
-  isTooFarAhead(position: number): boolean;
-  /** The device has given `head` back, as its `nth`: what is wrong with that in the ring, if anything. */
-  checkUsed(head: number, nth: number): string | undefined;
-  /** The device has published `count` chains since the reset, and nothing more: what is wrong, if anything. */
-  checkPublished(count: number): string | undefined;
-  /** The device has written only where it may: what is wrong, if anything. */
-  checkIntact(): string | undefined;
-}
-
 /** The driver's side of a split virtqueue, without manners. */
 export class SplitGuest implements RingGuest {
-  geometry: RingGeometry = { num: 0, descAddr: 0, driverAddr: 0, deviceAddr: 0, availIndex: 0 };
+  readonly layout = 'split';
+  readonly sizes = [1, 2, 4, 8, 16, 16, 32, 32];
+  geometry: RingGeometry<SplitState> = {
+    num: 0,
+    descAddr: 0,
+    driverAddr: 0,
+    deviceAddr: 0,
+    state: { layout: 'split', availIndex: 0 },
+  };
   readonly #world: GuestWorld;
   readonly #random: Random;
   #num = 0;
   #avail = 0;
   #used = 0;
   #availIdx = 0;
+  #firstAvail = 0;
   #firstUsed = 0;
   #nextDescriptor = 0;
   #indirectAllowed = true;
@@ -52,7 +40,7 @@ export class SplitGuest implements RingGuest {
     this.#random = random;
   }
 
-  reset(num: number, eventIdx: boolean, indirect: boolean): void {
+  reset(num: number, { eventIdx, indirect }: GuestRingFeatures): void {
     const random = this.#random;
     this.#num = num;
     this.#indirectAllowed = indirect;
@@ -61,6 +49,7 @@ export class SplitGuest implements RingGuest {
     this.#used = (this.#avail + 6 + 2 * num + 3 + 4 * random.below(8)) & ~3;
     const index = random.oneIn(2) ? 0 : random.pick([0xffff, 0xfff8, random.below(65536)]);
     this.#availIdx = index;
+    this.#firstAvail = index;
     this.#firstUsed = random.oneIn(8) ? random.below(65536) : index;
     this.#nextDescriptor = random.below(num);
     this.#busy.fill(0);
@@ -72,13 +61,13 @@ export class SplitGuest implements RingGuest {
       descAddr: RING_IOVA,
       driverAddr: RING_IOVA + this.#avail,
       deviceAddr: RING_IOVA + this.#used,
-      availIndex: index,
+      state: { layout: 'split', availIndex: index },
     };
   }
 
   resetBadly(): void {
     const random = this.#random;
-    this.reset(random.pick([1, 4, 16]), false, true);
+    this.reset(random.pick([1, 4, 16]), { eventIdx: false, indirect: true });
     this.#strange = true;
     const anywhere = (): number => {
       if (random.oneIn(2)) return RING_IOVA + random.below(RING_BYTES + 64);
@@ -91,7 +80,7 @@ export class SplitGuest implements RingGuest {
       descAddr: random.oneIn(3) ? anywhere() : descAddr,
       driverAddr: random.oneIn(3) ? anywhere() : driverAddr,
       deviceAddr: random.oneIn(3) ? anywhere() : deviceAddr,
-      availIndex: random.below(65536),
+      state: { layout: 'split', availIndex: random.below(65536) },
     };
   }
 
@@ -179,8 +168,8 @@ export class SplitGuest implements RingGuest {
     }
   }
 
-  isTooFarAhead(position: number): boolean {
-    return ((this.#availIdx - this.geometry.availIndex - position) & 0xffff) > this.#num;
+  isTooFarAhead(count: number): boolean {
+    return ((this.#availIdx - this.#firstAvail - count) & 0xffff) > this.#num;
   }
 
   checkUsed(head: number, nth: number): string | undefined {
@@ -205,6 +194,14 @@ export class SplitGuest implements RingGuest {
       return 'the device wrote to descriptors or the available ring';
     const end = this.#used + 6 + 8 * this.#num;
     return this.#world.ringIsAsWritten(end, RING_BYTES) ? undefined : 'the device wrote behind the used ring';
+  }
+
+  checkState(state: RingState, count: number, reason: string | undefined): string | undefined {
+    // A head that is named twice is consumed though it is not taken.
+    const consumed = count + (reason?.includes('again while its request is in flight') ? 1 : 0);
+    const expected = (this.geometry.state.availIndex + consumed) & 0xffff;
+    if (state.layout === 'split' && state.availIndex === expected) return undefined;
+    return `a successor would start at ${JSON.stringify(state)} instead of ${expected}`;
   }
 
   #indirect(index: number, plan: ChainPlan, from: number): void {

@@ -14,7 +14,8 @@ import {
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../abi/virtio-ring.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Chain } from '../virtq/chain.ts';
-import { SplitVirtqueue } from '../virtq/split.ts';
+import { openVirtqueue } from '../virtq/open-virtqueue.ts';
+import type { RingState } from '../virtq/ring-state.ts';
 import { POP_BROKEN, type Virtqueue } from '../virtq/virtqueue.ts';
 import { hasFeature } from './features.ts';
 import type { BlkQueueOptions } from './queue-options.ts';
@@ -70,7 +71,7 @@ export class BlkQueue {
     this.#options = options;
     this.#memory = memory;
     this.#volume = volume;
-    this.#ring = new SplitVirtqueue(ring, memory, {
+    this.#ring = openVirtqueue(ring, memory, {
       eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
     });
@@ -95,8 +96,8 @@ export class BlkQueue {
   }
 
   /** Where a successor of this queue starts; exact once the queue is stopped and drained. */
-  get availIndex(): number {
-    return this.#ring.availIndex;
+  get ringState(): RingState {
+    return this.#ring.state;
   }
 
   /** Serves what is available: on a kick, and once after the start, when kicks may have been missed. */

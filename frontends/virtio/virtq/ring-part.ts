@@ -42,6 +42,12 @@ export function checkSplitSize(num: number): void {
     );
 }
 
-function badRing(why: string): GatewayError {
+/** Throws `virtio.bad-ring` unless `num` is a size a packed virtqueue can have. */
+export function checkPackedSize(num: number): void {
+  if (!Number.isInteger(num) || num < 1 || num > VIRTQ_MAX_SIZE)
+    throw badRing(`A packed virtqueue cannot have ${num} entries: 1 to ${VIRTQ_MAX_SIZE} can be.`);
+}
+
+export function badRing(why: string): GatewayError {
   return new GatewayError('virtio.bad-ring', 'The driver set up a virtqueue that cannot be used.', { why });
 }

@@ -24,13 +24,9 @@ import { Access } from '../memory/mapping.ts';
 import type { Chain } from './chain.ts';
 import { needEvent } from './notify.ts';
 import { checkSplitSize, ringPart } from './ring-part.ts';
+import type { SplitState } from './ring-state.ts';
 import { SplitWalk } from './split-walk.ts';
-import { POP_BROKEN, POP_EMPTY, type RingGeometry, type Virtqueue } from './virtqueue.ts';
-
-export interface SplitFeatures {
-  readonly eventIdx: boolean;
-  readonly indirect: boolean;
-}
+import { POP_BROKEN, POP_EMPTY, type RingFeatures, type RingGeometry, type Virtqueue } from './virtqueue.ts';
 
 /**
  * A split virtqueue (VIRTIO 1.3, 2.7), device side, working on the rings in place. The host is little-endian, as the
@@ -60,7 +56,7 @@ export class SplitVirtqueue implements Virtqueue {
   #brokenReason: string | undefined;
 
   /** Throws `virtio.bad-ring` when a part is unmapped, misaligned or of an impossible size. */
-  constructor(ring: RingGeometry, memory: GuestMemory, { eventIdx, indirect }: SplitFeatures) {
+  constructor(ring: RingGeometry<SplitState>, memory: GuestMemory, { eventIdx, indirect }: RingFeatures) {
     const { num } = ring;
     checkSplitSize(num);
     const descBytes = num * VIRTQ_DESC_SIZE;
@@ -100,14 +96,14 @@ export class SplitVirtqueue implements Virtqueue {
     this.#availEvent = availEventIndex(num);
     const table = new Uint32Array(desc.buffer, desc.offset, num * VIRTQ_DESC_WORDS);
     this.#walk = new SplitWalk(num, table, memory, indirect);
-    this.#lastAvail = ring.availIndex & 0xffff;
+    this.#lastAvail = ring.state.availIndex & 0xffff;
     this.#seenAvail = this.#lastAvail;
     this.#usedIdx = Atomics.load(this.#used, USED_IDX);
     if (eventIdx) Atomics.store(this.#used, USED_FLAGS, 0);
   }
 
-  get availIndex(): number {
-    return this.#lastAvail;
+  get state(): SplitState {
+    return { layout: 'split', availIndex: this.#lastAvail };
   }
 
   get brokenReason(): string | undefined {

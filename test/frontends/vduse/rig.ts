@@ -39,7 +39,7 @@ export class Rig implements AsyncDisposable {
     for (let i = 0; i < this.store.data.length; i++) this.store.data[i] = (i >> 9) + i;
   }
 
-  async attach(config: RigOptions['config'] = this.#options.config): Promise<FrontendHandle> {
+  async attach(config: RigOptions['config'] = {}): Promise<FrontendHandle> {
     const device = adaptDevice(resolve(this.store, 'fake')).device;
     const volume = new DiskVolume(
       'disk0',
@@ -48,7 +48,7 @@ export class Rig implements AsyncDisposable {
     );
     const handle = await attachDisk(
       volume,
-      vduseConfig.parse({ queueSize: 16, ...config }),
+      vduseConfig.parse({ queueSize: 16, ...this.#options.config, ...config }),
       {
         disk: 'disk0',
         logger: this.logger,

@@ -11,8 +11,9 @@ import { kernelVdpaBus } from '../../../frontends/vduse/vdpa-bus.ts';
 import { GuestMemory } from '../../../frontends/virtio/memory/guest-memory.ts';
 import { Access, Mapping } from '../../../frontends/virtio/memory/mapping.ts';
 import { QueueRig } from '../../frontends/virtio/blk/queue-rig.ts';
+import type { Descriptor } from '../../support/driver-ring.ts';
 import { FakeDevice, MemoryLogger } from '../../support/fake-device.ts';
-import { type Descriptor, RingBuilder } from '../../support/ring-builder.ts';
+import { RingBuilder } from '../../support/ring-builder.ts';
 
 /**
  * Attaches a disk, and then plays a driver that names pages of the kernel's bounce memory which the real driver never

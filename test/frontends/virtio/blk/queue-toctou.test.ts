@@ -85,7 +85,7 @@ describe('a driver that changes', () => {
     };
     rig.run();
     expect(rig.broken).toEqual([]);
-    expect(rig.ring.publishedIndex).toBe(2);
+    expect(rig.ring.published).toBe(2);
     expect(rig.driver.status(second)).toBe(NO_STATUS);
     expect(() => rig.ring.takeAllUsed()).toThrow(`id ${first.head} is not a head!`);
   });
