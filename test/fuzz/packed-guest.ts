@@ -40,8 +40,8 @@ export class PackedGuest implements RingGuest {
   readonly #slots = new Uint8Array(MAX_NUM);
   /** By descriptor: the lap in which the device gave it back, plus 1; 0 when it is the driver's since. */
   readonly #givenBack = new Uint8Array(MAX_NUM);
-  /** Nothing was done that a driver does not do: only then can be told what the ring must look like. */
-  #certain = true;
+  /** Only then can be told what the ring must look like. */
+  honest = true;
   /** The parts overlap, or lie where the device cannot use them. */
   #strange = false;
 
@@ -55,7 +55,7 @@ export class PackedGuest implements RingGuest {
     this.#num = num;
     this.#indirectAllowed = indirect;
     this.#strange = false;
-    this.#certain = true;
+    this.honest = true;
     this.#driverEvent = 16 * num + 4 * random.below(8);
     this.#deviceEvent = this.#driverEvent + 4 + 4 * random.below(8);
     this.#avail = random.below(num);
@@ -86,7 +86,7 @@ export class PackedGuest implements RingGuest {
     const random = this.#random;
     this.reset(random.pick([1, 4, 16]), { eventIdx: false, indirect: true });
     this.#strange = true;
-    this.#certain = false;
+    this.honest = false;
     const anywhere = (): number => {
       if (random.oneIn(2)) return RING_IOVA + random.below(RING_BYTES + 64);
       const [low, high] = this.#world.place(64);
@@ -113,7 +113,7 @@ export class PackedGuest implements RingGuest {
     if (plan.count === 0 || needed > this.#num || (plan.count > this.#num && !random.oneIn(10))) return;
     if (needed > this.#free) {
       if (!random.oneIn(30)) return;
-      this.#certain = false;
+      this.honest = false;
     }
     const id = this.#pickId();
     const first = this.#avail;
@@ -137,7 +137,7 @@ export class PackedGuest implements RingGuest {
   }
 
   hurry(): void {
-    this.#certain = false;
+    this.honest = false;
     const flags = this.#world.ring16(16 * this.#avail + 14) & ~TURN;
     this.#setFlags(this.#avail, flags | (this.#availWrap === 1 ? AVAIL : USED));
     this.#advance();
@@ -173,7 +173,7 @@ export class PackedGuest implements RingGuest {
       default:
         this.hurry();
     }
-    this.#certain = false;
+    this.honest = false;
   }
 
   isTooFarAhead(): boolean {
@@ -184,7 +184,7 @@ export class PackedGuest implements RingGuest {
     const slots = this.#slots[head] ?? 0;
     this.#slots[head] = 0;
     this.#free += slots;
-    if (!this.#certain) return undefined;
+    if (!this.honest) return undefined;
     if (slots === 0) return `buffer id ${head} was given back, which is not with the device`;
     const id = this.#world.ring16(16 * this.#used + 12);
     if (id !== head) return `the descriptor ${this.#used} names ${id} instead of ${head}`;
@@ -198,7 +198,7 @@ export class PackedGuest implements RingGuest {
   }
 
   checkPublished(): string | undefined {
-    if (!this.#certain) return undefined;
+    if (!this.honest) return undefined;
     for (let slot = 0; slot < this.#num; slot++) {
       const lap = this.#givenBack[slot]!;
       if (lap === 0) continue;
@@ -222,7 +222,7 @@ export class PackedGuest implements RingGuest {
     if (state.layout !== 'packed') return 'the state is that of another layout';
     const { avail, used } = state;
     if (avail.index >= this.#num) return `the state is outside of the ring: ${avail.index}`;
-    if (!this.#certain || count !== this.#offered || reason !== undefined) return undefined;
+    if (!this.honest || count !== this.#offered || reason !== undefined) return undefined;
     if (avail.index === this.#avail && avail.wrap === this.#availWrap && used.index < this.#num)
       return undefined;
     return `a successor would start at ${JSON.stringify(avail)} instead of ${this.#avail}, ${this.#availWrap}`;
@@ -234,7 +234,7 @@ export class PackedGuest implements RingGuest {
     let id = random.below(this.#num);
     if (random.oneIn(80)) id = random.oneIn(2) ? random.below(65536) : id;
     else for (let i = 0; i < this.#num && this.#slots[id] !== 0; i++) id = (id + 1) % this.#num;
-    if (id >= this.#num || this.#slots[id] !== 0) this.#certain = false;
+    if (id >= this.#num || this.#slots[id] !== 0) this.honest = false;
     return id;
   }
 

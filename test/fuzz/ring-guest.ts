@@ -12,6 +12,8 @@ export interface GuestRingFeatures {
 export interface RingGuest {
   readonly layout: RingState['layout'];
   readonly sizes: readonly number[];
+  /** It has done to the ring what drivers do, and nothing else, since the reset; the chains may be anything. */
+  readonly honest: boolean;
   /** What the transport tells the device. */
   readonly geometry: RingGeometry;
   /** Sets up a ring of `num` entries, in use since long ago. */

@@ -242,6 +242,8 @@ export class RingsTarget implements FuzzTarget {
     this.#reached.broken++;
     if (this.#broken !== undefined) this.#problem ??= `broken twice: ${this.#broken}, then ${reason}`;
     this.#broken = reason;
+    if (this.#guest.honest && !this.#world.ringsTargeted)
+      this.#problem ??= `broken although the guest did nothing to its ring: ${reason}`;
     if (!GUILT.test(reason)) this.#problem ??= `broken for a reason that is not the guest's: ${reason}`;
   };
 

@@ -32,6 +32,7 @@ export class SplitGuest implements RingGuest {
   #nextDescriptor = 0;
   #indirectAllowed = true;
   readonly #busy = new Uint8Array(MAX_NUM);
+  honest = true;
   /** The rings overlap, or lie where the device cannot use them. */
   #strange = false;
 
@@ -45,6 +46,7 @@ export class SplitGuest implements RingGuest {
     this.#num = num;
     this.#indirectAllowed = indirect;
     this.#strange = false;
+    this.honest = true;
     this.#avail = 16 * num + 2 * random.below(8);
     this.#used = (this.#avail + 6 + 2 * num + 3 + 4 * random.below(8)) & ~3;
     const index = random.oneIn(2) ? 0 : random.pick([0xffff, 0xfff8, random.below(65536)]);
@@ -69,6 +71,7 @@ export class SplitGuest implements RingGuest {
     const random = this.#random;
     this.reset(random.pick([1, 4, 16]), { eventIdx: false, indirect: true });
     this.#strange = true;
+    this.honest = false;
     const anywhere = (): number => {
       if (random.oneIn(2)) return RING_IOVA + random.below(RING_BYTES + 64);
       const [low, high] = this.#world.place(64);
@@ -92,9 +95,10 @@ export class SplitGuest implements RingGuest {
     if (needed === 0 || needed > this.#num) return;
     if (plan.count > this.#num && !random.oneIn(10)) return;
     const head = this.#nextDescriptor;
-    if (this.#busy[head] === 1 && !random.oneIn(50)) {
+    if (this.#busy[head] === 1) {
       this.#nextDescriptor = (head + 1) % this.#num;
-      return;
+      if (!random.oneIn(50)) return;
+      this.honest = false;
     }
     let index = head;
     for (let i = 0; i < needed; i++) {
@@ -109,10 +113,15 @@ export class SplitGuest implements RingGuest {
     this.#nextDescriptor = index;
     this.#busy[head] = 1;
     this.#world.pokeRing16(this.#avail + 4 + 2 * (this.#availIdx & (this.#num - 1)), head);
-    this.hurry();
+    this.#offerNext();
   }
 
   hurry(): void {
+    this.honest = false;
+    this.#offerNext();
+  }
+
+  #offerNext(): void {
     this.#availIdx = (this.#availIdx + 1) & 0xffff;
     this.#world.pokeRing16(this.#avail + 2, this.#availIdx);
   }
@@ -121,6 +130,7 @@ export class SplitGuest implements RingGuest {
     const random = this.#random;
     const world = this.#world;
     const num = this.#num;
+    this.honest = false;
     switch (random.below(8)) {
       case 0:
         world.pokeRing32(16 * random.below(num) + 4 * random.below(4), random.u32() >>> random.below(32));
