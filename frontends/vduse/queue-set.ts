@@ -30,6 +30,8 @@ interface Line {
   readonly kick: Kick;
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
+  /** For good: no further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
 }
@@ -48,6 +50,8 @@ export class QueueSet {
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
+  /** Changes of memory under way: until they are done no queue may start, or it would be in the old memory. */
+  #remaps = 0;
   #ended = false;
 
   /**
@@ -78,7 +82,12 @@ export class QueueSet {
    */
   resume(): void {
     this.#paused = false;
-    this.#serve();
+    try {
+      this.#serve();
+    } catch (error) {
+      // The driver's memory changed during a pause, and its rings are not in it: that is the end of its disk, not ours.
+      this.#context.logger.error('virtqueues cannot be served any more', { error });
+    }
   }
 
   /** Takes no more requests; settles when those in flight are given back. */
@@ -91,6 +100,7 @@ export class QueueSet {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
+    line.stopped = true;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
     return line.state;
@@ -98,11 +108,16 @@ export class QueueSet {
 
   /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
   async remap(): Promise<void> {
-    await this.#endQueues();
-    if (this.#ended) return;
-    const old = this.#iotlb;
-    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
-    await old.retire();
+    this.#remaps++;
+    try {
+      await this.#endQueues();
+      if (this.#ended) return;
+      const old = this.#iotlb;
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+      await old.retire();
+    } finally {
+      this.#remaps--;
+    }
     if (!this.#paused) this.#serve();
   }
 
@@ -133,12 +148,12 @@ export class QueueSet {
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, state: info.state };
+    const line: Line = { info, kick, interrupt, queue: undefined, stopped: false, state: info.state };
     return line;
   }
 
   #serve(): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#remaps > 0) return;
     this.#buildQueues();
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
@@ -152,7 +167,7 @@ export class QueueSet {
 
   #buildQueues(): void {
     for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
+      if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
     }
   }
 

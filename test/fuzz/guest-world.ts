@@ -5,10 +5,11 @@ import { violated } from './target.ts';
 
 const PAGE = 4096;
 const PAGES = 23;
+export const WORLD_BYTES = PAGES * PAGE;
 const CANARY = 0xc5;
 
 /** A range of I/O virtual addresses, and where it lies in the buffer. */
-interface Region {
+export interface Region {
   readonly iova: number;
   readonly length: number;
   readonly offset: number;
@@ -36,7 +37,7 @@ const LAST_ABSENT = 18;
 const F = { iova: 2 ** 53 - 2 * PAGE, length: PAGE, offset: 21 * PAGE, access: Access.READ_WRITE };
 const RING = { iova: RING_IOVA, length: RING_BYTES, offset: PAGE, access: Access.READ_WRITE };
 /** A to D continue each other in addresses, and nothing does in the buffer: canaries lie in between. */
-const REGIONS: readonly Region[] = [A, B, C, D, E, F, RING];
+export const REGIONS: readonly Region[] = [A, B, C, D, E, F, RING];
 
 /** Parts of the buffer, [from, to), that belong to no region. */
 const GUARDS: readonly (readonly [number, number])[] = guards();
@@ -57,9 +58,9 @@ function guards(): [number, number][] {
  * guest writes is written twice, to the memory and to a shadow of it, so that what the device wrote can be told.
  */
 export class GuestWorld {
-  readonly bytes = new Uint8Array(PAGES * PAGE);
-  readonly words16 = new Uint16Array(this.bytes.buffer);
-  readonly words32 = new Uint32Array(this.bytes.buffer);
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #words16: Uint16Array;
+  readonly #words32: Uint32Array;
   /** Some request is about the rings themselves: what the device writes there is what it was told to. */
   ringsTargeted = false;
   /** Called when the device asks for a page: between two looks of the device at memory. */
@@ -70,13 +71,18 @@ export class GuestWorld {
   readonly #shadow = new Uint8Array(PAGES * PAGE);
   readonly #shadow16 = new Uint16Array(this.#shadow.buffer);
   readonly #shadow32 = new Uint32Array(this.#shadow.buffer);
-  readonly #view = Buffer.from(this.bytes.buffer);
+  readonly #view: Buffer;
   readonly #snapshot = Buffer.alloc(PAGES * PAGE);
   readonly #mappings: (Mapping | undefined)[] = REGIONS.map(() => undefined);
   readonly #absent = new Uint8Array(PAGES);
 
-  constructor(random: Random) {
+  /** `buffer`: where it all is, `WORLD_BYTES` long. */
+  constructor(random: Random, buffer: ArrayBuffer = new ArrayBuffer(WORLD_BYTES)) {
     this.#random = random;
+    this.bytes = new Uint8Array(buffer);
+    this.#words16 = new Uint16Array(buffer);
+    this.#words32 = new Uint32Array(buffer);
+    this.#view = Buffer.from(buffer);
     for (const bytes of [this.bytes, this.#shadow]) bytes.fill(CANARY);
     this.#parts = REGIONS.map((region) => {
       const { offset, length } = region;
@@ -135,7 +141,7 @@ export class GuestWorld {
   poke32(low: number, high: number, value: number): void {
     const at = offsetOf(high * 2 ** 32 + low);
     if (at >= 0 && (at & 3) === 0 && (at & 4095) <= 4092 && !this.#absent[at >>> 12]) {
-      this.words32[at >>> 2] = value;
+      this.#words32[at >>> 2] = value;
       this.#shadow32[at >>> 2] = value;
       return;
     }
@@ -144,21 +150,21 @@ export class GuestWorld {
 
   /** Words of the rings, by their offset in the ring's region. */
   pokeRing16(at: number, value: number): void {
-    this.words16[(PAGE + at) >>> 1] = value;
+    this.#words16[(PAGE + at) >>> 1] = value;
     this.#shadow16[(PAGE + at) >>> 1] = value;
   }
 
   pokeRing32(at: number, value: number): void {
-    this.words32[(PAGE + at) >>> 2] = value;
+    this.#words32[(PAGE + at) >>> 2] = value;
     this.#shadow32[(PAGE + at) >>> 2] = value;
   }
 
   ring16(at: number): number {
-    return this.words16[(PAGE + at) >>> 1]!;
+    return this.#words16[(PAGE + at) >>> 1]!;
   }
 
   ring32(at: number): number {
-    return this.words32[(PAGE + at) >>> 2]!;
+    return this.#words32[(PAGE + at) >>> 2]!;
   }
 
   /** Some byte of the data that is there becomes another. */

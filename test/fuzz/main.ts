@@ -1,8 +1,9 @@
-import { writeSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Worker } from 'node:worker_threads';
-import { RingsTarget } from './rings.ts';
-import type { FuzzTarget } from './target.ts';
+import { tempFolder } from '../support/temp-folder.ts';
+import { TARGETS } from './targets.ts';
 
 const USAGE = `Usage: npm run fuzz -- [options]
 
@@ -15,13 +16,11 @@ Runs the parts that a guest can reach with input made up from seeds, until somet
   --help           print this
 `;
 
-const TARGETS: readonly (() => FuzzTarget)[] = [() => new RingsTarget()];
+const RUNNER = join(import.meta.dirname, 'runner.ts');
 /** A run that takes longer hangs. */
-const HANG_SECONDS = 20;
-const BATCH = 1000;
-
-/** The seed at work and a count of runs, where the watchdog sees them although this thread hangs. */
-const pulse = new Float64Array(new SharedArrayBuffer(16));
+const HANG_MS = 20_000;
+const EXIT_FOUND = 1;
+const EXIT_USAGE = 2;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -37,69 +36,69 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const targets = TARGETS.map((make) => make()).filter(({ name }) =>
-    [undefined, name].includes(values.target),
-  );
+  const targets = Object.keys(TARGETS).filter((name) => [undefined, name].includes(values.target));
   if (targets.length === 0) throw new UsageError(`There is no target "${values.target}".`);
   const seed = values.seed === undefined ? Date.now() : count('seed', values.seed);
-  // Most runs make errors, whose stacks cost more than all the rest. A single run is there to be looked at.
-  if (values.runs !== '1') Error.stackTraceLimit = 0;
   const runs = values.runs === undefined ? Number.POSITIVE_INFINITY : count('runs', values.runs);
   const seconds = values.runs === undefined ? count('seconds', values.seconds) : Number.POSITIVE_INFINITY;
-  for (const target of targets) if (!(await fuzz(target, seed, runs, seconds / targets.length))) return 1;
+  for (const name of targets) {
+    const found = await fuzz(name, seed, runs, seconds / targets.length);
+    if (found === undefined) continue;
+    process.stderr.write(
+      `${found.what}\nAgain with: npm run fuzz -- --target ${name} --seed ${found.seed} --runs 1\n`,
+    );
+    return EXIT_FOUND;
+  }
   return 0;
 }
 
-/** False: a run found something. */
-async function fuzz(target: FuzzTarget, first: number, runs: number, seconds: number): Promise<boolean> {
-  const watchdog = startWatchdog(target.name);
-  const start = performance.now();
-  let done = 0;
-  let reported = 0;
-  try {
-    while (done < runs) {
-      for (const end = Math.min(runs, done + BATCH); done < end; done++) {
-        pulse[0] = first + done;
-        pulse[1] = done;
-        const pending = target.run(first + done);
-        if (pending !== undefined) await pending;
-      }
-      const elapsed = (performance.now() - start) / 1000;
-      if (elapsed >= seconds) break;
-      if (elapsed - reported >= 10) {
-        reported = elapsed;
-        report(target, first, done, elapsed);
-      }
-      // Promises that nobody waits for show their rejection.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  } catch (error) {
-    process.stderr.write(
-      `${(error as Error).stack ?? String(error)}\n\n${replay(target.name, first + done)}\n`,
-    );
-    return false;
-  } finally {
-    await watchdog.terminate();
-  }
-  report(target, first, done, (performance.now() - start) / 1000);
-  return true;
-}
-
-function report(target: FuzzTarget, seed: number, runs: number, seconds: number): void {
-  const reached = Object.entries(target.reached()).map(([what, times]) => `${times} ${what}`);
-  process.stdout.write(
-    `${target.name}: ${runs} runs from seed ${seed} in ${seconds.toFixed(1)} s, ${Math.round(runs / seconds)}/s; ${reached.join(', ')}\n`,
-  );
-}
-
-const replay = (target: string, seed: number): string =>
-  `Again with: npm run fuzz -- --target ${target} --seed ${seed} --runs 1`;
-
-/** Ends the process with the seed when a run takes too long: nothing else can, from a thread that hangs. */
-function startWatchdog(target: string): Worker {
-  return new Worker(new URL('watchdog.ts', import.meta.url), {
-    workerData: { pulse, seconds: HANG_SECONDS, message: replay(target, Number.NaN) },
+/** Undefined: nothing was wrong. */
+async function fuzz(
+  name: string,
+  seed: number,
+  runs: number,
+  seconds: number,
+): Promise<{ what: string; seed: number } | undefined> {
+  using folder = tempFolder();
+  const note = folder.file('seed');
+  const args = [RUNNER, name, seed, runs, seconds, note].map(String);
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const watchdog = watch(child, note);
+  const what = await new Promise<string | undefined>((resolve) => {
+    child.once('exit', (code, signal) => {
+      if (code === 0) resolve(undefined);
+      else if (watchdog.hangs) resolve(`${name}: a run takes more than ${HANG_MS / 1000} s.`);
+      // 13: the event loop has run empty, and a promise is still waited for.
+      else resolve(code === 13 ? `${name}: a run never ends.` : `${name}: ended by ${signal ?? code}.`);
+    });
   });
+  watchdog[Symbol.dispose]();
+  return what === undefined ? undefined : { what, seed: notedIn(note)[0] };
+}
+
+/** Ends the child when its runs do not go on. */
+function watch(child: ChildProcess, note: string): Disposable & { readonly hangs: boolean } {
+  let last = -1;
+  let hangs = false;
+  const timer = setInterval(() => {
+    const [, done] = notedIn(note);
+    hangs = done === last;
+    if (hangs) child.kill('SIGKILL');
+    last = done;
+  }, HANG_MS);
+  return {
+    get hangs() {
+      return hangs;
+    },
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
+}
+
+/** The seed at work, and the number of runs before it. */
+function notedIn(note: string): [seed: number, done: number] {
+  if (!existsSync(note)) return [0, 0];
+  const bytes = readFileSync(note);
+  return bytes.length < 16 ? [0, 0] : [bytes.readDoubleLE(0), bytes.readDoubleLE(8)];
 }
 
 class UsageError extends Error {}
@@ -110,18 +109,11 @@ function count(option: string, text: string): number {
   throw new UsageError(`--${option} wants a number, not "${text}".`);
 }
 
-process.on('unhandledRejection', (error) => {
-  writeSync(2, `a rejection that nobody handles, about seed ${pulse[0]}: ${String(error)}\n`);
-  process.exit(1);
-});
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (
-    !(error instanceof UsageError) &&
-    (error as NodeJS.ErrnoException).code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
-  )
-    throw error;
-  process.stderr.write(`${(error as Error).message}\n\n${USAGE}`);
-  process.exitCode = 2;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (!(error instanceof UsageError) && !code?.startsWith('ERR_PARSE_ARGS')) throw error;
+  process.stderr.write(`${message}\n\n${USAGE}`);
+  process.exitCode = EXIT_USAGE;
 }

@@ -1,5 +1,4 @@
 import { GatewayError } from '../../core/api/errors.ts';
-import type { Logger } from '../../core/api/logger.ts';
 import { resolve } from '../../core/block/resolve.ts';
 import { DiskVolume } from '../../core/block/volume.ts';
 import { offeredFeatures } from '../../frontends/virtio/blk/features.ts';
@@ -13,7 +12,7 @@ import { PackedGuest } from './packed-guest.ts';
 import { Random } from './random.ts';
 import type { RingGuest } from './ring-guest.ts';
 import { SplitGuest } from './split-guest.ts';
-import { type FuzzTarget, violated } from './target.ts';
+import { type FuzzTarget, quietLogger, violated } from './target.ts';
 import { UnreliableDevice } from './unreliable-device.ts';
 
 const SIZE = 2 ** 18;
@@ -30,14 +29,6 @@ const WRITE_ZEROES = 14n;
 const INDIRECT_DESC = 28n;
 const EVENT_IDX = 29n;
 const LEFT_OUT: readonly bigint[] = [FLUSH, DISCARD, WRITE_ZEROES, INDIRECT_DESC, EVENT_IDX];
-
-const quiet: Logger = {
-  error: () => undefined,
-  warn: () => undefined,
-  info: () => undefined,
-  debug: () => undefined,
-  child: () => quiet,
-};
 
 interface Disk {
   readonly device: UnreliableDevice;
@@ -84,13 +75,11 @@ export class RingsTarget implements FuzzTarget {
   constructor() {
     const world = this.#world;
     const disk = (caps: object, blockSize = 512): Disk => {
-      const device = new UnreliableDevice(world, this.#random, {
-        size: SIZE,
-        caps: { concurrency: 'parallel', ...caps },
-        limits: { blockSize },
-      });
+      const info = { size: SIZE, caps: { concurrency: 'parallel', ...caps }, limits: { blockSize } } as const;
+      const check = (segment: Uint8Array, access: number) => world.segmentProblem(segment, access);
+      const device = new UnreliableDevice(this.#random, info, check);
       device.onCall = this.#interfere;
-      const volume = new DiskVolume('fuzz', resolve(device, 'fuzz'), quiet);
+      const volume = new DiskVolume('fuzz', resolve(device, 'fuzz'), quietLogger);
       return {
         device,
         volume,
@@ -108,6 +97,8 @@ export class RingsTarget implements FuzzTarget {
   reached(): Readonly<Record<string, number>> {
     return this.#reached;
   }
+
+  [Symbol.dispose](): void {}
 
   async run(seed: number): Promise<void> {
     const random = this.#random;

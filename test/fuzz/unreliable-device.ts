@@ -1,8 +1,10 @@
 import type { BlockDevice, DeviceInfo, IoVec, MaybePromise } from '../../core/api/device.ts';
 import { BlockError } from '../../core/api/errors.ts';
 import { Access } from '../../frontends/virtio/memory/mapping.ts';
-import type { GuestWorld } from './guest-world.ts';
 import type { Random } from './random.ts';
+
+/** What is wrong with a segment that is about to be accessed, if anything. */
+type SegmentProblem = (segment: Uint8Array, access: number) => string | undefined;
 
 interface Pending {
   readonly iov: IoVec | undefined;
@@ -25,13 +27,13 @@ export class UnreliableDevice implements BlockDevice {
   quiet = false;
   /** Requests in flight still write what they read. */
   writesLate = true;
-  readonly #world: GuestWorld;
   readonly #random: Random;
+  readonly #segmentProblem: SegmentProblem;
   readonly #pending: Pending[] = [];
 
-  constructor(world: GuestWorld, random: Random, info: DeviceInfo) {
-    this.#world = world;
+  constructor(random: Random, info: DeviceInfo, segmentProblem: SegmentProblem) {
     this.#random = random;
+    this.#segmentProblem = segmentProblem;
     this.info = info;
   }
 
@@ -100,7 +102,7 @@ export class UnreliableDevice implements BlockDevice {
   #length(iov: IoVec, access: number): number {
     let length = 0;
     for (let i = 0; i < iov.length; i++) {
-      const problem = this.#world.segmentProblem(iov[i]!, access);
+      const problem = this.#segmentProblem(iov[i]!, access);
       if (problem !== undefined) this.problem ??= `a segment of guest memory: ${problem}`;
       length += iov[i]!.length;
     }
@@ -121,5 +123,6 @@ export class UnreliableDevice implements BlockDevice {
 }
 
 function fill(iov: IoVec): void {
-  for (let i = 0; i < iov.length; i++) iov[i]!.fill(0x5a);
+  // Length 0: the memory was taken away meanwhile.
+  for (let i = 0; i < iov.length; i++) if (iov[i]!.length > 0) iov[i]!.fill(0x5a);
 }
