@@ -96,6 +96,32 @@ describe('a VDUSE disk', () => {
     expect(statuses).toEqual([0, 0]);
   });
 
+  it.each([
+    ['packed, of a size that split ones cannot have', { ring: 'packed', queueSize: 100 }, ['1', '1', '1']],
+    [
+      'split, without event index and indirect descriptors',
+      { eventIdx: false, indirect: false },
+      ['0', '0', '0'],
+    ],
+  ])('serves virtqueues that are %s', async (_name, config, bits) => {
+    const { outputs, statuses } = await run(
+      freshPlan({
+        config,
+        scripts: [
+          // INDIRECT_DESC, EVENT_IDX and RING_PACKED, as the driver has chosen.
+          `features=$(< $(dirname $(dirname $(readlink -f /sys/block/$(basename $(readlink $DISK)))))/features)
+           echo \${features:28:1} \${features:29:1} \${features:34:1}`,
+          'fio --name=t --filename=$DISK --rw=randrw --bsrange=4k-128k --size=8m --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --do_verify=1 --output=/dev/null',
+          `mkfs.ext4 -qF $DISK; mkdir -p /mnt/ring; mount $DISK /mnt/ring
+           head -c 4M /dev/urandom | tee /mnt/ring/file | sha256sum > /run/sum; umount /mnt/ring
+           mount $DISK /mnt/ring; sha256sum < /mnt/ring/file | cmp - /run/sum; umount /mnt/ring; e2fsck -fn $DISK`,
+        ],
+      }),
+    );
+    expect(outputs[0]!.trim().split(' ')).toEqual(bits);
+    expect(statuses).toEqual([0, 0, 0]);
+  });
+
   it('gets the driver for local disks though vhost_vdpa was there first', async () => {
     const { outputs } = await run(
       freshPlan({ scripts: ['readlink /sys/bus/vdpa/devices/blockgate-disk0/driver | xargs basename'] }),

@@ -48,6 +48,15 @@ describe('a device that a dead process left attached', () => {
     expect(rig.device.opened).toBe(false);
   });
 
+  it('is refused with packed virtqueues: nobody knows how far they are', async () => {
+    await using rig = new Rig({ config: { ring: 'packed' } });
+    await rig.attach();
+    rig.kill();
+    expect(await codeOf(rig.attach())).toBe('vduse.requests-outstanding');
+    expect(rig.device.attached).toBe(true);
+    expect(rig.device.opened).toBe(false);
+  });
+
   it('answers the message that the dead process did not', async () => {
     await using rig = new Rig();
     await rig.attach();
@@ -68,6 +77,7 @@ describe('a device that a dead process left attached', () => {
     ['another queue size', { queueSize: 32 }, 'queueSize: 16, now 32'],
     ['another serial number', { serial: 'other' }, 'serial: "disk0", now "other"'],
     ['more queues', { queues: 2 }, 'queues: 1, now 2'],
+    ['another layout of its queues', { ring: 'packed' }, 'features: RING_PACKED'],
   ])('is refused with %s', async (_name, config, difference) => {
     await using rig = new Rig();
     await rig.attach();
