@@ -51,18 +51,26 @@ describe('a VDUSE disk', () => {
     expect(outputs[1]).toBe('126\n65536\n');
   });
 
-  it('takes requests far larger than a segment, several at once, with the smallest bounce memory', async () => {
-    const { statuses } = await run(
-      freshPlan({
-        config: { queueSize: 1024, bounceSize: '64MiB' },
-        scripts: [
-          'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
-          'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
-        ],
-      }),
-    );
-    expect(statuses).toEqual([0, 0]);
-  });
+  it.each([
+    ['what the kernel gives', { queueSize: 1024 }],
+    ['the least a queue of 8 can have', { queueSize: 8, bounceSize: '1MiB' }],
+    // 12 segments of 64 KiB and what is beside them: not a page less would do.
+    ['the least there is', { ring: 'packed', queueSize: 14, bounceSize: '1MiB' }],
+  ])(
+    'takes requests far larger than a segment, several at once, with bounce memory of %s',
+    async (_, config) => {
+      const { statuses } = await run(
+        freshPlan({
+          config,
+          scripts: [
+            'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
+            'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
+          ],
+        }),
+      );
+      expect(statuses).toEqual([0, 0]);
+    },
+  );
 
   it('survives a driver that names pages of the bounce memory which do not exist', async () => {
     const program = join(import.meta.dirname, 'programs', 'absent-pages.ts');
