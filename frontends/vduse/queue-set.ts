@@ -9,6 +9,7 @@ import type { QueueInfo, VduseDevice } from './device.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import { MalformedLog } from './malformed-log.ts';
 import { settlesWithin } from './timeout.ts';
 
 /** What the queues of a disk need, and what does not change from one driver to the next. */
@@ -173,6 +174,7 @@ export class QueueSet {
 
   #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
     const { volume, limits, serial, logger } = this.#context;
+    const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
       ring: { ...info, state },
@@ -185,7 +187,7 @@ export class QueueSet {
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
-      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      onMalformed: (defect) => malformed.report(defect),
     });
   }
 

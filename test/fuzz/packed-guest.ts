@@ -38,6 +38,14 @@ export class PackedGuest implements RingGuest {
   #offered = 0;
   /** By buffer id: descriptors of the ring, 0 when the id is free. */
   readonly #slots = new Uint8Array(MAX_NUM);
+  /** Lists that the device has written back, in order, and how many of them the driver has taken note of. */
+  readonly #writtenBack: {
+    readonly at: number;
+    readonly wrap: 0 | 1;
+    readonly slots: number;
+    readonly id: number;
+  }[] = [];
+  #seen = 0;
   /** By descriptor: the lap in which the device gave it back, plus 1; 0 when it is the driver's since. */
   readonly #givenBack = new Uint8Array(MAX_NUM);
   /** Only then can be told what the ring must look like. */
@@ -66,6 +74,8 @@ export class PackedGuest implements RingGuest {
     this.#offered = 0;
     this.#slots.fill(0);
     this.#givenBack.fill(0);
+    this.#writtenBack.length = 0;
+    this.#seen = 0;
     // What earlier laps left: used descriptors of this lap before the position, of the one before it after that.
     for (let slot = 0; slot < num; slot++) {
       const wrap = slot < this.#avail ? this.#availWrap : 1 - this.#availWrap;
@@ -108,6 +118,7 @@ export class PackedGuest implements RingGuest {
 
   offer(plan: ChainPlan): void {
     const random = this.#random;
+    this.#takeUsed();
     const table = this.#indirectAllowed ? !random.oneIn(3) : random.oneIn(20);
     const needed = table ? 1 : plan.count;
     if (plan.count === 0 || needed > this.#num || (plan.count > this.#num && !random.oneIn(10))) return;
@@ -182,8 +193,7 @@ export class PackedGuest implements RingGuest {
 
   checkUsed(head: number): string | undefined {
     const slots = this.#slots[head] ?? 0;
-    this.#slots[head] = 0;
-    this.#free += slots;
+    this.#writtenBack.push({ at: this.#used, wrap: this.#usedWrap, slots, id: head });
     if (!this.honest) return undefined;
     if (slots === 0) return `buffer id ${head} was given back, which is not with the device`;
     const id = this.#world.ring16(16 * this.#used + 12);
@@ -226,6 +236,17 @@ export class PackedGuest implements RingGuest {
     if (avail.index === this.#avail && avail.wrap === this.#availWrap && used.index < this.#num)
       return undefined;
     return `a successor would start at ${JSON.stringify(avail)} instead of ${this.#avail}, ${this.#availWrap}`;
+  }
+
+  /** Descriptors and ids are the driver's again once it sees them marked as used, and not before. */
+  #takeUsed(): void {
+    for (; this.#seen < this.#writtenBack.length; this.#seen++) {
+      const { at, wrap, slots, id } = this.#writtenBack[this.#seen]!;
+      const flags = this.#world.ring16(16 * at + 14) & TURN;
+      if (this.honest && flags !== (wrap === 1 ? TURN : 0)) return;
+      if (id < MAX_NUM) this.#slots[id] = 0;
+      this.#free += slots;
+    }
   }
 
   /** A free one, but for once in a while. */

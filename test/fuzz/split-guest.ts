@@ -31,6 +31,9 @@ export class SplitGuest implements RingGuest {
   #firstUsed = 0;
   #nextDescriptor = 0;
   #indirectAllowed = true;
+  /** Heads that the device has written back, in order, and how many of them the driver has taken note of. */
+  readonly #writtenBack: number[] = [];
+  #seen = 0;
   readonly #busy = new Uint8Array(MAX_NUM);
   honest = true;
   /** The rings overlap, or lie where the device cannot use them. */
@@ -55,6 +58,8 @@ export class SplitGuest implements RingGuest {
     this.#firstUsed = random.oneIn(8) ? random.below(65536) : index;
     this.#nextDescriptor = random.below(num);
     this.#busy.fill(0);
+    this.#writtenBack.length = 0;
+    this.#seen = 0;
     this.#world.pokeRing16(this.#avail + 2, index);
     this.#world.pokeRing16(this.#used + 2, this.#firstUsed);
     if (eventIdx && random.oneIn(2)) this.#world.pokeRing16(this.#avail + 4 + 2 * num, random.below(65536));
@@ -89,6 +94,7 @@ export class SplitGuest implements RingGuest {
 
   offer(plan: ChainPlan): void {
     const random = this.#random;
+    this.#takeUsed();
     let direct = random.oneIn(3) ? plan.count : random.oneIn(3) ? random.below(plan.count + 1) : 0;
     if (!this.#indirectAllowed && !random.oneIn(20)) direct = plan.count;
     const needed = direct + (direct < plan.count ? 1 : 0);
@@ -119,6 +125,13 @@ export class SplitGuest implements RingGuest {
   hurry(): void {
     this.honest = false;
     this.#offerNext();
+  }
+
+  /** A head is the driver's again once it sees it in the used ring, and not before. */
+  #takeUsed(): void {
+    const published = (this.#world.ring16(this.#used + 2) - this.#firstUsed) & 0xffff;
+    while (this.#seen < Math.min(published, this.#writtenBack.length))
+      this.#busy[this.#writtenBack[this.#seen++]!] = 0;
   }
 
   #offerNext(): void {
@@ -183,7 +196,7 @@ export class SplitGuest implements RingGuest {
   }
 
   checkUsed(head: number, nth: number): string | undefined {
-    if (head < MAX_NUM) this.#busy[head] = 0;
+    this.#writtenBack.push(head);
     if (this.#strange) return undefined;
     const at = this.#used + 4 + 8 * ((this.#firstUsed + nth) & (this.#num - 1));
     const id = this.#world.ring32(at);
