@@ -11,6 +11,7 @@ import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
 import { AttachedDisk, type DiskExit } from './attached-disk.ts';
+import { checkBounce } from './bounce.ts';
 import { Capacity } from './capacity.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
@@ -59,8 +60,8 @@ const ATTACH_TIMEOUT_MS = 120_000;
 /** Detaching writes back what the page cache holds, and waits for every request in flight. */
 const DETACH_TIMEOUT_MS = 120_000;
 /**
- * Data segments of one request, whatever the queue's size. With segments of 64 KiB that makes 16 MiB, a quarter of
- * the smallest bounce memory: a request that does not fit between others would wait for ever.
+ * Data segments of one request, whatever the queue's size: with segments of 64 KiB that makes 16 MiB, a quarter of the
+ * bounce memory that the kernel gives by itself, so that several find room at a time.
  */
 const MAX_SEGMENTS = 254;
 
@@ -78,8 +79,8 @@ export async function attachDisk(
   const { syscalls, reactor, bus, paths } = host;
   const { logger } = ctx;
   const outlet = OUTLETS[config.attach];
-  await host.loadModules(outlet.driver);
   const limits = limitsOf(volume, config);
+  await host.loadModules(outlet.driver);
   const wanted = deviceState(volume, config, ctx.disk, limits);
   const { name } = wanted;
   const control = owned.use(new ControlDevice(syscalls, controlPath(paths)));
@@ -205,7 +206,9 @@ export async function attachDisk(
 
 function limitsOf(volume: Volume, config: VduseConfig): BlkLimits {
   const limits = blkLimits(volume.caps, volume.limits, config.queueSize);
-  return { ...limits, segMax: Math.min(limits.segMax, MAX_SEGMENTS) };
+  const bounded = { ...limits, segMax: Math.min(limits.segMax, MAX_SEGMENTS) };
+  checkBounce(bounded, config.bounceSize);
+  return bounded;
 }
 
 function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: BlkLimits): DeviceState {

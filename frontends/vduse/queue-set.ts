@@ -11,6 +11,7 @@ import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import { MalformedLog } from './malformed-log.ts';
 import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
@@ -38,6 +39,8 @@ interface Line {
   readonly kick: Kick;
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
+  /** For good: no further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
 }
@@ -56,6 +59,8 @@ export class QueueSet implements QueueHost {
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
+  /** Changes of memory under way: until they are done no queue may start, or it would be in the old memory. */
+  #remaps = 0;
   #ended = false;
 
   /**
@@ -108,17 +113,23 @@ export class QueueSet implements QueueHost {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
+    line.stopped = true;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
     return line.state;
   }
 
   async remap(): Promise<void> {
-    await this.#endQueues();
-    if (this.#ended) return;
-    const old = this.#iotlb;
-    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
-    await old.retire();
+    this.#remaps++;
+    try {
+      await this.#endQueues();
+      if (this.#ended) return;
+      const old = this.#iotlb;
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+      await old.retire();
+    } finally {
+      this.#remaps--;
+    }
     if (!this.#paused) this.#serve();
   }
 
@@ -149,16 +160,19 @@ export class QueueSet implements QueueHost {
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, state: info.state };
+    const line: Line = { info, kick, interrupt, queue: undefined, stopped: false, state: info.state };
     return line;
   }
 
-  /** A queue that cannot be built now, though it could before, stands still; the others go on. */
+  /**
+   * A queue that cannot be built now, though it could before, stands still, and the others go on: the driver's memory
+   * changed, and its rings are not in it. That is the end of its disk, not ours.
+   */
   #serve(): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#remaps > 0) return;
     for (const [index, line] of this.#lines.entries()) {
       try {
-        if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
       } catch (error) {
         this.#context.logger.error('virtqueue stopped', { queue: index, error });
       }
@@ -175,6 +189,7 @@ export class QueueSet implements QueueHost {
 
   #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
     const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
+    const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
       ring: { ...info, state },
@@ -188,7 +203,7 @@ export class QueueSet implements QueueHost {
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
-      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      onMalformed: (defect) => malformed.report(defect),
       spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
       onIdle,
     });

@@ -313,6 +313,7 @@ export class FakeKernel implements Host, Disposable {
     this[counter]++;
     return {
       buffer: map.buffer,
+      probe: (from, bytes) => map.probe(from, bytes),
       detach: () => {
         this.detachments++;
         map.detach();

@@ -177,6 +177,11 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The link below /dev/blockgate cannot be made.',
     fix: 'Remove what is in its place.',
   },
+  'vduse.bounce-too-small': {
+    meaning:
+      'The largest request of a disk might find no place in the bounce memory, and would hang for ever.',
+    fix: 'Raise bounceSize, or lower queueSize.',
+  },
   'vduse.messages-failed': {
     meaning: 'The messages of the kernel cannot be handled.',
     fix: 'Start the disk again.',

@@ -197,15 +197,16 @@ export class BlkQueue {
       this.#inFlight--;
       throw error;
     }
+    // Also of a request that fails: its pages had to be looked for.
+    const work = 1 + (slot.length >>> WORK_SHIFT);
     if (verdict === EXECUTE) {
-      const work = 1 + (slot.length >>> WORK_SHIFT);
       this.#execute(slot);
       return work;
     }
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return 1;
+    return work;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */

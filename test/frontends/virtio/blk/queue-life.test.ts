@@ -135,6 +135,18 @@ describe.each(LAYOUTS)('a busy queue, %s ring', (layout) => {
     expect(rig.ring.takeAllUsed()).toHaveLength(2);
   });
 
+  it('gives others their turn after 8 MiB that were refused: they were looked at all the same', () => {
+    const rig = new QueueRig({ num: 64, memory: 2 ** 20 });
+    const header = { addr: rig.ring.allocate(16), len: 16 };
+    const status = { addr: rig.ring.allocate(1), len: 1, writable: true };
+    const payload = { addr: rig.ring.base, len: 2 ** 20, writable: true };
+    const beyond = { ...payload, addr: rig.ring.base + 512 };
+    for (let i = 0; i < 9; i++) rig.ring.addIndirect([header, payload, beyond, status]);
+    rig.queue.process();
+    expect(rig.ring.takeAllUsed().length).toBeLessThan(9);
+    expect(rig.scheduled).toHaveLength(1);
+  });
+
   it('that is stopped between its turns does not go on', () => {
     const rig = new QueueRig({ layout, num: 512 });
     for (let i = 0; i < 300; i++) rig.ring.add([{ addr: 0, len: 0 }]);
