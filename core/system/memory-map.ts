@@ -1,6 +1,7 @@
 import koffi from 'koffi';
 import { SystemError } from './errno.ts';
 import { errno, libc } from './native.ts';
+import { probePages } from './probe-pages.ts';
 
 /** Mappings of memory that somebody else also sees, and the addresses of typed arrays for the kernel. */
 
@@ -30,6 +31,7 @@ export class MemoryMap {
   readonly buffer: ArrayBuffer;
   readonly address: number;
   readonly length: number;
+  readonly #writable: boolean;
   #mapped = true;
   #detached = false;
 
@@ -40,12 +42,19 @@ export class MemoryMap {
     if (pointer === MAP_FAILED) throw new SystemError('mmap', errno());
     this.address = Number(pointer);
     this.length = length;
+    this.#writable = (prot & PROT_WRITE) !== 0;
     this.buffer = koffi.view(pointer, length);
     bases.set(this.buffer, this.address);
   }
 
   get mapped(): boolean {
     return this.#mapped;
+  }
+
+  /** True when bytes [offset, offset + length) can be touched: no SIGBUS. `offset` is page granular. */
+  probe(offset: number, length: number): boolean {
+    if (this.#detached || offset < 0 || offset + length > this.length) return false;
+    return probePages(this.address + offset, length, this.#writable);
   }
 
   /**

@@ -12,8 +12,6 @@ const DETACH_POLL_MS = 500;
 export interface DiskExit {
   /** The device stays attached, for a successor to serve. */
   leaveAttached: boolean;
-  /** Whatever was taken from the driver has been given back. */
-  allAnswered: boolean;
 }
 
 export interface AttachedDiskParts {
@@ -95,11 +93,7 @@ export class AttachedDisk implements FrontendHandle {
   }
 
   release(): Promise<void> {
-    const { exit, session } = this.#parts;
-    if (this.#disposed === undefined) {
-      exit.leaveAttached = true;
-      exit.allAnswered = session.inFlight === 0;
-    }
+    if (this.#disposed === undefined) this.#parts.exit.leaveAttached = true;
     return this[Symbol.asyncDispose]();
   }
 

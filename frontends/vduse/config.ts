@@ -6,7 +6,8 @@ const MAX_QUEUES = 64;
 /** A request has at least three descriptors, and no chain may be longer than the queue. */
 const MIN_QUEUE_SIZE = 3;
 const MAX_QUEUE_SIZE = 1024;
-const MIN_BOUNCE = 64 * 2 ** 20;
+/** What the kernel takes. Whether a request finds room in it depends on the queues: see bounce.ts. */
+const MIN_BOUNCE = 2 ** 20;
 const MAX_BOUNCE = 2 ** 30;
 
 const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
@@ -50,7 +51,7 @@ const keys = z.strictObject({
   }),
   bounceSize: sizeSchema({ min: MIN_BOUNCE, max: MAX_BOUNCE, multipleOf: 4096 }).optional().meta({
     description:
-      'Memory through which the kernel copies data, 64 MiB (the default) to 1 GiB. Worth more with many deep queues.',
+      'Memory through which the kernel copies data, 1 MiB to 1 GiB; 64 MiB when not given. Many deep queues want more; less needs a small queueSize.',
   }),
 });
 

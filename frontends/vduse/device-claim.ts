@@ -4,11 +4,8 @@ import type { ControlDevice } from './control-device.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
 import { type DeviceState, type StateFile, stateDifference } from './state-file.ts';
 
-/**
- * What to do with a device that was there already. `'adopted'`: it is attached, and its driver may be waiting;
- * `'released'`: besides, its process handed it over.
- */
-export type Claim = 'created' | 'adopted' | 'released';
+/** What to do with a device that was there already. `'adopted'`: it is attached, and its driver may be waiting. */
+export type Claim = 'created' | 'adopted';
 
 /**
  * Makes the device, or decides that the one of that name can be served again. One that is not attached is useless to
@@ -22,7 +19,8 @@ export function claimDevice(
 ): Claim {
   if (control.create(wanted) === 'exists') {
     if (existsSync(busPath(paths, wanted.name))) {
-      return checkAdoptable(stateFile.read(), wanted).released ? 'released' : 'adopted';
+      checkAdoptable(stateFile.read(), wanted);
+      return 'adopted';
     }
     if (control.destroy(wanted.name) === 'busy') throw deviceBusy(wanted.name);
     if (control.create(wanted) === 'exists') throw deviceBusy(wanted.name);
@@ -31,7 +29,7 @@ export function claimDevice(
   return 'created';
 }
 
-function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): DeviceState {
+function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): void {
   const { name } = wanted;
   if (made === undefined || made.name !== name) {
     throw new GatewayError(
@@ -44,7 +42,7 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): Dev
     );
   }
   const difference = stateDifference(made, wanted);
-  if (difference === undefined) return made;
+  if (difference === undefined) return;
   throw new GatewayError(
     'vduse.device-differs',
     `The VDUSE device "${name}" was made with another configuration.`,

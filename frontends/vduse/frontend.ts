@@ -11,6 +11,7 @@ import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
 import { AttachedDisk, type DiskExit } from './attached-disk.ts';
+import { checkBounce } from './bounce.ts';
 import { Capacity } from './capacity.ts';
 import type { VduseConfig } from './config.ts';
 import { ControlDevice } from './control-device.ts';
@@ -18,7 +19,16 @@ import { VduseDevice } from './device.ts';
 import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
 import { waitForNode } from './device-node.ts';
-import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
+import {
+  busPath,
+  classPath,
+  controlPath,
+  devicePath,
+  type HostPaths,
+  hostPaths,
+  inFlightPath,
+} from './host-paths.ts';
+import { InFlightFile } from './inflight-file.ts';
 import { loadModules } from './modules.ts';
 import { OUTLETS } from './outlet.ts';
 import { queueHome } from './queue-home.ts';
@@ -50,8 +60,8 @@ const ATTACH_TIMEOUT_MS = 120_000;
 /** Detaching writes back what the page cache holds, and waits for every request in flight. */
 const DETACH_TIMEOUT_MS = 120_000;
 /**
- * Data segments of one request, whatever the queue's size. With segments of 64 KiB that makes 16 MiB, a quarter of
- * the smallest bounce memory: a request that does not fit between others would wait for ever.
+ * Data segments of one request, whatever the queue's size: with segments of 64 KiB that makes 16 MiB, a quarter of the
+ * bounce memory that the kernel gives by itself, so that several find room at a time.
  */
 const MAX_SEGMENTS = 254;
 
@@ -69,8 +79,8 @@ export async function attachDisk(
   const { syscalls, reactor, bus, paths } = host;
   const { logger } = ctx;
   const outlet = OUTLETS[config.attach];
-  await host.loadModules(outlet.driver);
   const limits = limitsOf(volume, config);
+  await host.loadModules(outlet.driver);
   const wanted = deviceState(volume, config, ctx.disk, limits);
   const { name } = wanted;
   const control = owned.use(new ControlDevice(syscalls, controlPath(paths)));
@@ -91,11 +101,18 @@ export async function attachDisk(
   const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
-  const exit: DiskExit = { leaveAttached: false, allAnswered: false };
-  // Once nothing is served any more, and before the device can be opened by the next.
-  owned.defer(() => {
-    if (exit.leaveAttached) stateFile.write({ ...capacity.state, released: exit.allAnswered });
+  const inFlight = new InFlightFile({
+    syscalls,
+    path: inFlightPath(paths, name),
+    queues: config.queues,
+    queueSize: config.queueSize,
+    keep: claim === 'adopted',
   });
+  owned.defer(() => {
+    inFlight[Symbol.dispose]();
+    if (!attached()) inFlight.remove();
+  });
+  const exit: DiskExit = { leaveAttached: false };
   const lost = Promise.withResolvers<unknown>();
   const queueing = await queueHome(owned, {
     device,
@@ -105,9 +122,11 @@ export async function attachDisk(
     volume,
     limits,
     serial: wanted.serial,
+    inFlight,
     spin: config.spin,
     onBroken: lost.resolve,
     queues: config.queues,
+    queueSize: config.queueSize,
   });
   // A disk for a hypervisor that fell to this machine's driver first must not show, be scanned and perhaps be used.
   let admitted = config.attach === 'host' || claim === 'adopted';
@@ -121,6 +140,7 @@ export async function attachDisk(
       lost: lost.promise,
       offeredFeatures: wanted.features,
       queues: config.queues,
+      inFlight,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
       admits: () => admitted,
       onReset: () => onReset(),
@@ -128,12 +148,9 @@ export async function attachDisk(
   );
   session.start();
   const capacity = owned.use(new Capacity({ device, session, stateFile, state: wanted }));
-  // From here on this process answers for the requests: the next one must not think that all were given back.
-  if (claim === 'released') stateFile.write(wanted);
   // A hypervisor's device needs no driver that runs: whoever opens it comes and goes.
   const adopted =
-    claim !== 'created' &&
-    ((await session.adopt(claim === 'released')) || (config.attach === 'vm' && find() !== undefined));
+    claim === 'adopted' && ((await session.adopt()) || (config.attach === 'vm' && find() !== undefined));
   const holders = async (): Promise<readonly Holder[]> => {
     const node = find();
     const found = node === undefined ? [] : await outlet.holders(paths, name, node);
@@ -190,7 +207,9 @@ export async function attachDisk(
 
 function limitsOf(volume: Volume, config: VduseConfig): BlkLimits {
   const limits = blkLimits(volume.caps, volume.limits, config.queueSize);
-  return { ...limits, segMax: Math.min(limits.segMax, MAX_SEGMENTS) };
+  const bounded = { ...limits, segMax: Math.min(limits.segMax, MAX_SEGMENTS) };
+  checkBounce(bounded, config.bounceSize);
+  return bounded;
 }
 
 function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: BlkLimits): DeviceState {

@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, rmSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { Holder, Leftover } from '../../core/api/frontend.ts';
@@ -8,15 +8,17 @@ import { deadVolume } from './dead-volume.ts';
 import { VduseDevice } from './device.ts';
 import { entries } from './device-node.ts';
 import { destroyDevice, detachDevice, type Host } from './frontend.ts';
-import { busPath, controlPath, devicePath, type HostPaths } from './host-paths.ts';
+import { busPath, controlPath, devicePath, type HostPaths, inFlightPath } from './host-paths.ts';
+import { InFlightFile } from './inflight-file.ts';
 import { OUTLETS } from './outlet.ts';
 import { QueueSet } from './queue-set.ts';
 import { Session } from './session.ts';
-import { StateFile } from './state-file.ts';
+import { type DeviceState, StateFile } from './state-file.ts';
 
 const PREFIX = 'blockgate-';
 /** As many as the configuration allows. */
 const MAX_QUEUES = 64;
+const MAX_QUEUE_SIZE = 1024;
 const DRAIN_MS = 5_000;
 
 /** VDUSE devices of disks that no process serves. */
@@ -56,8 +58,8 @@ async function holders(paths: HostPaths, device: string): Promise<readonly Holde
 
 /**
  * Detaching is a conversation between the kernel and whoever serves the device, so this serves it meanwhile: every
- * request fails. Throws `vduse.leftover-waits` while requests of a dead process are unanswered, since only the disk
- * itself can tell which: without an answer to each of them, detaching would block the kernel for good.
+ * request fails, those that a dead process had taken first. Throws `vduse.leftover-waits` when nobody can tell which
+ * those are: without an answer to each of them, detaching would block the kernel for good.
  */
 async function destroyLeftover(
   host: Host,
@@ -70,13 +72,19 @@ async function destroyLeftover(
   if (existsSync(busPath(paths, name))) {
     using device = VduseDevice.open(syscalls, devicePath(paths, name), name);
     const features = featuresOf(device);
-    // Without an answer the kernel lets go of a device that it has given up before.
-    await using session = features === undefined ? undefined : deadSession(host, device, features, logger);
-    session?.start();
-    await adopt(session, stateFile, name);
-    await detachDevice(host.bus, name);
+    if (features === undefined) {
+      // Without an answer the kernel lets go of a device that it has given up before.
+      await detachDevice(host.bus, name);
+    } else {
+      using inFlight = inFlightOf(host, device, stateFile.read());
+      await using session = deadSession(host, device, features, inFlight, logger);
+      session.start();
+      await adopt(session, name);
+      await detachDevice(host.bus, name);
+    }
   }
   destroyDevice(control, stateFile, name);
+  rmSync(inFlightPath(paths, name), { force: true });
   removeLink(join(paths.dev, 'blockgate', name.slice(PREFIX.length)));
 }
 
@@ -89,9 +97,25 @@ function featuresOf(device: VduseDevice): bigint | undefined {
   }
 }
 
-async function adopt(session: Session | undefined, stateFile: StateFile, name: string): Promise<void> {
+/** As the process that made the device left it; lost when there is no record of how it was made. */
+function inFlightOf(
+  { syscalls, paths }: Host,
+  device: VduseDevice,
+  made: DeviceState | undefined,
+): InFlightFile {
+  const { queues, queueSize } = made ?? { queues: countQueues(device), queueSize: MAX_QUEUE_SIZE };
+  return new InFlightFile({
+    syscalls,
+    path: inFlightPath(paths, device.name),
+    queues,
+    queueSize,
+    keep: true,
+  });
+}
+
+async function adopt(session: Session, name: string): Promise<void> {
   try {
-    await session?.adopt(stateFile.read()?.released);
+    await session.adopt();
   } catch (error) {
     if (GatewayError.is(error) && error.code === 'vduse.requests-outstanding')
       throw requestsWait(name, error);
@@ -99,17 +123,24 @@ async function adopt(session: Session | undefined, stateFile: StateFile, name: s
   }
 }
 
-function deadSession(host: Host, device: VduseDevice, features: bigint, logger: Logger): Session {
+function deadSession(
+  host: Host,
+  device: VduseDevice,
+  features: bigint,
+  inFlight: InFlightFile,
+  logger: Logger,
+): Session {
   const { syscalls, reactor } = host;
   const { volume, limits } = deadVolume(device.name);
   const lost = Promise.withResolvers<unknown>();
-  const context = { device, syscalls, reactor, logger, volume, limits, serial: '', spinUs: 0 };
+  const context = { device, syscalls, reactor, logger, volume, limits, inFlight, serial: '', spinUs: 0 };
   return new Session({
     device,
     reactor,
     logger,
     openQueues: (driverFeatures, infos) =>
       new QueueSet({ ...context, onBroken: lost.resolve }, driverFeatures, infos),
+    inFlight,
     lost: lost.promise,
     admits: () => true,
     // What its driver chose was offered once.

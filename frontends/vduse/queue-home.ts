@@ -23,6 +23,7 @@ interface QueueHome {
 export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
   /** Virtqueues of the device. */
   readonly queues: number;
+  readonly queueSize: number;
   /** Microseconds that a queue's thread may look at an empty ring. */
   readonly spin: number;
 }
@@ -32,7 +33,7 @@ export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
  * all of them by this thread's event loop, which the volume's own I/O needs. `owned` ends the threads.
  */
 export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeOptions): Promise<QueueHome> {
-  const { device, volume, queues, limits, serial, logger, onBroken } = options;
+  const { device, volume, queues, queueSize, limits, inFlight, serial, logger, onBroken } = options;
   if (volume.perThread === undefined) {
     const context = { ...options, spinUs: 0 };
     return {
@@ -45,6 +46,7 @@ export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeO
       device: { fd: device.fd, name: device.name },
       volume: volume.perThread,
       limits,
+      inFlight: { path: inFlight.path, queues, queueSize },
       serial,
       spinUs: spinLimit(options),
       logger,

@@ -7,9 +7,11 @@ import { BlkQueue } from '../virtio/blk/queue.ts';
 import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
 import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import { MalformedLog } from './malformed-log.ts';
 import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
@@ -22,6 +24,7 @@ export interface QueueSetContext {
   readonly volume: Volume;
   readonly limits: BlkLimits;
   readonly serial: string;
+  readonly inFlight: InFlightFile;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
   /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
@@ -37,10 +40,10 @@ interface Line {
   /** Kicks and interrupts. */
   readonly owned: DisposableStack;
   queue: BlkQueue | undefined;
+  /** No further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
-  /** No queue object follows this one. */
-  stopping: boolean;
 }
 
 /** Where a virtqueue stopped, and where it was told to start before. */
@@ -63,6 +66,8 @@ export class QueueSet implements QueueHost {
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
+  /** Changes of memory under way: until they are done no queue may start, or it would be in the old memory. */
+  #remaps = 0;
   #ended = false;
 
   /**
@@ -76,7 +81,8 @@ export class QueueSet implements QueueHost {
     try {
       for (const [index, info] of infos.entries())
         if (info.ready) this.#lines[index] = this.#openLine(index, info, info.state);
-      this.#buildQueues();
+      for (const [index, line] of this.#lines.entries())
+        if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#end();
       throw error;
@@ -117,9 +123,9 @@ export class QueueSet implements QueueHost {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line !== undefined) {
-      line.stopping = true;
+      line.stopped = true;
       await this.#endQueue(line);
-      if (!line.stopping) this.#serveUnlessPaused();
+      if (!line.stopped) this.#serveUnlessPaused();
       else if (this.#lines[index] === line) this.#closeLine(index, line);
     }
     return this.#stops[index]?.reached;
@@ -127,7 +133,7 @@ export class QueueSet implements QueueHost {
 
   startQueue(index: number, info: QueueInfo): void {
     const started = this.#lines[index];
-    if (started !== undefined) started.stopping = false;
+    if (started !== undefined) started.stopped = false;
     if (this.#ended || started !== undefined) return;
     const line = this.#openLine(index, info, this.#startOf(index, info));
     this.#lines[index] = line;
@@ -142,11 +148,16 @@ export class QueueSet implements QueueHost {
   }
 
   async remap(asid: number): Promise<void> {
-    await this.#endQueues();
-    if (this.#ended) return;
-    const old = this.#iotlb;
-    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger, asid);
-    await old.retire();
+    this.#remaps++;
+    try {
+      await this.#endQueues();
+      if (this.#ended) return;
+      const old = this.#iotlb;
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger, asid);
+      await old.retire();
+    } finally {
+      this.#remaps--;
+    }
     this.#serveUnlessPaused();
   }
 
@@ -182,8 +193,8 @@ export class QueueSet implements QueueHost {
       interrupt,
       owned: owned.move(),
       queue: undefined,
+      stopped: false,
       state,
-      stopping: false,
     };
     return line;
   }
@@ -196,20 +207,33 @@ export class QueueSet implements QueueHost {
 
   /**
    * The kernel keeps where a queue was told to start, not how far it got: unless it was told anew, it goes on where it
-   * stopped.
+   * stopped, which its log says as well.
    */
   #startOf(index: number, info: QueueInfo): RingState {
     const stop = this.#stops[index];
-    return stop !== undefined && sameState(stop.told, info.state) ? stop.reached : info.state;
+    if (stop === undefined) return info.state;
+    if (sameState(stop.told, info.state)) return stop.reached;
+    this.#context.inFlight.log(index).fill(0);
+    return info.state;
   }
 
   #serveUnlessPaused(): void {
     if (!this.#paused) this.#serve();
   }
 
+  /**
+   * A queue that cannot be built now, though it could before, stands still, and the others go on: the driver's memory
+   * changed, and its rings are not in it. That is the end of its disk, not ours.
+   */
   #serve(): void {
-    if (this.#ended) return;
-    this.#buildQueues();
+    if (this.#ended || this.#remaps > 0) return;
+    for (const [index, line] of this.#lines.entries()) {
+      try {
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
+      } catch (error) {
+        this.#context.logger.error('virtqueue stopped', { queue: index, error });
+      }
+    }
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
       interrupt.raise();
@@ -220,14 +244,9 @@ export class QueueSet implements QueueHost {
     if (!this.#paused) line.queue?.process();
   }
 
-  #buildQueues(): void {
-    for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined && !line.stopping) line.queue ??= this.#buildQueue(index, line);
-    }
-  }
-
   #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
-    const { volume, limits, serial, logger, spinUs, onIdle } = this.#context;
+    const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
+    const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
       ring: { ...info, state },
@@ -236,11 +255,12 @@ export class QueueSet implements QueueHost {
       features: this.#features,
       serial,
       limits,
+      inFlightLog: inFlight.log(index),
       notify: () => interrupt.raise(),
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
-      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      onMalformed: (defect) => malformed.report(defect),
       spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
       onIdle,
     });

@@ -3,11 +3,10 @@ import { GatewayError } from '../../core/api/errors.ts';
 import type { Logger } from '../../core/api/logger.ts';
 import type { Reactor } from '../../core/system/reactor.ts';
 import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
-import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
-import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
-import { Iotlb } from './iotlb.ts';
+import { idlePositions } from './idle-positions.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
 import type { OpenQueues } from './queue-home.ts';
@@ -20,6 +19,8 @@ export interface SessionOptions {
   readonly logger: Logger;
   /** Sets the queues up that are ready, paused. Throws, or rejects, when they cannot be served. */
   readonly openQueues: OpenQueues;
+  /** Cleared when a driver lets go of the device. */
+  readonly inFlight: InFlightFile;
   /** Settles when the driver cannot be reached any more, as something else than the messages found out. */
   readonly lost: Promise<unknown>;
   readonly offeredFeatures: bigint;
@@ -35,9 +36,6 @@ export interface SessionOptions {
 const OK: Answer = { ok: true };
 const FAILED: Answer = { ok: false };
 
-/** Offset of `idx` in the available and the used ring. */
-const RING_IDX = 2;
-
 /**
  * One open VDUSE device: answers the driver's life cycle and keeps its queues. A driver comes with
  * FEATURES_OK and DRIVER_OK and goes with a reset; any number of them may, one after the other.
@@ -51,8 +49,12 @@ export class Session implements AsyncDisposable {
   #running = unobserved();
   #queues: QueueHost | undefined;
   #driverFeatures = 0n;
+  /** Set while queues are being set up. */
+  #opening: Promise<void> | undefined;
   /** Set while queues that a driver uses already are being taken over: messages wait for that. */
   #adopting: Promise<boolean> | undefined;
+  /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
+  #adoptable = true;
   #paused = false;
   /** The kernel wants no queue served until the driver resets the device. */
   #suspended = false;
@@ -96,12 +98,12 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process may have taken requests that it never gave back; `released`: it
-   * said that it has given all of them back.
+   * Goes on with a driver that started the device under an earlier process: carries out again what that process had
+   * in flight. Call it after `start`, since a message that waits may say that the driver has let go. False: there is
+   * none. Throws `virtio.bad-inflight-log` or `vduse.requests-outstanding` when nobody can tell what was in flight.
    */
-  async adopt(released = false): Promise<boolean> {
-    this.#adopting = this.#adopt(released);
+  async adopt(): Promise<boolean> {
+    this.#adopting = this.#adopt();
     try {
       return await this.#adopting;
     } finally {
@@ -109,13 +111,15 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  async #adopt(released: boolean): Promise<boolean> {
+  async #adopt(): Promise<boolean> {
+    // A message that waited, and says once more that the driver has started, may be at it already.
+    if (this.#opening !== undefined) await this.#opening.catch(() => {});
     if (this.#queues !== undefined) return true;
     if (this.#options.device.features() === 0n) return false;
     const infos = this.#queueInfos();
-    if (!infos.some(({ ready }) => ready)) return false;
-    const features = this.#features();
-    await this.#startQueues(features, this.#idlePositions(infos, released));
+    // The kernel does not say again that a driver has started; it follows from what it keeps.
+    if (!this.#adoptable || !infos.some(({ ready }) => ready)) return false;
+    await this.#startQueues(this.#features(), this.#positions(infos));
     this.#resume();
     return true;
   }
@@ -154,7 +158,7 @@ export class Session implements AsyncDisposable {
       case 'set-vq-ready':
         return this.#queues === undefined ? OK : this.#setReady(this.#queues, request.index, request.ready);
       case 'suspend':
-        return this.#queues === undefined ? OK : this.#suspend(this.#queues);
+        return this.#suspend();
       case 'get-vq-state':
         return this.#vqState(request.index);
       case 'unknown':
@@ -164,7 +168,11 @@ export class Session implements AsyncDisposable {
   }
 
   #setStatus(status: number): MaybePromise<Answer> {
-    if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if (status === 0) {
+      // The kernel takes note of a reset after the answer: for a moment it looks as if there still were a driver.
+      this.#adoptable = false;
+      return this.#queues === undefined ? this.#forget() : this.#reset().then(() => this.#forget());
+    }
     if (this.#options.admits?.() === false) return FAILED;
     if ((status & STATUS_FAILED) !== 0) {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
@@ -186,7 +194,8 @@ export class Session implements AsyncDisposable {
   /** May come twice, and after an adoption. */
   async #driverOk(): Promise<Answer> {
     if (this.#queues !== undefined) return OK;
-    await this.#startQueues(this.#features(), this.#queueInfos());
+    const infos = this.#queueInfos();
+    await this.#startQueues(this.#features(), this.#adoptable ? this.#positions(infos) : infos);
     return { ok: true, afterwards: () => this.#resume() };
   }
 
@@ -200,6 +209,15 @@ export class Session implements AsyncDisposable {
   }
 
   async #startQueues(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
+    this.#opening = this.#open(features, infos);
+    try {
+      await this.#opening;
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
     this.#queues = await this.#options.openQueues(features, infos, this.#asid);
     this.#driverFeatures = features;
     this.#running.resolve();
@@ -228,6 +246,12 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** A disposal does not come here: whoever serves the device next needs to know what was in flight. */
+  #forget(): Answer {
+    this.#options.inFlight.clear();
+    return OK;
+  }
+
   async #remap(): Promise<Answer> {
     // The kernel names ranges but always means everything, and has installed the new map already. Memory of another
     // address space would not matter, but there is none, and one remap too many does no harm.
@@ -247,9 +271,12 @@ export class Session implements AsyncDisposable {
     return OK;
   }
 
-  async #suspend(queues: QueueHost): Promise<Answer> {
+  async #suspend(): Promise<Answer> {
+    // As for the state of a queue: what an earlier process had in flight has to be given back first.
+    await this.#adopt();
+    if (this.#queues === undefined) return OK;
     this.#suspended = true;
-    if (await this.#inTime(queues.pause())) return OK;
+    if (await this.#inTime(this.#queues.pause())) return OK;
     this.#suspended = false;
     this.#resume();
     return FAILED;
@@ -257,6 +284,8 @@ export class Session implements AsyncDisposable {
 
   async #vqState(index: number): Promise<Answer> {
     const { device } = this.#options;
+    // What an earlier process had in flight has to be given back before its queue can be said to stand anywhere.
+    await this.#adopt();
     let { state } = device.queueInfo(index, ringLayout(device.features()));
     const stopped = this.#queues?.stopQueue(index).then((reached) => {
       state = reached ?? state;
@@ -283,26 +312,10 @@ export class Session implements AsyncDisposable {
     return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
-  /**
-   * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
-   * was taken and not given back cannot be told from the rings, since completions are published in any order.
-   */
-  #idlePositions(infos: readonly QueueInfo[], released: boolean): QueueInfo[] {
-    const { device, logger } = this.#options;
-    const iotlb = new Iotlb(device, logger);
-    try {
-      return infos.map((info, index) => {
-        if (!info.ready) return info;
-        if (info.state.layout === 'packed') throw positionLost(device.name);
-        const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
-        const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
-        const outstanding = (available - used) & 0xffff;
-        if (outstanding !== 0 && !released) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, state: { layout: 'split', availIndex: used } };
-      });
-    } finally {
-      void iotlb.retire();
-    }
+  /** Where an earlier process stopped. The log says it, unless it got lost. */
+  #positions(infos: readonly QueueInfo[]): readonly QueueInfo[] {
+    const { device, logger, inFlight } = this.#options;
+    return inFlight.isLost ? idlePositions(device, logger, infos) : infos;
   }
 
   #refuse(error: GatewayError): void {
@@ -319,12 +332,6 @@ function unobserved(): PromiseWithResolvers<void> {
   return resolvers;
 }
 
-function readU16(memory: GuestMemory, iova: number): number {
-  const scratch = new Scratch(2);
-  if (!memory.read(iova, 2, scratch, 0)) throw new Error(`the ring at 0x${iova.toString(16)} is not mapped`);
-  return new DataView(scratch.bytes.buffer).getUint16(0, true);
-}
-
 function asRefusal(name: string, error: unknown): GatewayError {
   if (!GatewayError.is(error)) return driverRefused(name, String(error), error);
   return error.code === 'vduse.driver-refused'
@@ -338,27 +345,4 @@ function driverRefused(name: string, why: string, cause?: unknown): GatewayError
     fix: 'Look at the kernel’s log (dmesg) for what the driver says.',
     cause,
   });
-}
-
-function requestsOutstanding(name: string, queue: number, count: number): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
-    {
-      why: `An earlier process took requests from virtqueue ${queue} and ended without answering; which ones cannot be told.`,
-      fix: 'Restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
-    },
-  );
-}
-
-/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
-function positionLost(name: string): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
-    {
-      why: 'Only the process that serves a packed virtqueue knows which requests are done, and it has ended.',
-      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
-    },
-  );
 }

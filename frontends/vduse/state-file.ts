@@ -18,7 +18,6 @@ const schema = z.strictObject({
   queueSize: z.int(),
   configSpace: z.string(),
   serial: z.string(),
-  released: z.boolean().optional(),
 });
 
 /**
@@ -33,8 +32,6 @@ export interface DeviceState {
   readonly queueSize: number;
   readonly configSpace: Uint8Array;
   readonly serial: string;
-  /** Its process ended on purpose, with every request that it took given back; what waits was never taken. */
-  readonly released?: boolean | undefined;
 }
 
 /** Written before a device is attached, removed after it is destroyed: tells an adopter that the device is ours. */

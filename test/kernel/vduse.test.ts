@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Guest } from '../support/guest.ts';
+import type { AbsentPagesReport } from './programs/absent-pages.ts';
 import type { VduseDiskPlan, VduseDiskReport } from './programs/vduse-disk.ts';
 
 /** The vduse frontend on the real kernel: what the scripted one cannot vouch for. */
@@ -50,17 +51,43 @@ describe('a VDUSE disk', () => {
     expect(outputs[1]).toBe('126\n65536\n');
   });
 
-  it('takes requests far larger than a segment, several at once, with the smallest bounce memory', async () => {
-    const { statuses } = await run(
-      freshPlan({
-        config: { queueSize: 1024, bounceSize: '64MiB' },
-        scripts: [
-          'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
-          'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
-        ],
-      }),
-    );
-    expect(statuses).toEqual([0, 0]);
+  it.each([
+    ['what the kernel gives', { queueSize: 1024 }],
+    ['the least a queue of 8 can have', { queueSize: 8, bounceSize: '1MiB' }],
+    // 12 segments of 64 KiB and what is beside them: not a page less would do.
+    ['the least there is', { ring: 'packed', queueSize: 14, bounceSize: '1MiB' }],
+  ])(
+    'takes requests far larger than a segment, several at once, with bounce memory of %s',
+    async (_, config) => {
+      const { statuses } = await run(
+        freshPlan({
+          config,
+          scripts: [
+            'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
+            'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
+          ],
+        }),
+      );
+      expect(statuses).toEqual([0, 0]);
+    },
+  );
+
+  it('survives a driver that names pages of the bounce memory which do not exist', async () => {
+    const program = join(import.meta.dirname, 'programs', 'absent-pages.ts');
+    const folder = `/run/vduse-${++disks}`;
+    const output = await guest.sh(`mkdir -p ${folder}; node ${program} ${folder}`);
+    const { present, pages, answers, onPresentPages } = JSON.parse(output) as AbsentPagesReport;
+    expect(present).toBeGreaterThan(0);
+    expect(present).toBeLessThan(pages / 2);
+    const IOERR = 1;
+    const NONE = 0xee;
+    expect(answers).toEqual({
+      'a header': { written: 0, status: IOERR },
+      'a payload': { written: 0, status: IOERR },
+      'a status': { written: 0, status: NONE },
+      'an indirect table': { written: 0, status: NONE },
+    });
+    expect(onPresentPages).toEqual({ written: 513, status: 0 });
   });
 
   it('serves several queues', async () => {

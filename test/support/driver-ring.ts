@@ -64,6 +64,8 @@ export abstract class DriverRing {
   abstract readonly freeDescriptors: number;
   /** Chains the device has published since the ring was made. */
   abstract readonly published: number;
+  /** Heads that the device has given back and the driver has not taken, in order; in a copy of the memory. */
+  abstract untakenIn(memory: Uint8Array): number[];
 
   /** `ringBytes`: how much of the memory the ring takes. */
   constructor(options: RingBuilderOptions, ringBytes: (num: number) => number) {
@@ -118,6 +120,10 @@ export abstract class DriverRing {
   addIndirect(chain: readonly Descriptor[], direct = 0): number {
     const table = this.writeTable(chain.slice(direct));
     return this.add([...chain.slice(0, direct), table]);
+  }
+
+  get untakenHeads(): number[] {
+    return this.untakenIn(this.bytes);
   }
 
   takeAllUsed(): UsedChain[] {

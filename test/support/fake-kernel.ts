@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import { SystemError } from '../../core/system/errno.ts';
@@ -24,7 +24,8 @@ type Open =
   | { readonly kind: 'control'; readonly control: FakeControl }
   | { readonly kind: 'device'; readonly device: FakeVduseDevice }
   | { readonly kind: 'eventfd'; count: number }
-  | { readonly kind: 'region'; readonly region: GuestRegion };
+  | { readonly kind: 'region'; readonly region: GuestRegion }
+  | { readonly kind: 'file'; readonly fd: number };
 
 /** What the scripted driver does differently from Linux'. */
 export interface DriverScript {
@@ -49,8 +50,10 @@ export class FakeKernel implements Host, Disposable {
   tamperWithQueue: (queue: FakeQueue) => void = () => {};
   /** Called before each system call but `close`; a number is returned to the caller instead. */
   intercept: (call: string) => number | undefined = () => undefined;
-  /** Mappings made and not unmapped yet. */
+  /** Mappings of guest memory made and not unmapped yet. */
   mappings = 0;
+  /** The same of files. */
+  fileMappings = 0;
   /** Mappings that were detached before they were unmapped. */
   detachments = 0;
   readonly #folder: string;
@@ -64,7 +67,12 @@ export class FakeKernel implements Host, Disposable {
   constructor(folder: string, generation: KernelGeneration = '6.12') {
     this.#folder = folder;
     this.#generation = generation;
-    this.paths = { dev: join(folder, 'dev'), proc: join(folder, 'proc'), sys: join(folder, 'sys') };
+    this.paths = {
+      dev: join(folder, 'dev'),
+      proc: join(folder, 'proc'),
+      sys: join(folder, 'sys'),
+      run: join(folder, 'run'),
+    };
     for (const path of [...Object.values(this.paths), join(this.paths.sys, 'block')])
       mkdirSync(path, { recursive: true });
   }
@@ -73,8 +81,9 @@ export class FakeKernel implements Host, Disposable {
   get leaks(): string[] {
     const fds = [...this.#fds.values()].map(({ kind }) => `fd of ${kind}`);
     const maps = this.mappings > 0 ? [`${this.mappings} mappings`] : [];
+    const files = this.fileMappings > 0 ? [`${this.fileMappings} mappings of files`] : [];
     const watches = this.#watches.size > 0 ? [`${this.#watches.size} watches`] : [];
-    return [...fds, ...maps, ...watches];
+    return [...fds, ...maps, ...files, ...watches];
   }
 
   /** Ends everything this process holds, without a word to anybody, as SIGKILL does. */
@@ -82,6 +91,7 @@ export class FakeKernel implements Host, Disposable {
     this.#watches.clear();
     for (const fd of this.#fds.keys()) this.#close(fd);
     this.mappings = 0;
+    this.fileMappings = 0;
   }
 
   /** Drivers of the vDPA bus, the first of which takes every new device. */
@@ -229,6 +239,7 @@ export class FakeKernel implements Host, Disposable {
     if (path === join(this.paths.dev, 'vduse/control')) {
       return this.#allocate({ kind: 'control', control: new FakeControl(this.#generation) });
     }
+    if (path.startsWith(this.paths.run)) return this.#allocate({ kind: 'file', fd: openSync(path, 'r+') });
     const device = this.devices.get(name);
     if (device === undefined) return -ENOENT;
     if (device.opened) return -EBUSY;
@@ -242,6 +253,7 @@ export class FakeKernel implements Host, Disposable {
     if (this.#watches.has(fd)) throw new Error('libuv would abort the process here');
     this.#fds.delete(fd);
     if (open.kind === 'device') open.device.closed();
+    if (open.kind === 'file') closeSync(open.fd);
     return 0;
   }
 
@@ -300,17 +312,19 @@ export class FakeKernel implements Host, Disposable {
 
   #mmap(fd: number, offset: number, length: number, prot: number): SharedMapping {
     const open = this.#fds.get(fd);
-    if (open?.kind !== 'region') throw new SystemError('mmap', ENODEV);
-    const map = new MemoryMap(open.region.ram.fd, offset, length, prot);
-    this.mappings++;
+    if (open?.kind !== 'region' && open?.kind !== 'file') throw new SystemError('mmap', ENODEV);
+    const map = new MemoryMap(open.kind === 'file' ? open.fd : open.region.ram.fd, offset, length, prot);
+    const counter = open.kind === 'file' ? 'fileMappings' : 'mappings';
+    this[counter]++;
     return {
       buffer: map.buffer,
+      probe: (from, bytes) => map.probe(from, bytes),
       detach: () => {
         this.detachments++;
         map.detach();
       },
       unmap: () => {
-        if (map.mapped) this.mappings--;
+        if (map.mapped) this[counter]--;
         map.unmap();
       },
     };

@@ -105,10 +105,11 @@ export class FakeVduseDevice {
 
   /** Sends SET_STATUS as a thread of the kernel does: waits for the answer, then takes note of the status. */
   async setStatus(status: number): Promise<boolean> {
-    if (status === 0) this.#reset();
+    if (status === 0) this.onReset();
     const { ok } = await this.send(1, (view) => view.setUint8(24, status));
-    // The thread that waits has to wake up first: until then interrupts are refused.
+    // The thread that waits has to wake up first: until then nothing has changed.
     await new Promise((resolve) => setImmediate(resolve));
+    if (status === 0) this.#reset();
     if (ok) this.status = status;
     return ok;
   }
@@ -304,7 +305,6 @@ export class FakeVduseDevice {
   }
 
   #reset(): void {
-    this.onReset();
     this.status = 0;
     this.features = 0n;
     this.suspended = false;

@@ -102,13 +102,19 @@ export class PackedRingBuilder extends DriverRing {
   }
 
   get published(): number {
+    return this.#taken + this.untakenHeads.length;
+  }
+
+  untakenIn(memory: Uint8Array): number[] {
+    const view = new DataView(memory.buffer, memory.byteOffset);
     const cursor = new Cursor(this.num, this.#used);
-    let count = this.#taken;
-    while (count - this.#taken < this.#outstanding.size && this.#isUsed(cursor)) {
-      cursor.advance(this.#outstanding.get(this.#idAt(cursor.index)) ?? 1);
-      count++;
+    const heads: number[] = [];
+    while (heads.length < this.#outstanding.size && isUsedIn(view, cursor)) {
+      const head = view.getUint16(16 * cursor.index + 12, true);
+      heads.push(head);
+      cursor.advance(this.#outstanding.get(head) ?? 1);
     }
-    return count;
+    return heads;
   }
 
   /** Where the driver puts its next list. */
@@ -212,8 +218,12 @@ export class PackedRingBuilder extends DriverRing {
     return this.view.getUint16(16 * slot + 12, true);
   }
 
-  #isUsed({ index, wrap }: PackedPosition): boolean {
-    const flags = this.view.getUint16(16 * index + 14, true);
-    return (flags & (AVAIL | USED)) === (wrap === 1 ? AVAIL | USED : 0);
+  #isUsed(position: PackedPosition): boolean {
+    return isUsedIn(this.view, position);
   }
+}
+
+function isUsedIn(view: DataView, { index, wrap }: PackedPosition): boolean {
+  const flags = view.getUint16(16 * index + 14, true);
+  return (flags & (AVAIL | USED)) === (wrap === 1 ? AVAIL | USED : 0);
 }

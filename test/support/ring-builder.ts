@@ -131,6 +131,15 @@ export class RingBuilder extends DriverRing {
     return { head, written };
   }
 
+  untakenIn(memory: Uint8Array): number[] {
+    const view = new DataView(memory.buffer, memory.byteOffset);
+    const published = view.getUint16(this.#used + 2, true);
+    const heads: number[] = [];
+    for (let idx = this.#usedIdx; idx !== published; idx = (idx + 1) & 0xffff)
+      heads.push(view.getUint32(this.#used + 4 + 8 * (idx % this.num), true));
+    return heads;
+  }
+
   enableInterrupts(): boolean {
     this.setUsedEvent(this.#usedIdx);
     this.setNoInterrupt(false);

@@ -123,8 +123,14 @@ export const DISK_ERRORS: ErrorDocs = {
     fix: 'Stop the disk and start it again; find out what delayed its process.',
   },
   'vduse.requests-outstanding': {
-    meaning: 'An earlier process left requests unanswered that nobody can answer now.',
-    fix: 'Detach the device and start the disk again.',
+    meaning:
+      'An earlier process left requests unanswered, and the file that says which (/run/blockgate/*.inflight) is gone.',
+    fix: 'Restart the machine; keep that folder as long as disks are attached.',
+  },
+  'vduse.inflight-file': {
+    meaning:
+      'The file that lists the requests in flight, for when the process of the disk dies, cannot be made or read.',
+    fix: 'Let the gateway’s user write to /run/blockgate, on a tmpfs with space left.',
   },
   'vduse.leftover-waits': {
     meaning: 'A device left by a dead process cannot be removed while requests wait for an answer.',
@@ -171,6 +177,11 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The link below /dev/blockgate cannot be made.',
     fix: 'Remove what is in its place.',
   },
+  'vduse.bounce-too-small': {
+    meaning:
+      'The largest request of a disk might find no place in the bounce memory, and would hang for ever.',
+    fix: 'Raise bounceSize, or lower queueSize.',
+  },
   'vduse.messages-failed': {
     meaning: 'The messages of the kernel cannot be handled.',
     fix: 'Start the disk again.',
@@ -183,6 +194,10 @@ export const DISK_ERRORS: ErrorDocs = {
   'virtio.bad-ring': {
     meaning: 'The driver set up a virtqueue that breaks the virtio specification.',
     fix: 'Report it with the version of the kernel.',
+  },
+  'virtio.bad-inflight-log': {
+    meaning: 'The list of requests in flight that an earlier process left does not fit the virtqueue.',
+    fix: 'Restore the file if you changed it; otherwise restart the machine.',
   },
   'virtio.block-size': {
     meaning: 'The block size of a disk is not one that virtio-blk can present.',

@@ -4,6 +4,7 @@ import type { Reactor, Watch } from '../../../core/system/reactor.ts';
 import type { Syscalls } from '../../../core/system/syscalls.ts';
 import type { BlkLimits } from '../../virtio/blk/limits.ts';
 import type { QueueInfo, VduseDevice } from '../device.ts';
+import type { InFlightFile } from '../inflight-file.ts';
 import { QueueSet } from '../queue-set.ts';
 import { type ToWorker, WorkerState } from './worker-messages.ts';
 
@@ -23,6 +24,7 @@ export interface QueueServerOptions {
   readonly logger: Logger;
   readonly volume: Volume;
   readonly limits: BlkLimits;
+  readonly inFlight: InFlightFile;
   readonly serial: string;
   readonly spinUs: number;
   /** `WorkerState` words, shared with the thread that sends. */
@@ -88,7 +90,8 @@ export class QueueServer {
   }
 
   #open(features: bigint, info: QueueInfo, asid: number): void {
-    const { index, syscalls, device, logger, volume, limits, serial, spinUs, onBroken } = this.#options;
+    const { index, syscalls, device, logger, volume, limits, inFlight, serial, spinUs, onBroken } =
+      this.#options;
     const infos: QueueInfo[] = Array.from({ length: index }, () => ({ ...info, ready: false }));
     infos.push(info);
     this.#set = new QueueSet(
@@ -99,6 +102,7 @@ export class QueueServer {
         logger,
         volume,
         limits,
+        inFlight,
         serial,
         spinUs,
         onBroken,

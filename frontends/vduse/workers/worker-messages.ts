@@ -14,6 +14,8 @@ export interface WorkerSettings {
   readonly device: { readonly fd: number; readonly name: string };
   readonly volume: ThreadVolume;
   readonly limits: BlkLimits;
+  /** The file with the logs of requests in flight, which each thread maps for itself. */
+  readonly inFlight: { readonly path: string; readonly queues: number; readonly queueSize: number };
   readonly serial: string;
   readonly spinUs: number;
   /** Eventfd that interrupts the thread's sleep. */

@@ -55,7 +55,8 @@ export interface OfferedRing {
 
 /**
  * Rings are little-endian with it, and of the machine's byte order without. ACCESS_PLATFORM is not required, though
- * every address goes through the IOTLB: QEMU hides it from a guest without an IOMMU, and maps what such a guest means.
+ * every address goes through the IOTLB: a guest without an IOMMU does not have it, and its hypervisor maps what such a
+ * guest means, but need not say so to the device (QEMU does).
  */
 const REQUIRED: readonly number[] = [VIRTIO_F_VERSION_1];
 

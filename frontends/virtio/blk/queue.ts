@@ -64,17 +64,21 @@ export class BlkQueue {
   #unpublishedBytes = 0;
   readonly #drained: (() => void)[] = [];
 
-  /** Throws `virtio.bad-ring` when the rings are unmapped, misaligned or of an impossible size. */
+  /**
+   * Throws `virtio.bad-ring` when the rings are unmapped, misaligned or of an impossible size, and
+   * `virtio.bad-inflight-log`.
+   */
   constructor(options: BlkQueueOptions) {
     const { memory, volume, features, ring } = options;
     this.index = options.index;
     this.#options = options;
     this.#memory = memory;
     this.#volume = volume;
-    this.#ring = openVirtqueue(ring, memory, {
+    const ringFeatures = {
       eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
-    });
+    };
+    this.#ring = openVirtqueue(ring, memory, ringFeatures, options.inFlightLog);
     this.#parser = new RequestParser(
       memory,
       options.limits,
@@ -150,7 +154,8 @@ export class BlkQueue {
         const work = this.#take(head);
         if (work === 0) return;
         budget -= work;
-        if (budget > 0) continue;
+        // What a predecessor had in flight is in flight: whoever stops this queue waits for all of it.
+        if (budget > 0 || ring.inherited > 0) continue;
         this.#publish();
         this.#continuationPending = true;
         this.#options.schedule(this.#continue);
@@ -182,7 +187,6 @@ export class BlkQueue {
     }
     slot.busy = true;
     this.#inFlight++;
-    this.#options.observer?.onTake(head);
     const chain = this.#chain;
     let verdict: number;
     try {
@@ -193,15 +197,16 @@ export class BlkQueue {
       this.#inFlight--;
       throw error;
     }
+    // Also of a request that fails: its pages had to be looked for.
+    const work = 1 + (slot.length >>> WORK_SHIFT);
     if (verdict === EXECUTE) {
-      const work = 1 + (slot.length >>> WORK_SHIFT);
       this.#execute(slot);
       return work;
     }
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return 1;
+    return work;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */
@@ -259,7 +264,6 @@ export class BlkQueue {
       if (status === VIRTIO_BLK_S_OK && slot.type === VIRTIO_BLK_T_IN) slot.written = slot.length;
       slot.statusMapping?.storeByte(slot.statusIova, status);
       this.#ring.push(slot.head, usedLength(slot));
-      this.#options.observer?.onComplete(slot.head);
       this.#unpublished++;
       this.#unpublishedBytes += slot.length;
       if (this.#unpublished >= PUBLISH_COMPLETIONS || this.#unpublishedBytes >= PUBLISH_BYTES)

@@ -12,6 +12,7 @@ import {
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Scratch, u64 } from '../memory/scratch.ts';
 import type { Chain } from './chain.ts';
+import type { InheritedList } from './inflight-packed.ts';
 
 /** The flags by which driver and device tell whose a descriptor is. */
 export const PACKED_TURN = PACKED_DESC_F_AVAIL | PACKED_DESC_F_USED;
@@ -76,6 +77,13 @@ export class PackedWalk {
       }
     }
     return 'more descriptors are available than the ring has';
+  }
+
+  /** The list taken last is now one that a predecessor took. */
+  restore({ id, slots, descriptors }: InheritedList): void {
+    this.id = id;
+    this.slots = slots;
+    this.taken.set(descriptors);
   }
 
   /** Turns the list taken last into a chain. Defects are left in `chain`. */

@@ -21,6 +21,8 @@ import {
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Access } from '../memory/mapping.ts';
 import type { Chain } from './chain.ts';
+import { isInFlightLogInUse } from './inflight.ts';
+import { type InheritedList, PackedInFlightLog } from './inflight-packed.ts';
 import { PACKED_TURN, PackedWalk } from './packed-walk.ts';
 import { badRing, checkPackedSize, ringPart } from './ring-part.ts';
 import type { PackedState } from './ring-state.ts';
@@ -43,10 +45,14 @@ export class PackedVirtqueue implements Virtqueue {
   readonly #driverEvent: Uint32Array;
   readonly #deviceEvent: Uint32Array;
   readonly #walk: PackedWalk;
+  readonly #log: PackedInFlightLog | undefined;
+  /** What a predecessor had in flight, youngest first: the last is taken next. */
+  #inherited: InheritedList[] = [];
   /** By buffer id: descriptors of the list in flight, 0 when there is none. */
   readonly #slots: Uint16Array;
-  /** Descriptors taken and not given back. */
+  /** Descriptors taken that the driver has not got back, and how many of them it gets with the next batch. */
   #held: number;
+  #pushed = 0;
   /** Descriptor that `pop` looks at next, and the AVAIL and USED flags it has once it is available. */
   #availIndex: number;
   #availTurn: number;
@@ -62,8 +68,13 @@ export class PackedVirtqueue implements Virtqueue {
   #interruptOwed = true;
   #brokenReason: string | undefined;
 
-  /** Throws `virtio.bad-ring` when a part is unmapped, misaligned or of an impossible size. */
-  constructor(ring: RingGeometry<PackedState>, memory: GuestMemory, { eventIdx, indirect }: RingFeatures) {
+  /** `log` and what is thrown: as for `SplitVirtqueue`. */
+  constructor(
+    ring: RingGeometry<PackedState>,
+    memory: GuestMemory,
+    { eventIdx, indirect }: RingFeatures,
+    log?: Uint8Array,
+  ) {
     const { num } = ring;
     checkPackedSize(num);
     const bytes = num * VIRTQ_DESC_SIZE;
@@ -93,6 +104,9 @@ export class PackedVirtqueue implements Virtqueue {
     this.#availTurn = avail.wrap === 1 ? PACKED_DESC_F_AVAIL : PACKED_DESC_F_USED;
     this.#usedIndex = used.index;
     this.#usedTurn = used.wrap === 1 ? PACKED_TURN : 0;
+    this.#log = log && new PackedInFlightLog(log, num);
+    if (log && isInFlightLogInUse(log)) this.#inherit();
+    else this.#log?.start(this.#usedPlace());
   }
 
   get state(): PackedState {
@@ -107,7 +121,12 @@ export class PackedVirtqueue implements Virtqueue {
     return this.#brokenReason;
   }
 
+  get inherited(): number {
+    return this.#inherited.length;
+  }
+
   pop(chain: Chain): number {
+    if (this.#inherited.length > 0) return this.#popInherited(chain);
     if (this.#brokenReason !== undefined) return POP_BROKEN;
     if (!this.#isAvailable()) return POP_EMPTY;
     const walk = this.#walk;
@@ -122,6 +141,7 @@ export class PackedVirtqueue implements Virtqueue {
       this.#availIndex -= this.num;
       this.#availTurn ^= PACKED_TURN;
     }
+    this.#log?.take(id, slots, walk.taken);
     walk.follow(chain);
     return id;
   }
@@ -145,19 +165,24 @@ export class PackedVirtqueue implements Virtqueue {
     }
     const slots = this.#slots[head]!;
     this.#slots[head] = 0;
-    this.#held -= slots;
+    this.#pushed += slots;
     this.#unconsidered += slots;
     this.#usedIndex += slots;
     if (this.#usedIndex >= this.num) {
       this.#usedIndex -= this.num;
       this.#usedTurn ^= PACKED_TURN;
     }
+    this.#log?.give(head);
   }
 
   publish(): void {
     if (this.#firstPushed < 0) return;
+    this.#log?.prepare(this.#usedPlace());
     Atomics.store(this.#units, this.#firstPushed * PACKED_DESC_UNITS + PACKED_DESC_FLAGS, this.#firstFlags);
+    this.#log?.settle();
     this.#firstPushed = -1;
+    this.#held -= this.#pushed;
+    this.#pushed = 0;
   }
 
   needsInterrupt(): boolean {
@@ -190,6 +215,58 @@ export class PackedVirtqueue implements Virtqueue {
     // The store is also the barrier: a list the driver added without a kick is seen here, or it saw the store.
     Atomics.store(this.#deviceEvent, 0, event);
     return this.#isAvailable();
+  }
+
+  /** What was taken and not given back lies between the used and the next available descriptor, in any order. */
+  #inherit(): void {
+    const { used, lists } = this.#log!.recover((place) => this.#isWithDevice(place));
+    this.#usedIndex = used & EVENT_OFFSET_MASK;
+    this.#usedTurn = used >>> PACKED_EVENT_WRAP_SHIFT === 1 ? PACKED_TURN : 0;
+    this.#availIndex = this.#usedIndex;
+    this.#availTurn = this.#usedTurn === PACKED_TURN ? PACKED_DESC_F_AVAIL : PACKED_DESC_F_USED;
+    this.#held = 0;
+    for (const { id, slots } of lists) {
+      this.#slots[id] = slots;
+      this.#held += slots;
+    }
+    for (let slot = 0; slot < this.#held; slot++) this.#takeBack();
+    this.#inherited = lists.toReversed();
+  }
+
+  /**
+   * Moves past the next available descriptor, a predecessor's. It may be marked as used already, as part of a batch
+   * that the driver never saw: it must not see the mark when it comes by after another batch.
+   */
+  #takeBack(): void {
+    const unit = this.#availIndex * PACKED_DESC_UNITS + PACKED_DESC_FLAGS;
+    this.#units[unit] = (this.#units[unit]! & ~PACKED_TURN) | this.#availTurn;
+    this.#availIndex++;
+    if (this.#availIndex < this.num) return;
+    this.#availIndex = 0;
+    this.#availTurn ^= PACKED_TURN;
+  }
+
+  #popInherited(chain: Chain): number {
+    const list = this.#inherited.pop()!;
+    this.#walk.restore(list);
+    this.#walk.follow(chain);
+    return list.id;
+  }
+
+  #isWithDevice(place: number): boolean {
+    const flags = Atomics.load(
+      this.#units,
+      (place & EVENT_OFFSET_MASK) * PACKED_DESC_UNITS + PACKED_DESC_FLAGS,
+    );
+    return (
+      (flags & PACKED_TURN) ===
+      (place >>> PACKED_EVENT_WRAP_SHIFT === 1 ? PACKED_DESC_F_AVAIL : PACKED_DESC_F_USED)
+    );
+  }
+
+  /** The used index, with the wrap counter as bit 15. */
+  #usedPlace(): number {
+    return this.#usedIndex | (wrapOfUsed(this.#usedTurn) << PACKED_EVENT_WRAP_SHIFT);
   }
 
   #isAvailable(): boolean {

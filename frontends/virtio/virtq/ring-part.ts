@@ -26,6 +26,8 @@ export function ringPart(
   if (mapping === undefined) throw badRing(`The ${name} (${range}) is not in memory the device may use.`);
   if (iova + bytes > mapping.end)
     throw badRing(`The ${name} (${range}) reaches beyond its region of memory.`);
+  if (!mapping.present(iova, iova + bytes))
+    throw badRing(`The ${name} (${range}) has pages that do not exist.`);
   const offset = iova + mapping.bias;
   if (offset % align !== 0 || iova % align !== 0)
     throw badRing(`The ${name} (${range}) is not aligned to ${align} bytes.`);

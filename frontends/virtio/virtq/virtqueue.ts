@@ -40,6 +40,8 @@ export interface Virtqueue {
   readonly state: RingState;
   /** Why the ring cannot be used any more; set before `pop` first returns POP_BROKEN. */
   readonly brokenReason: string | undefined;
+  /** Chains that a predecessor had in flight when its process ended: `pop` returns them first, oldest first. */
+  readonly inherited: number;
   /** Takes the next chain into `chain` and returns its head, 0 … num - 1; or POP_EMPTY, or POP_BROKEN. */
   pop(chain: Chain): number;
   /** True when `pop` would take something, or find out that the ring is broken. */

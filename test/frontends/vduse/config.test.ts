@@ -28,7 +28,7 @@ describe('configuration of the vduse frontend', () => {
     ['no queues', { queues: 0 }, '>=1'],
     ['a serial number of 21 characters', { serial: 'x'.repeat(21) }, '20'],
     ['a serial number beyond ASCII', { serial: 'größe' }, 'must be printable ASCII'],
-    ['bounce memory in which a request might never find room', { bounceSize: '32MiB' }, 'less than 64 MiB'],
+    ['bounce memory below what VDUSE can have', { bounceSize: '512KiB' }, 'less than 1 MiB'],
     ['bounce memory beyond what VDUSE can have', { bounceSize: '2GiB' }, 'more than 1 GiB'],
     ['a key that there is not', { queueDepth: 1 }, 'queueDepth'],
   ])('refuses %s', (_name, config, message) => {

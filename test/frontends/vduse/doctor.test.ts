@@ -21,7 +21,12 @@ function machine(files: Record<string, string> = {}, links: Record<string, strin
   for (const [name, text] of Object.entries(all)) write(name, (path) => writeFileSync(path, text));
   const net = { 'proc/self/ns/net': 'net:[1]', 'proc/1/ns/net': 'net:[1]', ...links };
   for (const [name, target] of Object.entries(net)) write(name, (path) => symlinkSync(target, path));
-  const paths = { dev: folder.file('dev'), proc: folder.file('proc'), sys: folder.file('sys') };
+  const paths = {
+    dev: folder.file('dev'),
+    proc: folder.file('proc'),
+    sys: folder.file('sys'),
+    run: folder.file('run'),
+  };
   return {
     check: (attach: 'host' | 'vm' = 'host') => checkHost(attach, paths, folder.file('modules')),
     [Symbol.dispose]: () => folder[Symbol.dispose](),

@@ -90,6 +90,14 @@ describe('attachDisk', () => {
     expect(rig.device.interrupts[0]).toBeGreaterThan(0);
   });
 
+  it('is refused before anything is made when requests could hang in its bounce memory', async () => {
+    await using rig = new Rig();
+    await expect(rig.attach({ queueSize: 256, bounceSize: '1MiB' })).rejects.toMatchObject({
+      code: 'vduse.bounce-too-small',
+    });
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
   it('sets msg_timeout and bounce_size before it attaches', async () => {
     await using rig = new Rig();
     await rig.attach({ msgTimeout: 300, bounceSize: '128MiB' });

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { inFlightPath } from '../../../frontends/vduse/host-paths.ts';
 import { findLeftovers } from '../../../frontends/vduse/leftovers.ts';
 import { NAME, Rig, turns } from './rig.ts';
 
@@ -42,13 +43,28 @@ describe('a device that nobody serves', () => {
     expect(await rig.driver.read(0, 512)).toMatchObject({ status: 0 });
   });
 
-  it('is kept while requests of the dead process wait: detaching would block the kernel', async () => {
-    await using rig = new Rig();
+  /** Dies with a request in flight. */
+  async function die(rig: Rig): Promise<{ read: Promise<unknown> }> {
     await rig.attach();
     rig.store.gate = () => new Promise(() => {});
-    void rig.driver.read(0, 512);
+    const read = rig.driver.read(0, 512);
     await turns(() => rig.store.active === 1);
     rig.kill();
+    return { read };
+  }
+
+  it('is destroyed with requests of the dead process in flight: they fail', async () => {
+    await using rig = new Rig();
+    const { read } = await die(rig);
+    await findLeftovers(rig.kernel)[0]!.destroy({ stateDir: rig.folder, logger: rig.logger });
+    expect(await read).toMatchObject({ status: 1 });
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
+  it('is kept when nobody knows which requests wait: detaching would block the kernel', async () => {
+    await using rig = new Rig();
+    await die(rig);
+    rmSync(inFlightPath(rig.kernel.paths, NAME));
     const [leftover] = findLeftovers(rig.kernel);
     await expect(leftover!.destroy({ stateDir: rig.folder, logger: rig.logger })).rejects.toMatchObject({
       code: 'vduse.leftover-waits',

@@ -16,6 +16,8 @@ export const NAME = 'blockgate-disk0';
 const SIZE = 2 ** 20;
 
 export interface RigOptions {
+  /** Default: a `FakeDevice` of 1 MiB. */
+  readonly store?: FakeDevice;
   readonly info?: Partial<DeviceInfo>;
   readonly config?: Partial<Record<keyof VduseConfig, unknown>>;
   readonly readOnly?: boolean;
@@ -38,7 +40,8 @@ export class Rig implements AsyncDisposable {
     this.#options = options;
     this.folder = this.#temp.path;
     this.kernel = new FakeKernel(this.folder, options.kernel);
-    this.store = new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' }, ...options.info });
+    this.store =
+      options.store ?? new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' }, ...options.info });
     for (let i = 0; i < this.store.data.length; i++) this.store.data[i] = (i >> 9) + i;
   }
 

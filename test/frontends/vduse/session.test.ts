@@ -133,6 +133,18 @@ describe.each(VARIANTS)('UPDATE_IOTLB, %s ring, Linux %s', (ring, kernel) => {
     expect((await second).data).toEqual(rig.store.data.subarray(4096, 8192));
   });
 
+  it('that takes the rings away during a pause ends the service, and nothing else', async () => {
+    await using rig = new Rig();
+    const handle = await rig.attach();
+    await handle.quiesce();
+    rig.device.regions = [];
+    expect(await rig.device.updateIotlb()).toBe(true);
+    // Stopping serves requests once more, so that the page cache can be written back.
+    await rig.stop();
+    expect(rig.messages('error')).toContain('virtqueue stopped');
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
   it('does not end a pause', async () => {
     await using rig = new Rig({ config: { ring }, kernel });
     const handle = await rig.attach();

@@ -29,8 +29,8 @@ describe('StateFile', () => {
     const file = new StateFile(folder.path);
     file.write(STATE);
     expect(file.read()).toEqual(STATE);
-    file.write({ ...STATE, released: true });
-    expect(file.read()).toEqual({ ...STATE, released: true });
+    file.write(STATE);
+    expect(file.read()).toEqual(STATE);
     file.remove();
     expect(file.read()).toBeUndefined();
     expect(readdirSync(folder.path)).toEqual([]);

@@ -19,7 +19,7 @@ const FLUSH = 1n << 9n;
 const INDIRECT_DESC = 1n << 28n;
 const EVENT_IDX = 1n << 29n;
 const VERSION_1 = 1n << 32n;
-/** ACCESS_PLATFORM is not among them: QEMU hides it unless the guest has an IOMMU. */
+/** ACCESS_PLATFORM is not among them, as with a guest without an IOMMU. */
 const WANTED = FLUSH | INDIRECT_DESC | EVENT_IDX | VERSION_1;
 
 const ACKNOWLEDGE = 1;

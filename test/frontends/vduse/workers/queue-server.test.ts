@@ -3,7 +3,8 @@ import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { ControlDevice } from '../../../../frontends/vduse/control-device.ts';
 import { type QueueInfo, VduseDevice } from '../../../../frontends/vduse/device.ts';
-import { controlPath, devicePath } from '../../../../frontends/vduse/host-paths.ts';
+import { controlPath, devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
+import { InFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
 import { QueueServer } from '../../../../frontends/vduse/workers/queue-server.ts';
 import { type ToWorker, WorkerState } from '../../../../frontends/vduse/workers/worker-messages.ts';
 import { blkConfigSpace } from '../../../../frontends/virtio/blk/config-space.ts';
@@ -27,6 +28,7 @@ class Rig implements AsyncDisposable {
   readonly listening = new Set<number>();
   readonly driver: FakeVirtioDriver;
   readonly server: QueueServer;
+  readonly #inFlight: InFlightFile;
   readonly #device: VduseDevice;
   readonly #features: bigint;
   #id = 0;
@@ -59,7 +61,15 @@ class Rig implements AsyncDisposable {
     fake.features = this.#features;
     this.driver = new FakeVirtioDriver(fake, this.#temp.path, (fd) => this.kernel.kick(fd));
     fake.status = 0x0f;
+    this.#inFlight = new InFlightFile({
+      syscalls: this.kernel.syscalls,
+      path: inFlightPath(this.kernel.paths, NAME),
+      queues: 1,
+      queueSize: QUEUE_SIZE,
+      keep: false,
+    });
     this.server = new QueueServer({
+      inFlight: this.#inFlight,
       index: 0,
       device: this.#device,
       syscalls: this.kernel.syscalls,
@@ -102,6 +112,7 @@ class Rig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ask('close');
+    this.#inFlight[Symbol.dispose]();
     this.#device[Symbol.dispose]();
     expect(this.kernel.leaks).toEqual([]);
     expect(this.listening.size).toBe(0);

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { inFlightLogBytes } from '../../../../frontends/virtio/virtq/inflight.ts';
 import type { Descriptor } from '../../../support/driver-ring.ts';
 import { LAYOUTS } from '../../../support/make-ring.ts';
 import { NullVolume, QueueRig } from './queue-rig.ts';
@@ -35,7 +36,8 @@ function requestTable({ ring }: QueueRig, i: number): Descriptor {
 
 describe.each(LAYOUTS)('a request that completes synchronously, %s ring', (layout) => {
   it('leaves nothing on the heap', () => {
-    const rig = new QueueRig({ layout, num: 64, queue: { volume: new NullVolume() } });
+    const inFlightLog = new Uint8Array(inFlightLogBytes(64));
+    const rig = new QueueRig({ layout, num: 64, queue: { volume: new NullVolume(), inFlightLog } });
     const { ring, queue } = rig;
     const requests = Array.from({ length: DEPTH }, (_, i) => requestTable(rig, i));
     const serve = (count: number) => {

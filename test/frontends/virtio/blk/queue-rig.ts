@@ -18,6 +18,8 @@ import { RingBuilder } from '../../../support/ring-builder.ts';
 export interface RigOptions extends RingBuilderOptions {
   /** Default split. */
   readonly layout?: RingLayout;
+  /** The ring of an earlier queue. Default: a new one. */
+  readonly ring?: DriverRing;
   /** Bytes of the disk. Default 1 MiB. */
   readonly size?: number;
   readonly readOnly?: boolean;
@@ -46,7 +48,7 @@ export class QueueRig {
 
   constructor(options: RigOptions = {}) {
     const { size = 2 ** 20, readOnly = false, without = [], eventIdx = true, layout = 'split' } = options;
-    this.ring = makeRing(layout, options);
+    this.ring = options.ring ?? makeRing(layout, options);
     this.driver = new BlkDriver(this.ring);
     this.device = new FakeDevice({ size, caps: { readOnly, concurrency: 'parallel' } });
     this.volume = new DiskVolume('rig', resolve(this.device, 'fake'), new MemoryLogger());
@@ -134,7 +136,7 @@ export const pattern = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 
 /** A ring builder's memory: one region, and a second that may only be read where `readOnlyTail` says so. */
-export function wholeMemory(ring: DriverRing, readOnlyTail = 0): GuestMemory {
+export function wholeMemory(ring: Pick<DriverRing, 'base' | 'buffer'>, readOnlyTail = 0): GuestMemory {
   const { base, buffer } = ring;
   const length = buffer.byteLength - readOnlyTail;
   const regions = [
