@@ -126,6 +126,7 @@ export async function attachDisk(
   owned.defer(detach);
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
+    if (volume.caps.volatile) logger.warn('what the disk held was lost with that process', { device: name });
   } else {
     await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) =>
       attach(bus, session, name, signal),
