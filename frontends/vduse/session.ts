@@ -61,6 +61,10 @@ export class Session implements AsyncDisposable {
   /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
   #adoptable = true;
   #paused = false;
+  /** The kernel wants no queue served until the driver resets the device. */
+  #suspended = false;
+  /** The address space of the queues. */
+  #asid = 0;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -152,7 +156,14 @@ export class Session implements AsyncDisposable {
       case 'set-status':
         return this.#setStatus(request.status);
       case 'update-iotlb':
-        return this.#updateIotlb();
+        return this.#remap();
+      case 'set-vq-group-asid':
+        this.#asid = request.asid;
+        return this.#remap();
+      case 'set-vq-ready':
+        return this.#queues === undefined ? OK : this.#setReady(this.#queues, request.index, request.ready);
+      case 'suspend':
+        return this.#queues === undefined ? OK : this.#suspend(this.#queues);
       case 'get-vq-state':
         return this.#vqState(request.index);
       case 'unknown':
@@ -212,14 +223,14 @@ export class Session implements AsyncDisposable {
   }
 
   async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
-    this.#queues = await this.#options.openQueues(features, infos);
+    this.#queues = await this.#options.openQueues(features, infos, this.#asid);
     this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
 
   #resume(): void {
-    if (!this.#paused) this.#queues?.resume();
+    if (!this.#paused && !this.#suspended) this.#queues?.resume();
   }
 
   /** When this settles, nothing touches the driver's memory any more. */
@@ -227,6 +238,7 @@ export class Session implements AsyncDisposable {
     const queues = this.#queues;
     if (queues === undefined) return;
     this.#queues = undefined;
+    this.#suspended = false;
     this.#running = unobserved();
     const { inFlight } = queues;
     const late = await queues.abandon(this.#options.drainTimeoutMs);
@@ -245,10 +257,31 @@ export class Session implements AsyncDisposable {
     return OK;
   }
 
-  async #updateIotlb(): Promise<Answer> {
-    // The kernel names ranges but always means everything, and has installed the new map already.
-    const remapped = this.#queues?.remap() ?? Promise.resolve();
+  async #remap(): Promise<Answer> {
+    // The kernel names ranges but always means everything, and has installed the new map already. Memory of another
+    // address space would not matter, but there is none, and one remap too many does no harm.
+    const remapped = this.#queues?.remap(this.#asid) ?? Promise.resolve();
     return (await this.#inTime(remapped)) ? OK : FAILED;
+  }
+
+  /** Which queues were ready before DRIVER_OK is asked then. A FAILED breaks the device for good. */
+  async #setReady(queues: QueueHost, index: number, ready: boolean): Promise<Answer> {
+    const { device, logger } = this.#options;
+    if (!ready) return (await this.#inTime(queues.stopQueue(index))) ? OK : FAILED;
+    try {
+      await queues.startQueue(index, device.queueInfo(index, ringLayout(device.features())));
+    } catch (error) {
+      logger.error('the driver cannot use a virtqueue', { queue: index, error });
+    }
+    return OK;
+  }
+
+  async #suspend(queues: QueueHost): Promise<Answer> {
+    this.#suspended = true;
+    if (await this.#inTime(queues.pause())) return OK;
+    this.#suspended = false;
+    this.#resume();
+    return FAILED;
   }
 
   async #vqState(index: number): Promise<Answer> {
@@ -267,7 +300,7 @@ export class Session implements AsyncDisposable {
    * False: requests in flight take too long for the kernel to wait for. Two thirds of what a reset is given: that of a
    * hypervisor which is killed meanwhile comes at once, and has to be answered in its own time.
    */
-  async #inTime(done: Promise<void>): Promise<boolean> {
+  async #inTime(done: Promise<unknown>): Promise<boolean> {
     const { drainTimeoutMs, logger } = this.#options;
     const waitedMs = (drainTimeoutMs * 2) / 3;
     const inTime = await settlesWithin(done, waitedMs);
