@@ -170,6 +170,7 @@ export async function attachDisk(
   owned.defer(detach);
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
+    if (volume.caps.volatile) logger.warn('what the disk held was lost with that process', { device: name });
     // The store may have grown meanwhile, or that process may have died before it said so.
     capacity.announce(volume.size);
   } else {

@@ -40,8 +40,8 @@ interface Line {
   /** Kicks and interrupts. */
   readonly owned: DisposableStack;
   queue: BlkQueue | undefined;
-  /** No further queue object follows, whatever ends the one there is. */
-  stopped: boolean;
+  /** No queue object follows this one. */
+  stopping: boolean;
   /** Where the next queue object starts. */
   state: RingState;
 }
@@ -123,9 +123,9 @@ export class QueueSet implements QueueHost {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line !== undefined) {
-      line.stopped = true;
+      line.stopping = true;
       await this.#endQueue(line);
-      if (!line.stopped) this.#serveUnlessPaused();
+      if (!line.stopping) this.#serveUnlessPaused();
       else if (this.#lines[index] === line) this.#closeLine(index, line);
     }
     return this.#stops[index]?.reached;
@@ -133,12 +133,12 @@ export class QueueSet implements QueueHost {
 
   startQueue(index: number, info: QueueInfo): void {
     const started = this.#lines[index];
-    if (started !== undefined) started.stopped = false;
+    if (started !== undefined) started.stopping = false;
     if (this.#ended || started !== undefined) return;
     const line = this.#openLine(index, info, this.#startOf(index, info));
     this.#lines[index] = line;
     try {
-      line.queue = this.#buildQueue(index, line);
+      if (this.#remaps === 0) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#lines[index] = undefined;
       line.owned.dispose();
@@ -193,7 +193,7 @@ export class QueueSet implements QueueHost {
       interrupt,
       owned: owned.move(),
       queue: undefined,
-      stopped: false,
+      stopping: false,
       state,
     };
     return line;
@@ -213,6 +213,7 @@ export class QueueSet implements QueueHost {
     const stop = this.#stops[index];
     if (stop === undefined) return info.state;
     if (sameState(stop.told, info.state)) return stop.reached;
+    // What the log knows is about another place in the ring.
     this.#context.inFlight.log(index).fill(0);
     return info.state;
   }
@@ -229,7 +230,7 @@ export class QueueSet implements QueueHost {
     if (this.#ended || this.#remaps > 0) return;
     for (const [index, line] of this.#lines.entries()) {
       try {
-        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
+        if (line !== undefined && !line.stopping) line.queue ??= this.#buildQueue(index, line);
       } catch (error) {
         this.#context.logger.error('virtqueue stopped', { queue: index, error });
       }

@@ -299,6 +299,16 @@ describe('a device that a dead process left attached', () => {
   });
 });
 
+describe('a disk whose content was in the process that died', () => {
+  it('is served again, empty, and the log says so', async () => {
+    await using rig = new Rig({ info: { caps: { volatile: true } } });
+    await rig.attach();
+    rig.kill();
+    await rig.attach();
+    expect(rig.messages('warn')).toContain('what the disk held was lost with that process');
+  });
+});
+
 describe('a device of that name', () => {
   it('that another process serves is refused', async () => {
     await using rig = new Rig();
