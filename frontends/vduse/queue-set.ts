@@ -40,10 +40,10 @@ interface Line {
   /** Kicks and interrupts. */
   readonly owned: DisposableStack;
   queue: BlkQueue | undefined;
+  /** No further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
-  /** No queue object follows this one. */
-  stopping: boolean;
 }
 
 /** Where a virtqueue stopped, and where it was told to start before. */
@@ -123,9 +123,9 @@ export class QueueSet implements QueueHost {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line !== undefined) {
-      line.stopping = true;
+      line.stopped = true;
       await this.#endQueue(line);
-      if (!line.stopping) this.#serveUnlessPaused();
+      if (!line.stopped) this.#serveUnlessPaused();
       else if (this.#lines[index] === line) this.#closeLine(index, line);
     }
     return this.#stops[index]?.reached;
@@ -133,7 +133,7 @@ export class QueueSet implements QueueHost {
 
   startQueue(index: number, info: QueueInfo): void {
     const started = this.#lines[index];
-    if (started !== undefined) started.stopping = false;
+    if (started !== undefined) started.stopped = false;
     if (this.#ended || started !== undefined) return;
     const line = this.#openLine(index, info, this.#startOf(index, info));
     this.#lines[index] = line;
@@ -193,8 +193,8 @@ export class QueueSet implements QueueHost {
       interrupt,
       owned: owned.move(),
       queue: undefined,
+      stopped: false,
       state,
-      stopping: false,
     };
     return line;
   }
@@ -207,12 +207,12 @@ export class QueueSet implements QueueHost {
 
   /**
    * The kernel keeps where a queue was told to start, not how far it got: unless it was told anew, it goes on where it
-   * stopped.
+   * stopped, which its log says as well.
    */
   #startOf(index: number, info: QueueInfo): RingState {
     const stop = this.#stops[index];
-    if (stop !== undefined && sameState(stop.told, info.state)) return stop.reached;
-    // What the log knows is about another place in the ring.
+    if (stop === undefined) return info.state;
+    if (sameState(stop.told, info.state)) return stop.reached;
     this.#context.inFlight.log(index).fill(0);
     return info.state;
   }

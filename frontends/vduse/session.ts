@@ -3,12 +3,10 @@ import { GatewayError } from '../../core/api/errors.ts';
 import type { Logger } from '../../core/api/logger.ts';
 import type { Reactor } from '../../core/system/reactor.ts';
 import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
-import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
-import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import { idlePositions } from './idle-positions.ts';
 import type { InFlightFile } from './inflight-file.ts';
-import { Iotlb } from './iotlb.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
 import type { OpenQueues } from './queue-home.ts';
@@ -37,9 +35,6 @@ export interface SessionOptions {
 
 const OK: Answer = { ok: true };
 const FAILED: Answer = { ok: false };
-
-/** Offset of `idx` in the available and the used ring. */
-const RING_IDX = 2;
 
 /**
  * One open VDUSE device: answers the driver's life cycle and keeps its queues. A driver comes with
@@ -163,7 +158,7 @@ export class Session implements AsyncDisposable {
       case 'set-vq-ready':
         return this.#queues === undefined ? OK : this.#setReady(this.#queues, request.index, request.ready);
       case 'suspend':
-        return this.#queues === undefined ? OK : this.#suspend(this.#queues);
+        return this.#suspend();
       case 'get-vq-state':
         return this.#vqState(request.index);
       case 'unknown':
@@ -276,9 +271,12 @@ export class Session implements AsyncDisposable {
     return OK;
   }
 
-  async #suspend(queues: QueueHost): Promise<Answer> {
+  async #suspend(): Promise<Answer> {
+    // As for the state of a queue: what an earlier process had in flight has to be given back first.
+    await this.#adopt();
+    if (this.#queues === undefined) return OK;
     this.#suspended = true;
-    if (await this.#inTime(queues.pause())) return OK;
+    if (await this.#inTime(this.#queues.pause())) return OK;
     this.#suspended = false;
     this.#resume();
     return FAILED;
@@ -314,27 +312,10 @@ export class Session implements AsyncDisposable {
     return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
-  /**
-   * Where an earlier process stopped. The log says it, unless it got lost. The kernel only knows where the driver
-   * started, and a split ring tells only when nothing is outstanding, since completions come in any order.
-   */
-  #positions(infos: readonly QueueInfo[]): QueueInfo[] {
+  /** Where an earlier process stopped. The log says it, unless it got lost. */
+  #positions(infos: readonly QueueInfo[]): readonly QueueInfo[] {
     const { device, logger, inFlight } = this.#options;
-    if (!inFlight.isLost) return [...infos];
-    const iotlb = new Iotlb(device, logger);
-    try {
-      return infos.map((info, index) => {
-        if (!info.ready) return info;
-        if (info.state.layout === 'packed') throw positionLost(device.name);
-        const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
-        const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
-        const outstanding = (available - used) & 0xffff;
-        if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, state: { layout: 'split', availIndex: used } };
-      });
-    } finally {
-      void iotlb.retire();
-    }
+    return inFlight.isLost ? idlePositions(device, logger, infos) : infos;
   }
 
   #refuse(error: GatewayError): void {
@@ -351,12 +332,6 @@ function unobserved(): PromiseWithResolvers<void> {
   return resolvers;
 }
 
-function readU16(memory: GuestMemory, iova: number): number {
-  const scratch = new Scratch(2);
-  if (!memory.read(iova, 2, scratch, 0)) throw new Error(`the ring at 0x${iova.toString(16)} is not mapped`);
-  return new DataView(scratch.bytes.buffer).getUint16(0, true);
-}
-
 function asRefusal(name: string, error: unknown): GatewayError {
   if (!GatewayError.is(error)) return driverRefused(name, String(error), error);
   return error.code === 'vduse.driver-refused'
@@ -370,27 +345,4 @@ function driverRefused(name: string, why: string, cause?: unknown): GatewayError
     fix: 'Look at the kernel’s log (dmesg) for what the driver says.',
     cause,
   });
-}
-
-function requestsOutstanding(name: string, queue: number, count: number): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
-    {
-      why: `An earlier process ended with requests in virtqueue ${queue}, and the file that says which is gone.`,
-      fix: 'If you run blockgate in a container, give it the /run/blockgate of the machine. Now restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
-    },
-  );
-}
-
-/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
-function positionLost(name: string): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
-    {
-      why: 'An earlier process ended, and the file that says how far it was is gone.',
-      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
-    },
-  );
 }

@@ -216,6 +216,32 @@ describe.each(LAYOUTS)('SET_VQ_READY, %s ring', (ring) => {
   });
 });
 
+it.each(LAYOUTS)(
+  'a queue that stands still when a process dies goes on in the next one, %s ring',
+  async (ring) => {
+    await using rig = new Rig({ config: { ring }, kernel: '7.3' });
+    await rig.attach({ queues: 2 });
+    for (let i = 0; i < 4; i++) await rig.driver.read(i, 512);
+    // Only a device with a queue that is ready is one with a driver.
+    const rings = Math.ceil(rig.driver.ring.allocate(2048) / 64) * 64;
+    rig.driver.ring.at(rings, 1536).fill(0);
+    Object.assign(rig.device.queues[1]!, {
+      num: 16,
+      desc: rings,
+      driver: rings + 512,
+      device: rings + 1024,
+      state: ring === 'split' ? [0, 0, 0, 0] : [1, 0, 1, 0],
+      ready: true,
+    });
+    await rig.device.setVqReady(0, false);
+    rig.kill();
+    await rig.attach({ queues: 2 });
+    const read = rig.driver.read(1, 512);
+    await rig.device.setVqReady(0, true);
+    expect(await read).toMatchObject({ status: 0, data: rig.store.data.subarray(512, 1024) });
+  },
+);
+
 it('a queue that is told anew where to start starts there', async () => {
   await using rig = new Rig({ kernel: '7.3' });
   await rig.attach();
@@ -283,6 +309,26 @@ describe.each(LAYOUTS)('SUSPEND, %s ring', (ring) => {
     rig.driver.blk.read(0, 512);
     await handle.quiesce();
     await handle[Symbol.asyncDispose]();
+    expect(rig.store.calls).toHaveLength(calls);
+  });
+
+  it('holds for the next process when one dies before it has answered', async () => {
+    await using rig = newRig();
+    await rig.attach();
+    holdRequests(rig);
+    const first = rig.driver.read(8, 4096);
+    await turns(() => rig.store.active === 1);
+    const suspended = rig.device.suspend();
+    await turns(() => !rig.device.readable);
+    rig.kill();
+    rig.store.gate = undefined;
+    await rig.attach();
+    expect(await suspended).toBe(true);
+    expect(await first).toMatchObject({ status: 0, data: rig.store.data.subarray(4096, 8192) });
+    const calls = rig.store.calls.length;
+    rig.driver.blk.read(0, 512);
+    rig.kernel.kick(rig.device.queues[0]!.kickFd);
+    await someTurns();
     expect(rig.store.calls).toHaveLength(calls);
   });
 
