@@ -229,7 +229,7 @@ export class QueueSet implements QueueHost {
     if (this.#ended || this.#remaps > 0) return;
     for (const [index, line] of this.#lines.entries()) {
       try {
-        if (line !== undefined && !line.stopping) line.queue ??= this.#buildQueue(index, line);
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
       } catch (error) {
         this.#context.logger.error('virtqueue stopped', { queue: index, error });
       }
