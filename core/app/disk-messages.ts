@@ -1,8 +1,8 @@
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
+import type { WireError } from '../util/wire-error.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { DiskDetails } from './running-disk.ts';
-import type { WireError } from './wire-error.ts';
 
 /** What the gateway and a disk's process say to each other, as JSON over the channel of `child_process.fork`. */
 

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { toWire } from '../util/wire-error.ts';
 import { ChannelLogger } from './channel-logger.ts';
 import type { Disk } from './disk.ts';
 import type { FromDisk, ToDisk } from './disk-messages.ts';
 import { prepareOrder } from './disk-order.ts';
 import { runDisk } from './disk-runner.ts';
-import { toWire } from './wire-error.ts';
 
 /**
  * The process of one disk, started by `ProcessLauncher`. It ends by itself when the gateway is gone.

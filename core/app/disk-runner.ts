@@ -1,12 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OpenContext, PluginContext } from '../api/backend.ts';
-import type { ResolvedDevice } from '../api/device.ts';
+import type { ResolvedDevice, ThreadVolume } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FrontendHandle } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import { adaptDevice, protect } from '../block/layers.ts';
 import { resolve } from '../block/resolve.ts';
+import { threadVolume } from '../block/thread-volume.ts';
 import { DiskVolume } from '../block/volume.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
 import { Disk } from './disk.ts';
@@ -39,8 +40,8 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
   try {
     options.signal?.throwIfAborted();
     const ctx = await pluginContext(plan, options, grace.signal);
-    const { device, stack } = await buildDevice(plan, ctx, owned);
-    const volume = new DiskVolume(plan.name, device, ctx.logger);
+    const { device, stack, perThread } = await buildDevice(plan, ctx, owned);
+    const volume = new DiskVolume(plan.name, device, ctx.logger, perThread);
     owned.defer(async () => volume.close());
     owned.defer(async () => volume.flush(0));
     const handle = await attach(plan, volume, ctx);
@@ -89,7 +90,7 @@ export async function buildDevice(
   plan: PreparedDisk,
   ctx: OpenContext,
   owned: AsyncDisposableStack,
-): Promise<{ device: ResolvedDevice; stack: StackLayer[] }> {
+): Promise<{ device: ResolvedDevice; stack: StackLayer[]; perThread: ThreadVolume | undefined }> {
   const { backend, filters, frontend } = plan;
   const opened = await backend.plugin
     .open(backend.config, ctx)
@@ -109,7 +110,15 @@ export async function buildDevice(
   }
   const protectedDevice = protect(device, plan.readOnly);
   stack.unshift({ kind: 'frontend', name: frontend.plugin.name }, ...automatic(protectedDevice.added));
-  return { device: protectedDevice.device, stack };
+  const perThread = threadVolume({
+    name: plan.name,
+    backend: backend.plugin.name,
+    readOnly: plan.readOnly,
+    opener: opened.perThread,
+    filters: filters.length,
+    automatic: [...adapted.added, ...protectedDevice.added].map(({ name }) => name),
+  });
+  return { device: protectedDevice.device, stack, perThread };
 }
 
 /** `adaptDevice` lists layers in the order it added them, from the store outwards. */

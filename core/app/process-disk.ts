@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
+import { fromWire } from '../util/wire-error.ts';
 import type { FromDisk, ToDisk } from './disk-messages.ts';
 import type { DiskDetails, RunningDisk } from './running-disk.ts';
-import { fromWire } from './wire-error.ts';
 
 /** After the grace period plugins have been told to give up; a process that still runs then is stuck. Milliseconds. */
 const STUCK_MS = 10_000;

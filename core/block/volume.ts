@@ -7,6 +7,7 @@ import {
   type ResolvedCaps,
   type ResolvedDevice,
   type ResolvedLimits,
+  type ThreadVolume,
   type Volume,
 } from '../api/device.ts';
 import { BlockError } from '../api/errors.ts';
@@ -24,6 +25,7 @@ export class DiskVolume implements Volume {
   readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
+  readonly perThread: ThreadVolume | undefined;
   readonly #device: ResolvedDevice;
   readonly #logger: Logger;
   #inFlight = 0;
@@ -31,13 +33,14 @@ export class DiskVolume implements Volume {
   #foreignErrorLogged = false;
   readonly #drained: (() => void)[] = [];
 
-  constructor(name: string, device: ResolvedDevice, logger: Logger) {
+  constructor(name: string, device: ResolvedDevice, logger: Logger, perThread?: ThreadVolume) {
     this.name = name;
     this.#device = device;
     this.#logger = logger;
     this.size = device.size;
     this.caps = device.caps;
     this.limits = device.limits;
+    this.perThread = perThread;
   }
 
   get inFlight(): number {

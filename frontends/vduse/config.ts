@@ -22,6 +22,10 @@ export const vduseConfig = z.strictObject({
     .refine((value) => (value & (value - 1)) === 0, 'must be a power of two')
     .default(256)
     .meta({ description: 'Requests one virtqueue can hold; a power of two up to 1024.' }),
+  spin: z.int().min(0).max(1000).default(50).meta({
+    description:
+      'Microseconds that the thread of a queue looks for the next request before it sleeps, while they follow each other closely. 0: never.',
+  }),
   serial: z
     .string()
     .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII')

@@ -55,8 +55,15 @@ export class VduseDevice implements Disposable {
   readonly #irq = new Uint32Array(1);
   readonly #irqBytes = new Uint8Array(this.#irq.buffer);
 
+  /** `fd`: the device, open in this process; the one object that disposes of itself closes it. */
+  constructor(syscalls: Syscalls, fd: number, name: string) {
+    this.fd = fd;
+    this.name = name;
+    this.#syscalls = syscalls;
+  }
+
   /** Throws `vduse.device-busy` while another process serves the device. */
-  constructor(syscalls: Syscalls, path: string, name: string) {
+  static open(syscalls: Syscalls, path: string, name: string): VduseDevice {
     const fd = syscalls.open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd === -Errno.EBUSY) {
       throw new GatewayError('vduse.device-busy', `Another process serves the VDUSE device "${name}".`, {
@@ -64,9 +71,7 @@ export class VduseDevice implements Disposable {
         fix: `Stop the other gateway; "fuser ${path}" tells which process it is.`,
       });
     }
-    this.fd = orThrow(`open ${path}`, fd);
-    this.name = name;
-    this.#syscalls = syscalls;
+    return new VduseDevice(syscalls, orThrow(`open ${path}`, fd), name);
   }
 
   /** The next message as bytes, valid until the next call; undefined when there is none. */

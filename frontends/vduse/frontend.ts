@@ -19,6 +19,7 @@ import { claimDevice } from './device-claim.ts';
 import { DeviceLink } from './device-link.ts';
 import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
 import { loadModules } from './modules.ts';
+import { queueOpener } from './queue-opener.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
@@ -74,19 +75,30 @@ export async function attachDisk(
   owned.defer(() => {
     if (!attached()) destroy(control, stateFile, name);
   });
-  const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
+  const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, name), name));
   if (claim === 'created') prepare(device, config, paths);
 
+  const lost = Promise.withResolvers<unknown>();
+  const openQueues = await queueOpener(owned, {
+    device,
+    syscalls,
+    reactor,
+    logger,
+    volume,
+    limits,
+    serial: wanted.serial,
+    spin: config.spin,
+    onBroken: lost.resolve,
+    queues: config.queues,
+  });
   let onReset = () => {};
   const session = owned.use(
     new Session({
       device,
-      syscalls,
       reactor,
       logger,
-      volume,
-      limits,
-      serial: wanted.serial,
+      openQueues,
+      lost: lost.promise,
       offeredFeatures: wanted.features,
       queues: config.queues,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
@@ -94,7 +106,7 @@ export async function attachDisk(
     }),
   );
   session.start();
-  const adopted = claim === 'adopted' && session.adopt();
+  const adopted = claim === 'adopted' && (await session.adopt());
   const detach = async (): Promise<void> => {
     if (!attached()) return;
     // Whatever the page cache still holds is written now, so requests have to be served once more.

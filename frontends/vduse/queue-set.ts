@@ -4,10 +4,12 @@ import type { Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
+import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
 /** What the queues of a disk need, and what does not change from one driver to the next. */
@@ -21,6 +23,10 @@ export interface QueueSetContext {
   readonly serial: string;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
+  /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
+  readonly spinUs: number;
+  /** Nothing is in flight any more, or no interrupt waits any more: see `idle`. */
+  readonly onIdle?: () => void;
 }
 
 /** One virtqueue as long as a driver uses it: its kicks and interrupts outlive the queue object, which a pause ends. */
@@ -39,7 +45,7 @@ interface Line {
  * Pausing and changing memory are the same act: take nothing more, wait for what is in flight, and go on with new
  * queue objects where the old ones ended.
  */
-export class QueueSet {
+export class QueueSet implements QueueHost {
   readonly #context: QueueSetContext;
   readonly #features: bigint;
   readonly #lines: (Line | undefined)[] = [];
@@ -66,27 +72,35 @@ export class QueueSet {
     }
   }
 
-  /** Requests taken and not given back. */
   get inFlight(): number {
     return this.#running().reduce((sum, { queue }) => sum + queue!.inFlight, 0);
   }
 
-  /**
-   * Takes requests, those that wait already first: no kick tells about them. Interrupts once, because the driver may
-   * miss an interrupt that a predecessor of this process owed it; one too many does no harm.
-   */
+  /** True when the next thing to happen is a kick: no request is in flight, no interrupt waits to be tried again. */
+  get idle(): boolean {
+    if (this.#paused || this.#ended) return false;
+    return this.#lines.every(
+      (line) => line?.queue === undefined || (line.queue.idle && !line.interrupt.waiting),
+    );
+  }
+
+  /** Serves what is there, as a kick on every queue would. */
+  poke(): void {
+    if (this.#paused) return;
+    for (const line of this.#lines) line?.queue?.process();
+  }
+
+  /** Interrupts once as well: a predecessor of this process may owe the driver one, and one too many does no harm. */
   resume(): void {
     this.#paused = false;
     this.#serve();
   }
 
-  /** Takes no more requests; settles when those in flight are given back. */
   async pause(): Promise<void> {
     this.#paused = true;
     await this.#endQueues();
   }
 
-  /** As `pause`, for one queue for good: returns the available index where a successor starts. */
   async stopQueue(index: number): Promise<number | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
@@ -95,7 +109,6 @@ export class QueueSet {
     return line.availIndex;
   }
 
-  /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
   async remap(): Promise<void> {
     await this.#endQueues();
     if (this.#ended) return;
@@ -105,10 +118,6 @@ export class QueueSet {
     if (!this.#paused) this.#serve();
   }
 
-  /**
-   * Ends the set after a reset: when this settles, nothing touches the driver's memory any more, or ever will.
-   * Requests in flight get until `deadlineMs` from now; then their memory is taken away. True: that was necessary.
-   */
   async abandon(deadlineMs: number): Promise<boolean> {
     this.#ended = true;
     const queues = this.#running().map(({ queue }) => queue!);
@@ -128,7 +137,11 @@ export class QueueSet {
     if (!info.ready) return undefined;
     const { device, syscalls, reactor } = this.#context;
     const interrupt = this.#owned.use(
-      new InterruptLine({ inject: () => device.injectIrq(index), onBroken: this.#context.onBroken }),
+      new InterruptLine({
+        inject: () => device.injectIrq(index),
+        onBroken: this.#context.onBroken,
+        onDelivered: this.#context.onIdle,
+      }),
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
@@ -156,7 +169,7 @@ export class QueueSet {
   }
 
   #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
-    const { volume, limits, serial, logger } = this.#context;
+    const { volume, limits, serial, logger, spinUs, onIdle } = this.#context;
     return new BlkQueue({
       index,
       ring: { ...info, availIndex },
@@ -170,6 +183,8 @@ export class QueueSet {
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
       onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
+      onIdle,
     });
   }
 

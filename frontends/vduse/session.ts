@@ -1,17 +1,27 @@
 import type { MaybePromise } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
+import type { Logger } from '../../core/api/logger.ts';
+import type { Reactor } from '../../core/system/reactor.ts';
 import { featureNames, featureProblem } from '../virtio/blk/features.ts';
 import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
 import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
-import type { QueueInfo } from './device.ts';
+import type { QueueInfo, VduseDevice } from './device.ts';
 import { Iotlb } from './iotlb.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
-import { QueueSet, type QueueSetContext } from './queue-set.ts';
+import type { QueueHost } from './queue-host.ts';
+import type { OpenQueues } from './queue-opener.ts';
 import { settlesWithin } from './timeout.ts';
 
-export interface SessionOptions extends Omit<QueueSetContext, 'onBroken'> {
+export interface SessionOptions {
+  readonly device: VduseDevice;
+  readonly reactor: Reactor;
+  readonly logger: Logger;
+  /** Sets the queues up that are ready, paused. Throws, or rejects, when they cannot be served. */
+  readonly openQueues: OpenQueues;
+  /** Settles when the driver cannot be reached any more, as something else than the messages found out. */
+  readonly lost: Promise<unknown>;
   readonly offeredFeatures: bigint;
   readonly queues: number;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
@@ -34,11 +44,12 @@ export class Session implements AsyncDisposable {
   /** Settles with the reason when the device cannot be used any more; with undefined when the session is disposed. */
   readonly broken: Promise<Error | undefined>;
   readonly #options: SessionOptions;
-  readonly #context: QueueSetContext;
   readonly #messages: MessageLoop;
   readonly #broken = Promise.withResolvers<Error | undefined>();
   #running = unobserved();
-  #queues: QueueSet | undefined;
+  #queues: QueueHost | undefined;
+  /** Set while queues that a driver uses already are being taken over: messages wait for that. */
+  #adopting: Promise<boolean> | undefined;
   #paused = false;
 
   constructor(options: SessionOptions) {
@@ -47,7 +58,7 @@ export class Session implements AsyncDisposable {
     const onBroken = (error: unknown): void => {
       this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
     };
-    this.#context = { ...options, onBroken };
+    void options.lost.then(onBroken);
     this.#messages = new MessageLoop({ ...options, onRequest: (request) => this.#answer(request), onBroken });
   }
 
@@ -71,12 +82,21 @@ export class Session implements AsyncDisposable {
    * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
    * `vduse.requests-outstanding` when that process took requests that it never gave back.
    */
-  adopt(): boolean {
+  async adopt(): Promise<boolean> {
+    this.#adopting = this.#adopt();
+    try {
+      return await this.#adopting;
+    } finally {
+      this.#adopting = undefined;
+    }
+  }
+
+  async #adopt(): Promise<boolean> {
     if (this.#queues !== undefined) return true;
     const infos = this.#queueInfos();
     if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
     const features = this.#features();
-    this.#startQueues(features, this.#idlePositions(infos));
+    await this.#startQueues(features, this.#idlePositions(infos));
     this.#resume();
     return true;
   }
@@ -100,6 +120,10 @@ export class Session implements AsyncDisposable {
   }
 
   #answer(request: Request): MaybePromise<Answer> {
+    if (this.#adopting !== undefined) {
+      const answer = (): MaybePromise<Answer> => this.#answer(request);
+      return this.#adopting.then(answer, answer);
+    }
     switch (request.type) {
       case 'set-status':
         return this.#setStatus(request.status);
@@ -119,20 +143,23 @@ export class Session implements AsyncDisposable {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;
     }
+    const refused = (error: unknown): Answer => {
+      this.#refuse(asRefusal(this.#options.device.name, error));
+      return FAILED;
+    };
     try {
-      if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk();
+      if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk().catch(refused);
       if ((status & STATUS_FEATURES_OK) !== 0) this.#features();
       return OK;
     } catch (error) {
-      this.#refuse(asRefusal(this.#options.device.name, error));
-      return FAILED;
+      return refused(error);
     }
   }
 
   /** May come twice, and after an adoption. */
-  #driverOk(): Answer {
+  async #driverOk(): Promise<Answer> {
     if (this.#queues !== undefined) return OK;
-    this.#startQueues(this.#features(), this.#queueInfos());
+    await this.#startQueues(this.#features(), this.#queueInfos());
     return { ok: true, afterwards: () => this.#resume() };
   }
 
@@ -145,8 +172,8 @@ export class Session implements AsyncDisposable {
     return features;
   }
 
-  #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
-    this.#queues = new QueueSet(this.#context, features, infos);
+  async #startQueues(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
+    this.#queues = await this.#options.openQueues(features, infos);
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }

@@ -111,6 +111,11 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The messages of the kernel cannot be handled.',
     fix: 'Start the disk again.',
   },
+  'vduse.queue-stuck': {
+    meaning:
+      'The driver reset the device while the thread of a virtqueue waited in a system call that does not end.',
+    fix: 'Find out why the file system or disk below the disk hangs. The process of the disk ends and is replaced.',
+  },
   'virtio.bad-ring': {
     meaning: 'The driver set up a virtqueue that breaks the virtio specification.',
     fix: 'Report it with the version of the kernel.',

@@ -1,5 +1,6 @@
 import type { Volume } from '../../../core/api/device.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { AdaptiveSpin } from '../virtq/adaptive-spin.ts';
 import type { RingGeometry } from '../virtq/virtqueue.ts';
 import type { BlkLimits } from './limits.ts';
 
@@ -34,4 +35,8 @@ export interface BlkQueueOptions {
   /** The driver sent a chain that is no request, and why not. It has been given back. */
   readonly onMalformed?: (defect: string) => void;
   readonly observer?: InFlightObserver;
+  /** Looks at the empty ring for a moment before the driver is asked for kicks. Only where the thread may be held up. */
+  readonly spin?: AdaptiveSpin | undefined;
+  /** Nothing is in flight any more. */
+  readonly onIdle?: (() => void) | undefined;
 }

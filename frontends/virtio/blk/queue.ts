@@ -94,6 +94,11 @@ export class BlkQueue {
     return this.#inFlight;
   }
 
+  /** True when nothing is in flight and nothing waits for a later turn: the next thing to happen is a kick. */
+  get idle(): boolean {
+    return this.#inFlight === 0 && !this.#processing && !this.#continuationPending;
+  }
+
   /** Where a successor of this queue starts; exact once the queue is stopped and drained. */
   get availIndex(): number {
     return this.#ring.availIndex;
@@ -134,8 +139,10 @@ export class BlkQueue {
   /** Suppress, take until empty, enable, look again. */
   #drainRing(): void {
     const ring = this.#ring;
+    const { spin } = this.#options;
     let budget = WORK_PER_TURN;
     ring.disableKicks();
+    spin?.woken();
     while (this.#state === 'running') {
       const head = ring.pop(this.#chain);
       if (head >= 0) {
@@ -153,6 +160,7 @@ export class BlkQueue {
         return;
       }
       this.#publish();
+      if (spin !== undefined && this.#inFlight === 0 && spin.untilAvailable(ring)) continue;
       if (!ring.enableKicks()) return;
       ring.disableKicks();
     }
@@ -303,6 +311,7 @@ export class BlkQueue {
       this.#memory.unpin();
     }
     for (const resolve of this.#drained.splice(0)) resolve();
+    this.#options.onIdle?.();
   }
 }
 

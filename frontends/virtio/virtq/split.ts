@@ -127,6 +127,10 @@ export class SplitVirtqueue implements Virtqueue {
     return head;
   }
 
+  hasAvailable(): boolean {
+    return Atomics.load(this.#avail, AVAIL_IDX) !== this.#lastAvail;
+  }
+
   push(head: number, written: number): void {
     const word = USED_RING_WORD + 2 * (this.#usedIdx & this.#mask);
     this.#usedElements[word] = head;

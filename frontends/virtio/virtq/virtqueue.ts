@@ -32,6 +32,8 @@ export interface Virtqueue {
   readonly brokenReason: string | undefined;
   /** Takes the next chain into `chain` and returns its head, 0 … num - 1; or POP_EMPTY, or POP_BROKEN. */
   pop(chain: Chain): number;
+  /** True when `pop` would take something, or find out that the ring is broken. */
+  hasAvailable(): boolean;
   /** Gives `head` back with the number of bytes written to it. Not visible before `publish`. */
   push(head: number, written: number): void;
   publish(): void;

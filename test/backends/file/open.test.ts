@@ -50,7 +50,15 @@ describe('opening a file', () => {
         .sort();
     {
       await using device = await openDisk(folder.path, { size: MIB });
-      expect(methods(device)).toEqual(['discard', 'extents', 'flush', 'read', 'write', 'writeZeroes']);
+      expect(methods(device)).toEqual([
+        'discard',
+        'extents',
+        'flush',
+        'perThread',
+        'read',
+        'write',
+        'writeZeroes',
+      ]);
       expect(device.info.limits).toEqual({
         blockSize: 512,
         physicalBlockSize: 4096,
@@ -58,7 +66,7 @@ describe('opening a file', () => {
       });
     }
     await using device = await openDisk(folder.path, {}, { readOnly: true });
-    expect(methods(device)).toEqual(['extents', 'read']);
+    expect(methods(device)).toEqual(['extents', 'perThread', 'read']);
     expect(device.info.caps?.readOnly).toBe(true);
   });
 

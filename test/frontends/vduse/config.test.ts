@@ -3,7 +3,7 @@ import { vduseConfig } from '../../../frontends/vduse/config.ts';
 
 describe('configuration of the vduse frontend', () => {
   it('has a default for everything', () => {
-    expect(vduseConfig.parse({})).toEqual({ queues: 1, queueSize: 256, msgTimeout: 120 });
+    expect(vduseConfig.parse({})).toEqual({ queues: 1, queueSize: 256, spin: 50, msgTimeout: 120 });
   });
 
   it.each([
