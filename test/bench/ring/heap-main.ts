@@ -1,9 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
+import { adaptDevice } from '../../../core/block/layers.ts';
+import { resolve } from '../../../core/block/resolve.ts';
+import { DiskVolume } from '../../../core/block/volume.ts';
 import { QueueRig } from '../../frontends/virtio/blk/queue-rig.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { fileVolume } from './file-volume.ts';
+import { logger, openFile } from './open-file.ts';
 
 /**
  * What requests that complete synchronously leave on the heap, and how much garbage they make on the way: a block queue
@@ -32,7 +35,8 @@ async function heapUsed(): Promise<number> {
 using folder = tempFolder();
 const path = folder.file('disk.img');
 writeFileSync(path, new Uint8Array(DISK));
-await using volume = await fileVolume(path, DISK);
+await using device = await openFile(path);
+const volume = new DiskVolume('bench', adaptDevice(resolve(device, 'file')).device, logger);
 const { ring, driver, queue, broken, errors } = new QueueRig({ num: 64, queue: { volume } });
 const heads = Array.from({ length: DEPTH }, (_, i) => {
   const framing = { readable: [16, 4096], writable: [4096], indirect: i % 4 < 2 };

@@ -17,6 +17,8 @@ export interface RingJob {
   readonly depth: number;
   readonly queues: number;
   readonly placement: Placement;
+  /** Microseconds that our queue may look for requests before it sleeps; the device in C never does. */
+  readonly spinUs: number;
   /**
    * What is compared with the device in C: requests per second, which have to be at least `target` times as many, or
    * the median latency, which may be `target` times as long.
@@ -27,7 +29,7 @@ export interface RingJob {
 
 const FLOOR = { measure: 'iops', target: 0.9 } as const;
 const LATENCY = { measure: 'latency', target: 1.15 } as const;
-const SMALL = { blockSize: 4 * KIB, segment: 64 * KIB, queues: 1 } as const;
+const SMALL = { blockSize: 4 * KIB, segment: 64 * KIB, queues: 1, spinUs: 0 } as const;
 
 const smallJobs = (['same', 'cross'] as const).flatMap((placement) => [
   job({ ...SMALL, ...LATENCY, rw: 'randread', depth: 1, placement }),
@@ -38,10 +40,11 @@ const smallJobs = (['same', 'cross'] as const).flatMap((placement) => [
   job({ ...SMALL, ...FLOOR, rw: 'randwrite', depth: 128, placement }),
 ]);
 const TWO = { ...SMALL, queues: 2, placement: 'free' } as const;
-const LARGE = { segment: 64 * KIB, queues: 1, placement: 'same', ...FLOOR } as const;
+const LARGE = { segment: 64 * KIB, queues: 1, placement: 'same', spinUs: 0, ...FLOOR } as const;
 
 export const RING_JOBS: readonly RingJob[] = [
   ...smallJobs,
+  job({ ...SMALL, ...LATENCY, rw: 'randread', depth: 1, placement: 'cross', spinUs: 50 }),
   job({ ...TWO, ...LATENCY, rw: 'randread', depth: 1 }),
   job({ ...TWO, ...FLOOR, rw: 'randread', depth: 32 }),
   job({ ...TWO, ...FLOOR, rw: 'randread', depth: 128 }),
@@ -59,5 +62,6 @@ function job(of: Omit<RingJob, 'title'>): RingJob {
   const access = { randread: 'random read', randwrite: 'random write', read: 'read', write: 'write' }[of.rw];
   const pieces = of.segment < 64 * KIB ? ` in pieces of ${of.segment / KIB} KiB` : '';
   const queues = of.queues > 1 ? `${of.queues} queues, ` : '';
-  return { ...of, title: `${size} ${access}${pieces}, ${queues}QD${of.depth}, ${of.placement}` };
+  const spin = of.spinUs > 0 ? ', spinning' : '';
+  return { ...of, title: `${size} ${access}${pieces}, ${queues}QD${of.depth}, ${of.placement}${spin}` };
 }

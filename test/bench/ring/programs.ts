@@ -60,7 +60,8 @@ export async function runDriver(
   { seconds, warmup }: Lengths,
   verify = false,
 ): Promise<RingMeasurement> {
-  const { rw, queues, depth, blockSize, segment, placement } = job;
+  const { rw, queues, depth, blockSize, segment, placement, spinUs } = job;
+  const ours = [process.execPath, here('./device.ts'), file, String(queues), String(spinUs)];
   const output = await run(driver, [
     ...[
       `--rw=${rw}`,
@@ -72,7 +73,7 @@ export async function runDriver(
     ...[`--placement=${placement}`, `--size=${size}`, `--seconds=${seconds}`, `--warmup=${warmup}`],
     ...(verify ? ['--verify'] : []),
     '--',
-    ...(which === 'ours' ? [process.execPath, here('./device.ts'), file, String(queues)] : [device, file]),
+    ...(which === 'ours' ? ours : [device, file]),
   ]);
   return measurement.parse(JSON.parse(output));
 }

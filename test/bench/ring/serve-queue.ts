@@ -1,39 +1,56 @@
-import { setImmediate as turn } from 'node:timers/promises';
-import { orThrow } from '../../../core/system/errno.ts';
-import { linux } from '../../../core/system/libc.ts';
-import { BlkQueue } from '../../../frontends/virtio/blk/queue.ts';
-import type { BlkQueueOptions } from '../../../frontends/virtio/blk/queue-options.ts';
-import type { DriverMemory } from './driver-memory.ts';
+import type { Volume } from '../../../core/api/device.ts';
+import type { Logger } from '../../../core/api/logger.ts';
+import { EdgeWait } from '../../../core/system/edge-wait.ts';
+import { loopReactor } from '../../../core/system/reactor.ts';
+import { QueueServer } from '../../../frontends/vduse/workers/queue-server.ts';
+import { type ToWorker, WorkerState } from '../../../frontends/vduse/workers/worker-messages.ts';
+import { offeredFeatures } from '../../../frontends/virtio/blk/features.ts';
+import { blkLimits } from '../../../frontends/virtio/blk/limits.ts';
+import { RING_SIZE, RingKernel } from './ring-kernel.ts';
 
-/** Serves one queue until the driver says stop: blocks on the kick whenever there is nothing to do. */
+/** Serves queue `index` as the thread of a VDUSE queue does (worker-main.ts), until the driver says stop. */
 export async function serveQueue(
-  options: Omit<BlkQueueOptions, 'notify' | 'schedule'>,
-  memory: DriverMemory,
+  index: number,
+  volume: Volume,
+  logger: Logger,
+  spinUs: number,
 ): Promise<void> {
-  const kick = memory.kickFd(options.index);
-  const interrupt = memory.interruptFd(options.index);
-  const one = new Uint8Array(new BigUint64Array([1n]).buffer);
-  const counter = new Uint8Array(8);
-  let continuation: (() => void) | undefined;
-  const queue = new BlkQueue({
-    ...options,
-    notify: () => void orThrow('write', linux.write(interrupt, one)),
-    schedule: (fn) => {
-      continuation = fn;
+  const kernel = new RingKernel(index);
+  const state = new Int32Array(new SharedArrayBuffer(WorkerState.BYTES));
+  const stopped = Promise.withResolvers<void>();
+  using epoll = new EdgeWait();
+  const server = new QueueServer({
+    index,
+    device: kernel.device,
+    syscalls: kernel.syscalls,
+    reactor: loopReactor,
+    sleep: {
+      add: (fd) => epoll.add(fd),
+      remove: (fd) => epoll.remove(fd),
+      wait: () => {
+        // The event loop may have taken the last kick.
+        if (!kernel.stopped) epoll.wait();
+        if (!kernel.stopped) return;
+        Atomics.store(state, WorkerState.ENDING, 1);
+        stopped.resolve();
+      },
+    },
+    logger,
+    volume,
+    limits: blkLimits(volume.caps, volume.limits, RING_SIZE),
+    serial: 'bench',
+    spinUs,
+    state,
+    onBroken: (error) => {
+      throw error;
     },
   });
-  while (!memory.stopped) {
-    queue.process();
-    while (continuation !== undefined) {
-      const next: () => void = continuation;
-      continuation = undefined;
-      next();
-    }
-    // Completions of io_uring arrive by the event loop; microtasks run here in any case.
-    if (queue.inFlight > 0) await turn();
-    else await undefined;
-    if (queue.inFlight === 0) orThrow('read', linux.read(kick, counter));
-  }
-  queue.stop();
-  await queue.drain();
+  const tell = async (message: ToWorker): Promise<void> => {
+    Atomics.add(state, WorkerState.SENT, 1);
+    await server.receive(message);
+  };
+  await tell({ type: 'open', id: 0, features: offeredFeatures(volume.caps), info: kernel.queue });
+  await tell({ type: 'resume' });
+  await stopped.promise;
+  await tell({ type: 'close', id: 1 });
 }
