@@ -310,7 +310,7 @@ export class BlkQueue {
       this.#pinned = false;
       this.#memory.unpin();
     }
-    for (const resolve of this.#drained.splice(0)) resolve();
+    if (this.#drained.length > 0) for (const resolve of this.#drained.splice(0)) resolve();
     this.#options.onIdle?.();
   }
 }
