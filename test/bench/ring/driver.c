@@ -43,7 +43,8 @@ static struct {
 	const char *rw;
 	int queues, depth, verify;
 	uint64_t block, segment, size;
-	double warmup, seconds;
+	uint64_t warmup;
+	double seconds;
 	const char *placement;
 } option = { .rw = "randread", .queues = 1, .depth = 1, .block = 4096, .segment = 65536, .warmup = 1, .seconds = 2,
 	     .placement = "free" };
@@ -67,6 +68,7 @@ struct queue {
 	uint32_t in_flight;
 	uint64_t random, position, requests, salt;
 	uint64_t histogram[BUCKETS];
+	_Atomic uint64_t completed;
 	struct slot slots[RING_SIZE];
 };
 
@@ -245,16 +247,14 @@ static void complete(struct queue *q, uint64_t time)
 	}
 }
 
-static _Atomic int first_completions;
-
 static void *drive(void *argument)
 {
 	struct queue *q = argument;
-	uint64_t interrupts, time = now();
+	uint64_t interrupts, completed = 0, time = now();
 
 	for (int i = 0; i < option.depth; i++) submit_new(q, i, time);
 	kick_if_wanted(q);
-	for (int seen = 0; q->in_flight > 0;) {
+	while (q->in_flight > 0) {
 		if (q->used_idx == atomic_load_explicit(&q->used->idx, memory_order_acquire)) {
 			atomic_store(&q->avail->used_event, q->used_idx);
 			if (q->used_idx == atomic_load(&q->used->idx) &&
@@ -263,9 +263,9 @@ static void *drive(void *argument)
 			continue;
 		}
 		time = now();
-		while (q->used_idx != atomic_load_explicit(&q->used->idx, memory_order_acquire)) complete(q, time);
+		while (q->used_idx != atomic_load_explicit(&q->used->idx, memory_order_acquire)) complete(q, time), completed++;
 		kick_if_wanted(q);
-		if (!seen) seen = atomic_fetch_add(&first_completions, 1) + 1;
+		atomic_store_explicit(&q->completed, completed, memory_order_relaxed);
 	}
 	return NULL;
 }
@@ -365,6 +365,13 @@ static void wait_seconds(pid_t device, double seconds)
 	}
 }
 
+/* A number of requests, not a time: that is what makes a JIT compiler compile. */
+static void warm_up(pid_t device)
+{
+	for (int i = 0; i < option.queues; i++)
+		while (atomic_load(&queues[i].completed) < option.warmup / option.queues) wait_seconds(device, 0.01);
+}
+
 static double cpu_seconds(pid_t pid)
 {
 	struct timespec t;
@@ -433,7 +440,7 @@ static void parse(int argc, char **argv)
 		case 'b': option.block = strtoull(optarg, NULL, 10); break;
 		case 'g': option.segment = strtoull(optarg, NULL, 10); break;
 		case 's': option.size = strtoull(optarg, NULL, 10); break;
-		case 'w': option.warmup = atof(optarg); break;
+		case 'w': option.warmup = strtoull(optarg, NULL, 10); break;
 		case 't': option.seconds = atof(optarg); break;
 		case 'p': option.placement = optarg; break;
 		case 'v': option.verify = 1; break;
@@ -464,8 +471,7 @@ int main(int argc, char **argv)
 	place(0);
 	for (int i = 0; i < option.queues; i++)
 		if (pthread_create(&threads[i], NULL, drive, &queues[i]) != 0) errx(1, "no thread");
-	while (atomic_load(&first_completions) < option.queues) wait_seconds(device, 0.01);
-	wait_seconds(device, option.warmup);
+	warm_up(device);
 	cpu = cpu_seconds(device);
 	begin = now();
 	atomic_store(&phase, MEASURE);

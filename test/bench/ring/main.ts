@@ -15,7 +15,7 @@ Ends with status 1 when a target is missed.
 
   --repetitions N   pairs of measurements per job (5)
   --seconds S       length of one measurement (2)
-  --warmup S        what is not measured before it (1)
+  --warmup MIB      what is transferred before that, 400 000 requests at most (4096)
   --only TEXT       only the jobs whose title contains it
   --write           put the result into docs/benchmarks.md
   --verify          measure nothing: check what is read and written, with both devices
@@ -30,7 +30,7 @@ async function main(): Promise<number> {
     options: {
       repetitions: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '2' },
-      warmup: { type: 'string', default: '1' },
+      warmup: { type: 'string', default: '4096' },
       only: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
       verify: { type: 'boolean', default: false },
@@ -59,7 +59,7 @@ async function main(): Promise<number> {
   for (const job of jobs) results.push(await compare(programs, job, repetitions, lengths));
   const text = [
     `- Machine: ${availableParallelism()} × ${cpus()[0]!.model}, Linux ${release()}, Node ${process.version}`,
-    `- Runs: ${repetitions} pairs of ${lengths.seconds} s per job, after ${lengths.warmup} s; load of the machine ${before} before, ${load()} at the end`,
+    `- Runs: ${repetitions} pairs of ${lengths.seconds} s per job; load of the machine ${before} before, ${load()} at the end`,
     '',
     table(results),
   ].join('\n');

@@ -11,6 +11,8 @@ const here = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 /** The first word of sector N is N ^ SALT: what driver.c expects with `verify`. */
 const SALT = 0x626c6f636b676174n;
 const SECTOR = 512;
+/** Requests, after which everything is compiled that will be. */
+const MAX_WARMUP = 400_000;
 const CHUNK = 2 ** 20;
 
 export interface Programs {
@@ -42,6 +44,7 @@ export type DeviceUnderTest = 'ours' | 'reference';
 
 export interface Lengths {
   readonly seconds: number;
+  /** MiB transferred before. */
   readonly warmup: number;
 }
 
@@ -70,12 +73,23 @@ export async function runDriver(
       `--block=${blockSize}`,
       `--segment=${segment}`,
     ],
-    ...[`--placement=${placement}`, `--size=${size}`, `--seconds=${seconds}`, `--warmup=${warmup}`],
+    ...[
+      `--placement=${placement}`,
+      `--size=${size}`,
+      `--seconds=${seconds}`,
+      `--warmup=${warmupRequests(job, warmup)}`,
+    ],
     ...(verify ? ['--verify'] : []),
     '--',
     ...(which === 'ours' ? ours : [device, file]),
   ]);
   return measurement.parse(JSON.parse(output));
+}
+
+/** QD1 between processors may be slow, because of what it takes to wake one. */
+function warmupRequests({ blockSize, depth }: RingJob, mib: number): number {
+  const most = depth === 1 ? MAX_WARMUP / 10 : MAX_WARMUP;
+  return Math.min(most, Math.ceil((mib * 2 ** 20) / blockSize));
 }
 
 async function run(command: string, args: readonly string[]): Promise<string> {
