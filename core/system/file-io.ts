@@ -111,9 +111,7 @@ export class FileIo implements AsyncDisposable {
       // A miss, a partial hit or an error: the engine does the rest, and has the last word on errors.
       done = Math.max(result, 0);
     }
-    if (this.#direct && !isAligned(iov, this.#direct))
-      return this.#readCopied(offset, iov, total, this.#direct);
-    return this.#finish('read', iov, offset, done, total);
+    return this.#readByEngine(offset, iov, done, total);
   }
 
   write(offset: number, iov: IoVec): MaybePromise<void> {
@@ -124,6 +122,10 @@ export class FileIo implements AsyncDisposable {
       if (result === total) return;
       done = Math.max(result, 0);
     }
+    return this.#writeByEngine(offset, iov, done, total);
+  }
+
+  #writeByEngine(offset: number, iov: IoVec, done: number, total: number): Promise<void> {
     if (this.#direct && !isAligned(iov, this.#direct)) {
       const copy = alignedBuffer(total, this.#direct);
       copyOut(iov, copy);
@@ -170,6 +172,12 @@ export class FileIo implements AsyncDisposable {
     this.#largeReadThisTurn = true;
     queueMicrotask(this.#endTurn);
     return false;
+  }
+
+  #readByEngine(offset: number, iov: IoVec, done: number, total: number): Promise<void> {
+    if (this.#direct && !isAligned(iov, this.#direct))
+      return this.#readCopied(offset, iov, total, this.#direct);
+    return this.#finish('read', iov, offset, done, total);
   }
 
   async #readBeside(offset: number, iov: IoVec, total: number): Promise<void> {

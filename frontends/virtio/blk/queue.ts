@@ -197,10 +197,15 @@ export class BlkQueue {
       this.#execute(slot);
       return work;
     }
+    this.#refuse(slot, verdict);
+    return 1;
+  }
+
+  #refuse(slot: Slot, verdict: number): void {
+    const chain = this.#chain;
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return 1;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */
