@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
-import { type BlockDevice, type DeviceInfo, FileIo, FileSpace, type Logger } from '../../core/plugin.ts';
+import { type BlockDevice, FileIo, FileSpace, type Logger } from '../../core/plugin.ts';
+import { growStore } from './grow.ts';
 import type { Store } from './open-store.ts';
 
 /** An open file as every thread of the process can use it. Structured-cloneable. */
@@ -50,11 +51,15 @@ export function sharedDevice(store: SharedStore, logger: Logger): BlockDevice {
     engine: io.engineName,
     direct: store.direct !== undefined,
   });
+  const info = { ...deviceInfo(store) };
   const reading: BlockDevice = {
-    info: deviceInfo(store),
+    info,
     read: (offset, iov) => io.read(offset, iov),
     // Of a block device the kernel only says that all of it is data.
     ...(kind === 'file' && { extents: (offset, length) => space.extents(offset, length) }),
+    async resize(wanted) {
+      info.size = await growStore(store, info.size, wanted);
+    },
     [Symbol.asyncDispose]: () => io[Symbol.asyncDispose](),
   };
   if (store.readOnly) return reading;
@@ -73,16 +78,10 @@ async function canDiscard(store: Store): Promise<boolean> {
   return await FileSpace.canPunchHoles(store.handle.fd, store.size);
 }
 
-function deviceInfo({
-  size,
-  blockSize,
-  physicalBlockSize,
-  discardGranularity,
-  readOnly,
-}: SharedStore): DeviceInfo {
+function deviceInfo({ size, blockSize, physicalBlockSize, discardGranularity, readOnly }: SharedStore) {
   return {
     size,
-    caps: { concurrency: 'parallel', readOnly },
+    caps: { concurrency: 'parallel', readOnly } as const,
     limits: {
       blockSize,
       physicalBlockSize,

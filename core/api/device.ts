@@ -71,6 +71,7 @@ export interface Extent {
  * read-only disk, no flag that was not declared. A call does all of its work or throws a `BlockError`.
  */
 export interface BlockDevice extends AsyncDisposable {
+  /** Its `size` may have grown after `resize`; nothing else of it changes. */
   readonly info: DeviceInfo;
   /** Fills every segment, or fails. */
   read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
@@ -82,6 +83,11 @@ export interface BlockDevice extends AsyncDisposable {
   /** The range reads as zeros afterwards. */
   writeZeroes?(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
   extents?(offset: number, length: number): MaybePromise<readonly Extent[]>;
+  /**
+   * Grows the store to `size` bytes or, without it, finds out how large the store is by now; `info.size` says so when
+   * the call settles. Requests go on meanwhile. Throws a `GatewayError` rather than shrink.
+   */
+  resize?(size?: number): MaybePromise<void>;
   /** Present where calls are cheap enough to be made by several threads at once, each blocked while one runs. */
   readonly perThread?: ThreadOpener;
 }
@@ -115,6 +121,7 @@ export type ResolvedLimits = Readonly<Required<DeviceLimits>>;
 
 /** A device with every method present and emulations filled in. What filters wrap and the volume calls. */
 export interface ResolvedDevice {
+  /** Bytes; may grow while the device is open. */
   readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { toWire } from '../util/wire-error.ts';
 import { ChannelLogger } from './channel-logger.ts';
 import type { Disk } from './disk.ts';
-import type { FromDisk, ToDisk } from './disk-messages.ts';
-import { prepareOrder } from './disk-order.ts';
+import { CHANNEL_VERSION, type FromDisk, type Question, type ToDisk } from './disk-messages.ts';
+import { type DiskOrder, prepareOrder, warmUp } from './disk-order.ts';
 import { runDisk } from './disk-runner.ts';
 
 /**
@@ -19,21 +19,42 @@ const ORPHAN_POLL_MS = 500;
 
 const givingUp = new AbortController();
 let graceMs = 0;
+let prepared: ReturnType<typeof prepareOrder> | undefined;
 let running: Promise<Disk> | undefined;
 
 process.on('message', (message: ToDisk) => {
-  if (message.type === 'start') start(message);
-  else if (message.type === 'stop') void stop();
-  else void answerHolders(message.id);
+  switch (message.type) {
+    case 'prepare':
+      return void prepare(message.order);
+    case 'start':
+      return start(message);
+    case 'ask':
+      return void answer(message.id, message);
+    case 'stop':
+      return void stop();
+    case 'hand-over':
+      return void handOver();
+  }
 });
 process.on('disconnect', () => void orphaned());
+
+async function prepare(order: DiskOrder): Promise<void> {
+  prepared = prepareOrder(order);
+  try {
+    await warmUp(await prepared);
+    send({ type: 'prepared', version: CHANNEL_VERSION });
+  } catch (error) {
+    end(error);
+  }
+}
 
 function start(message: Extract<ToDisk, { type: 'start' }>): void {
   const { order, stateDir, takeOver, logLevel } = message;
   graceMs = message.graceMs;
   const logger = new ChannelLogger(logLevel, send);
   const { signal } = givingUp;
-  running = prepareOrder(order).then((disk) =>
+  prepared ??= prepareOrder(order);
+  running = prepared.then((disk) =>
     runDisk(disk, { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal }),
   );
   running.then(attached, end);
@@ -54,11 +75,35 @@ async function stop(): Promise<void> {
   }
 }
 
-async function answerHolders(id: number): Promise<void> {
+async function handOver(): Promise<void> {
   try {
-    send({ type: 'holders', id, holders: (await (await running)?.holders()) ?? [] });
+    await (await running)?.handOver();
+    end();
   } catch (error) {
-    send({ type: 'holders', id, error: toWire(error) });
+    end(error);
+  }
+}
+
+async function answer(id: number, question: Question): Promise<void> {
+  try {
+    const disk = await running;
+    if (disk === undefined) throw new Error('the disk has not been started');
+    send({ type: 'answer', id, value: await ask(disk, question) });
+  } catch (error) {
+    send({ type: 'answer', id, error: toWire(error) });
+  }
+}
+
+function ask(disk: Disk, question: Question): Promise<unknown> {
+  switch (question.about) {
+    case 'holders':
+      return disk.holders();
+    case 'report':
+      return disk.report();
+    case 'flush':
+      return disk.flush();
+    case 'resize':
+      return disk.resize(question.size);
   }
 }
 

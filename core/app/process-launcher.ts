@@ -3,10 +3,15 @@ import { getCompileCacheDir } from 'node:module';
 import { dirname, extname } from 'node:path';
 import type { Logger } from '../api/logger.ts';
 import type { LogLevel } from '../observe/log-level.ts';
-import type { ToDisk } from './disk-messages.ts';
 import type { DiskOrder } from './disk-order.ts';
 import { ProcessDisk } from './process-disk.ts';
-import type { DiskLauncher, LaunchOptions, LaunchSettings, RunningDisk } from './running-disk.ts';
+import type {
+  DiskLauncher,
+  LaunchOptions,
+  LaunchSettings,
+  RunningDisk,
+  StandbyDisk,
+} from './running-disk.ts';
 
 /** Same folder, and `.ts` from source but `.js` once built. */
 const DISK_PROCESS = new URL(`./disk-process${extname(import.meta.url)}`, import.meta.url);
@@ -24,11 +29,29 @@ export class ProcessLauncher implements DiskLauncher {
     this.#logLevel = logLevel;
   }
 
-  launch(order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
-    const start: ToDisk = { type: 'start', order, takeOver, logLevel: this.#logLevel, ...this.#settings };
+  launch(order: DiskOrder, options: LaunchOptions): Promise<RunningDisk> {
+    return this.#start(this.#fork(order), order, options);
+  }
+
+  async prepare(order: DiskOrder, signal: AbortSignal): Promise<StandbyDisk> {
+    const disk = this.#fork(order);
+    await disk.prepare(order, signal);
+    return {
+      start: (options) => this.#start(disk, order, options),
+      [Symbol.asyncDispose]: () => disk[Symbol.asyncDispose](),
+    };
+  }
+
+  #fork(order: DiskOrder): ProcessDisk {
     // A plugin that prints would spoil our standard output, which is for scripts: both streams go to standard error.
     const child = fork(DISK_PROCESS, [], { stdio: ['ignore', 2, 2, 'ipc'], execArgv: [], env: childEnv() });
-    return ProcessDisk.start(child, start, { logger: this.#logger, signal, graceMs: this.#settings.graceMs });
+    const { name } = order.disk;
+    return new ProcessDisk(child, { name, logger: this.#logger, graceMs: this.#settings.graceMs });
+  }
+
+  #start(disk: ProcessDisk, order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
+    const start = { type: 'start', order, takeOver, logLevel: this.#logLevel, ...this.#settings } as const;
+    return disk.start(start, signal);
   }
 }
 

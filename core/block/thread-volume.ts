@@ -30,16 +30,28 @@ interface ThreadModule {
   openInThread(data: unknown, logger: Logger): MaybePromise<BlockDevice>;
 }
 
+interface OpenedThreadVolume {
+  readonly volume: DiskVolume;
+  /** Sees how large the store has become. */
+  grow(): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Opens, in the thread that calls, a volume that `threadVolume` has described in another. */
 export async function openThreadVolume(
   { name, backend, readOnly, opener }: ThreadVolume,
   logger: Logger,
-): Promise<{ volume: DiskVolume; close(): Promise<void> }> {
+): Promise<OpenedThreadVolume> {
   const module = (await import(opener.module)) as ThreadModule;
   const opened = await module.openInThread(opener.data, logger);
   const { device } = protect(adaptDevice(resolve(opened, backend)).device, readOnly);
+  const volume = new DiskVolume(name, device, logger);
   return {
-    volume: new DiskVolume(name, device, logger),
+    volume,
+    grow: async () => {
+      await opened.resize?.();
+      volume.grow();
+    },
     close: async () => await opened[Symbol.asyncDispose](),
   };
 }

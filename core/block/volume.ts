@@ -10,7 +10,7 @@ import {
   type ThreadVolume,
   type Volume,
 } from '../api/device.ts';
-import { BlockError } from '../api/errors.ts';
+import { BlockError, GatewayError } from '../api/errors.ts';
 import type { Logger } from '../api/logger.ts';
 import { iovLength } from '../util/iov.ts';
 
@@ -22,7 +22,6 @@ import { iovLength } from '../util/iov.ts';
  */
 export class DiskVolume implements Volume {
   readonly name: string;
-  readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
   readonly perThread: ThreadVolume | undefined;
@@ -30,6 +29,7 @@ export class DiskVolume implements Volume {
   /** Block sizes are powers of two. */
   readonly #blockMask: number;
   readonly #logger: Logger;
+  #size: number;
   #inFlight = 0;
   #closed = false;
   #foreignErrorLogged = false;
@@ -39,11 +39,16 @@ export class DiskVolume implements Volume {
     this.name = name;
     this.#device = device;
     this.#logger = logger;
-    this.size = device.size;
+    this.#size = device.size;
     this.caps = device.caps;
     this.limits = device.limits;
     this.#blockMask = device.limits.blockSize - 1;
     this.perThread = perThread;
+  }
+
+  /** Kept here: each request is compared with it, and asking the device goes through every layer. */
+  get size(): number {
+    return this.#size;
   }
 
   get inFlight(): number {
@@ -126,6 +131,18 @@ export class DiskVolume implements Volume {
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
+  /** Takes over what the device has grown to. A size that makes no disk, or a smaller one, throws `GatewayError`. */
+  grow(): void {
+    const { size } = this.#device;
+    if (!Number.isSafeInteger(size) || size < this.#size || size % this.limits.blockSize !== 0) {
+      throw new GatewayError('disk.bad-size', `Disk "${this.name}" cannot become ${size} bytes large.`, {
+        why: `It has ${this.#size} bytes in blocks of ${this.limits.blockSize}, and only grows.`,
+        fix: 'Give the store a larger size that consists of whole blocks.',
+      });
+    }
+    this.#size = size;
+  }
+
   /** From now on every request fails with ESHUTDOWN. */
   close(): void {
     this.#closed = true;
@@ -142,7 +159,7 @@ export class DiskVolume implements Volume {
       ((offset | length) & this.#blockMask) === 0 &&
       offset >= 0 &&
       length >= 0 &&
-      offset + length <= this.size &&
+      offset + length <= this.#size &&
       Number.isInteger(offset) &&
       Number.isInteger(length)
     );
@@ -156,7 +173,7 @@ export class DiskVolume implements Volume {
     const what =
       offset % blockSize !== 0 || length % blockSize !== 0
         ? `offset ${offset} or length ${length} is not a multiple of ${blockSize}`
-        : `range ${offset}+${length} reaches beyond the end of the disk (${this.size})`;
+        : `range ${offset}+${length} reaches beyond the end of the disk (${this.#size})`;
     return new BlockError('EINVAL', what);
   }
 

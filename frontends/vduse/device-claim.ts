@@ -37,7 +37,7 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): voi
       `There is a VDUSE device "${name}" that is not this disk’s.`,
       {
         why: 'It is attached, and the folder of this disk’s state has no record of it.',
-        fix: `Use the --state-dir it was started with. If nothing needs it any more: "vdpa dev del ${name}".`,
+        fix: `Use the --state-dir it was started with. If nothing needs it any more: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
       },
     );
   }
@@ -48,7 +48,7 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): voi
     `The VDUSE device "${name}" was made with another configuration.`,
     {
       why: `An earlier process left it attached, and what its driver was told cannot be changed: ${difference}.`,
-      fix: 'Start the disk once with the earlier configuration and stop it; then start it with the new one.',
+      fix: `Start the disk once with the earlier configuration, stop it, which detaches it, and start it with the new one. If nothing needs the device: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
     },
   );
 }

@@ -5,9 +5,10 @@ export interface HostPaths {
   readonly dev: string;
   readonly proc: string;
   readonly sys: string;
+  readonly run: string;
 }
 
-export const hostPaths: HostPaths = { dev: '/dev', proc: '/proc', sys: '/sys' };
+export const hostPaths: HostPaths = { dev: '/dev', proc: '/proc', sys: '/sys', run: '/run' };
 
 /** `/dev/vduse/control`: makes and destroys devices. */
 export const controlPath = (paths: HostPaths): string => join(paths.dev, 'vduse/control');
@@ -20,3 +21,7 @@ export const classPath = (paths: HostPaths, name: string): string => join(paths.
 
 /** The device on the vDPA bus; exists while it is attached. */
 export const busPath = (paths: HostPaths, name: string): string => join(paths.sys, 'bus/vdpa/devices', name);
+
+/** What is in flight in the queues of a device; has to be on a tmpfs. */
+export const inFlightPath = (paths: HostPaths, name: string): string =>
+  join(paths.run, 'blockgate', `${name}.inflight`);

@@ -1,3 +1,5 @@
+import type { RingState } from '../virtio/virtq/ring-state.ts';
+
 /** The virtqueues of one driver, from its DRIVER_OK to its reset, in whatever thread they are served. */
 export interface QueueHost {
   /** Requests taken and not given back, as far as this thread knows. */
@@ -6,8 +8,8 @@ export interface QueueHost {
   resume(): void;
   /** Takes no more requests; settles when those in flight are given back. */
   pause(): Promise<void>;
-  /** As `pause`, for one queue for good: returns the available index where a successor starts. */
-  stopQueue(index: number): Promise<number | undefined>;
+  /** As `pause`, for one queue for good: returns where a successor starts. */
+  stopQueue(index: number): Promise<RingState | undefined>;
   /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
   remap(): Promise<void>;
   /**

@@ -5,10 +5,13 @@ import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
 import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
+import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import { MalformedLog } from './malformed-log.ts';
 import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
@@ -21,6 +24,7 @@ export interface QueueSetContext {
   readonly volume: Volume;
   readonly limits: BlkLimits;
   readonly serial: string;
+  readonly inFlight: InFlightFile;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
   /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
@@ -35,8 +39,10 @@ interface Line {
   readonly kick: Kick;
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
+  /** For good: no further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
-  availIndex: number;
+  state: RingState;
 }
 
 /**
@@ -53,6 +59,8 @@ export class QueueSet implements QueueHost {
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
+  /** Changes of memory under way: until they are done no queue may start, or it would be in the old memory. */
+  #remaps = 0;
   #ended = false;
 
   /**
@@ -65,7 +73,8 @@ export class QueueSet implements QueueHost {
     this.#iotlb = new Iotlb(context.device, context.logger);
     try {
       for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
-      this.#buildQueues();
+      for (const [index, line] of this.#lines.entries())
+        if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#end();
       throw error;
@@ -101,20 +110,26 @@ export class QueueSet implements QueueHost {
     await this.#endQueues();
   }
 
-  async stopQueue(index: number): Promise<number | undefined> {
+  async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
+    line.stopped = true;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
-    return line.availIndex;
+    return line.state;
   }
 
   async remap(): Promise<void> {
-    await this.#endQueues();
-    if (this.#ended) return;
-    const old = this.#iotlb;
-    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
-    await old.retire();
+    this.#remaps++;
+    try {
+      await this.#endQueues();
+      if (this.#ended) return;
+      const old = this.#iotlb;
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+      await old.retire();
+    } finally {
+      this.#remaps--;
+    }
     if (!this.#paused) this.#serve();
   }
 
@@ -145,13 +160,23 @@ export class QueueSet implements QueueHost {
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
+    const line: Line = { info, kick, interrupt, queue: undefined, stopped: false, state: info.state };
     return line;
   }
 
+  /**
+   * A queue that cannot be built now, though it could before, stands still, and the others go on: the driver's memory
+   * changed, and its rings are not in it. That is the end of its disk, not ours.
+   */
   #serve(): void {
-    if (this.#ended) return;
-    this.#buildQueues();
+    if (this.#ended || this.#remaps > 0) return;
+    for (const [index, line] of this.#lines.entries()) {
+      try {
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
+      } catch (error) {
+        this.#context.logger.error('virtqueue stopped', { queue: index, error });
+      }
+    }
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
       interrupt.raise();
@@ -162,27 +187,23 @@ export class QueueSet implements QueueHost {
     if (!this.#paused) line.queue?.process();
   }
 
-  #buildQueues(): void {
-    for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
-    }
-  }
-
-  #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
-    const { volume, limits, serial, logger, spinUs, onIdle } = this.#context;
+  #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
+    const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
+    const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
-      ring: { ...info, availIndex },
+      ring: { ...info, state },
       memory: this.#iotlb.memory,
       volume,
       features: this.#features,
       serial,
       limits,
+      inFlightLog: inFlight.log(index),
       notify: () => interrupt.raise(),
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
-      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      onMalformed: (defect) => malformed.report(defect),
       spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
       onIdle,
     });
@@ -199,7 +220,7 @@ export class QueueSet implements QueueHost {
     await queue.drain();
     // Another call may have come here first, and a successor may be at work already.
     if (line.queue !== queue) return;
-    line.availIndex = queue.availIndex;
+    line.state = queue.ringState;
     line.queue = undefined;
   }
 

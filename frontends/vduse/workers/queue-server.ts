@@ -4,6 +4,7 @@ import type { Reactor, Watch } from '../../../core/system/reactor.ts';
 import type { Syscalls } from '../../../core/system/syscalls.ts';
 import type { BlkLimits } from '../../virtio/blk/limits.ts';
 import type { QueueInfo, VduseDevice } from '../device.ts';
+import type { InFlightFile } from '../inflight-file.ts';
 import { QueueSet } from '../queue-set.ts';
 import { type ToWorker, WorkerState } from './worker-messages.ts';
 
@@ -23,11 +24,14 @@ export interface QueueServerOptions {
   readonly logger: Logger;
   readonly volume: Volume;
   readonly limits: BlkLimits;
+  readonly inFlight: InFlightFile;
   readonly serial: string;
   readonly spinUs: number;
   /** `WorkerState` words, shared with the thread that sends. */
   readonly state: Int32Array;
   readonly onBroken: (error: unknown) => void;
+  /** Has the volume see how large its store is by now. */
+  readonly grow: () => Promise<void>;
 }
 
 /**
@@ -73,6 +77,8 @@ export class QueueServer {
         return await this.#set?.stopQueue(index);
       case 'remap':
         return await this.#set?.remap();
+      case 'grow':
+        return await this.#options.grow();
       case 'abandon':
         return await this.#abandon(message.deadlineMs);
       case 'close':
@@ -81,7 +87,8 @@ export class QueueServer {
   }
 
   #open(features: bigint, info: QueueInfo): void {
-    const { index, syscalls, device, logger, volume, limits, serial, spinUs, onBroken } = this.#options;
+    const { index, syscalls, device, logger, volume, limits, inFlight, serial, spinUs, onBroken } =
+      this.#options;
     const infos: QueueInfo[] = Array.from({ length: index }, () => ({ ...info, ready: false }));
     infos.push(info);
     this.#set = new QueueSet(
@@ -92,6 +99,7 @@ export class QueueServer {
         logger,
         volume,
         limits,
+        inFlight,
         serial,
         spinUs,
         onBroken,

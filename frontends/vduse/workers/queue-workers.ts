@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../core/api/errors.ts';
+import type { RingState } from '../../virtio/virtq/ring-state.ts';
 import type { QueueInfo } from '../device.ts';
 import type { QueueHost } from '../queue-host.ts';
 import { settlesWithin } from '../timeout.ts';
@@ -44,6 +45,11 @@ export class QueueWorkers implements AsyncDisposable {
     return host;
   }
 
+  /** Settles when every thread sees the size that its volume has by now. */
+  async grow(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'grow' })));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker[Symbol.asyncDispose]()));
   }
@@ -72,8 +78,8 @@ class WorkerQueues implements QueueHost {
     await Promise.all(this.#serving.map((worker) => worker.ask({ type: 'pause' })));
   }
 
-  async stopQueue(index: number): Promise<number | undefined> {
-    return (await this.#workers[index]?.ask({ type: 'stop' })) as number | undefined;
+  async stopQueue(index: number): Promise<RingState | undefined> {
+    return (await this.#workers[index]?.ask({ type: 'stop' })) as RingState | undefined;
   }
 
   async remap(): Promise<void> {

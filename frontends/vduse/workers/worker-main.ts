@@ -5,6 +5,7 @@ import { linux } from '../../../core/system/libc.ts';
 import { loopReactor } from '../../../core/system/reactor.ts';
 import { toWire } from '../../../core/util/wire-error.ts';
 import { VduseDevice } from '../device.ts';
+import { InFlightFile } from '../inflight-file.ts';
 import { PortLogger } from './port-logger.ts';
 import { QueueServer } from './queue-server.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
@@ -16,7 +17,8 @@ const settings = workerData as WorkerSettings;
 const send = (message: FromWorker): void => port.postMessage(message);
 
 const logger = new PortLogger(send, { queue: settings.index });
-const { volume, close } = await openThreadVolume(settings.volume, logger);
+const { volume, grow, close } = await openThreadVolume(settings.volume, logger);
+const inFlight = new InFlightFile({ syscalls: linux, ...settings.inFlight, keep: true });
 const sleep = new EdgeWait();
 sleep.add(settings.wakeFd);
 const server = new QueueServer({
@@ -27,6 +29,8 @@ const server = new QueueServer({
   sleep,
   logger,
   volume,
+  inFlight,
+  grow,
   state: new Int32Array(settings.state),
   onBroken: (error) => send({ type: 'broken', error: toWire(error) }),
 });
@@ -49,5 +53,6 @@ async function answer(message: ToWorker): Promise<void> {
 async function end(): Promise<void> {
   port.unref();
   await close();
+  inFlight[Symbol.dispose]();
   sleep[Symbol.dispose]();
 }

@@ -14,6 +14,8 @@ export interface WorkerSettings {
   readonly device: { readonly fd: number; readonly name: string };
   readonly volume: ThreadVolume;
   readonly limits: BlkLimits;
+  /** The file with the logs of requests in flight, which each thread maps for itself. */
+  readonly inFlight: { readonly path: string; readonly queues: number; readonly queueSize: number };
   readonly serial: string;
   readonly spinUs: number;
   /** Eventfd that interrupts the thread's sleep. */
@@ -37,7 +39,7 @@ export const WorkerState = {
 export type ToWorker =
   | { readonly type: 'open'; readonly id: number; readonly features: bigint; readonly info: QueueInfo }
   | { readonly type: 'resume' }
-  | { readonly type: 'pause' | 'stop' | 'remap' | 'close'; readonly id: number }
+  | { readonly type: 'pause' | 'stop' | 'remap' | 'grow' | 'close'; readonly id: number }
   | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };
 
 export type FromWorker =

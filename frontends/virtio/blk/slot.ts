@@ -17,7 +17,7 @@ export const NO_RANGES: readonly BlkRange[] = [];
  * allocates nothing but such segments of its `iov` as the mapping does not remember.
  */
 export class Slot {
-  /** Head of the chain it was sent in. */
+  /** What the ring knows the request by: head of the chain (split rings), or buffer id (packed ones). */
   head = 0;
   /** VIRTIO_BLK_T_*. */
   type = 0;

@@ -56,6 +56,7 @@ describe('opening a file', () => {
         'flush',
         'perThread',
         'read',
+        'resize',
         'write',
         'writeZeroes',
       ]);
@@ -66,7 +67,7 @@ describe('opening a file', () => {
       });
     }
     await using device = await openDisk(folder.path, {}, { readOnly: true });
-    expect(methods(device)).toEqual(['extents', 'perThread', 'read']);
+    expect(methods(device)).toEqual(['extents', 'perThread', 'read', 'resize']);
     expect(device.info.caps?.readOnly).toBe(true);
   });
 

@@ -61,7 +61,7 @@ export class RingKernel {
       descAddr: this.#u64(at),
       driverAddr: this.#u64(at + 8),
       deviceAddr: this.#u64(at + 16),
-      availIndex: 0,
+      state: { layout: 'split', availIndex: 0 },
       ready: true,
     };
   }

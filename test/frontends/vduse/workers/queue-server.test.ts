@@ -3,7 +3,8 @@ import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { ControlDevice } from '../../../../frontends/vduse/control-device.ts';
 import { VduseDevice } from '../../../../frontends/vduse/device.ts';
-import { controlPath, devicePath } from '../../../../frontends/vduse/host-paths.ts';
+import { controlPath, devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
+import { InFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
 import { QueueServer } from '../../../../frontends/vduse/workers/queue-server.ts';
 import { type ToWorker, WorkerState } from '../../../../frontends/vduse/workers/worker-messages.ts';
 import { blkConfigSpace } from '../../../../frontends/virtio/blk/config-space.ts';
@@ -27,6 +28,7 @@ class Rig implements AsyncDisposable {
   readonly listening = new Set<number>();
   readonly driver: FakeVirtioDriver;
   readonly server: QueueServer;
+  readonly #inFlight: InFlightFile;
   readonly #device: VduseDevice;
   readonly #features: bigint;
   #id = 0;
@@ -38,13 +40,19 @@ class Rig implements AsyncDisposable {
     const logger = new MemoryLogger();
     const volume = new DiskVolume('disk0', resolve(this.store, 'fake'), logger);
     const limits = blkLimits(volume.caps, volume.limits, QUEUE_SIZE);
-    this.#features = offeredFeatures(volume.caps);
+    this.#features = offeredFeatures(volume.caps, { layout: 'split', eventIdx: true, indirect: true });
     using control = new ControlDevice(this.kernel.syscalls, controlPath(this.kernel.paths));
     control.create({
       name: NAME,
       features: this.#features,
       queues: 1,
-      configSpace: blkConfigSpace({ ...volume, blk: limits, queues: 1 }),
+      configSpace: blkConfigSpace({
+        size: volume.size,
+        caps: volume.caps,
+        limits: volume.limits,
+        blk: limits,
+        queues: 1,
+      }),
     });
     const path = devicePath(this.kernel.paths, NAME);
     this.#device = VduseDevice.open(this.kernel.syscalls, path, NAME);
@@ -53,7 +61,15 @@ class Rig implements AsyncDisposable {
     fake.features = this.#features;
     this.driver = new FakeVirtioDriver(fake, this.#temp.path, (fd) => this.kernel.kick(fd));
     fake.status = 0x0f;
+    this.#inFlight = new InFlightFile({
+      syscalls: this.kernel.syscalls,
+      path: inFlightPath(this.kernel.paths, NAME),
+      queues: 1,
+      queueSize: QUEUE_SIZE,
+      keep: false,
+    });
     this.server = new QueueServer({
+      inFlight: this.#inFlight,
       index: 0,
       device: this.#device,
       syscalls: this.kernel.syscalls,
@@ -65,6 +81,7 @@ class Rig implements AsyncDisposable {
       },
       logger,
       volume,
+      grow: async () => {},
       limits,
       serial: 'rig',
       spinUs: 0,
@@ -85,13 +102,14 @@ class Rig implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const info = this.#device.queueInfo(0);
+    const info = this.#device.queueInfo(0, 'split');
     await this.tell({ type: 'open', id: this.#id++, features: this.#features, info });
     await this.tell({ type: 'resume' });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.ask('close');
+    this.#inFlight[Symbol.dispose]();
     this.#device[Symbol.dispose]();
     expect(this.kernel.leaks).toEqual([]);
     expect(this.listening.size).toBe(0);
@@ -163,6 +181,6 @@ describe('the thread of a queue', () => {
     expect(rig.store.calls.length).toBe(1);
     await rig.tell({ type: 'resume' });
     expect(await read).toMatchObject({ status: 0 });
-    expect(await rig.ask('stop')).toBe(2);
+    expect(await rig.ask('stop')).toEqual({ layout: 'split', availIndex: 2 });
   });
 });

@@ -14,7 +14,7 @@ import { tempFolder } from '../../../support/temp-folder.ts';
 const threads = () => readdirSync('/proc/self/task').length;
 const fds = () => readdirSync('/proc/self/fd').length;
 
-function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number) {
+function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number, log: string) {
   const { caps, limits } = resolve(device, 'file');
   return {
     device: { fd, name: 'none' },
@@ -27,6 +27,7 @@ function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number) {
       automatic: [],
     })!,
     limits: blkLimits(caps, limits, 16),
+    inFlight: { path: log, queues: 2, queueSize: 16 },
     serial: '',
     spinUs: 0,
     logger,
@@ -34,7 +35,14 @@ function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number) {
   };
 }
 
-const info = { num: 16, descAddr: 0, driverAddr: 4096, deviceAddr: 8192, availIndex: 0, ready: true };
+const info = {
+  num: 16,
+  descAddr: 0,
+  driverAddr: 4096,
+  deviceAddr: 8192,
+  state: { layout: 'split', availIndex: 0 },
+  ready: true,
+} as const;
 
 describe('threads of queues', () => {
   it('open the volume, tell what goes wrong with a driver, and leave nothing behind', async () => {
@@ -47,7 +55,10 @@ describe('threads of queues', () => {
     writeFileSync(folder.file('no-device'), '');
     const fd = openSync(folder.file('no-device'), 'r+');
     const before = { threads: threads(), fds: fds() };
-    const workers = await QueueWorkers.start(2, settingsFor(device, ctx.logger, fd));
+    const workers = await QueueWorkers.start(
+      2,
+      settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
+    );
     expect(threads()).toBeGreaterThan(before.threads);
     const opening = workers.open(0n, [info, info]);
     await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
