@@ -40,8 +40,8 @@ interface Line {
   /** Kicks and interrupts. */
   readonly owned: DisposableStack;
   queue: BlkQueue | undefined;
-  /** No queue object follows this one. */
-  stopping: boolean;
+  /** No further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
 }
@@ -123,9 +123,9 @@ export class QueueSet implements QueueHost {
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line !== undefined) {
-      line.stopping = true;
+      line.stopped = true;
       await this.#endQueue(line);
-      if (!line.stopping) this.#serveUnlessPaused();
+      if (!line.stopped) this.#serveUnlessPaused();
       else if (this.#lines[index] === line) this.#closeLine(index, line);
     }
     return this.#stops[index]?.reached;
@@ -133,7 +133,7 @@ export class QueueSet implements QueueHost {
 
   startQueue(index: number, info: QueueInfo): void {
     const started = this.#lines[index];
-    if (started !== undefined) started.stopping = false;
+    if (started !== undefined) started.stopped = false;
     if (this.#ended || started !== undefined) return;
     const line = this.#openLine(index, info, this.#startOf(index, info));
     this.#lines[index] = line;
@@ -193,7 +193,7 @@ export class QueueSet implements QueueHost {
       interrupt,
       owned: owned.move(),
       queue: undefined,
-      stopping: false,
+      stopped: false,
       state,
     };
     return line;
@@ -213,7 +213,6 @@ export class QueueSet implements QueueHost {
     const stop = this.#stops[index];
     if (stop === undefined) return info.state;
     if (sameState(stop.told, info.state)) return stop.reached;
-    // What the log knows is about another place in the ring.
     this.#context.inFlight.log(index).fill(0);
     return info.state;
   }
@@ -230,7 +229,7 @@ export class QueueSet implements QueueHost {
     if (this.#ended || this.#remaps > 0) return;
     for (const [index, line] of this.#lines.entries()) {
       try {
-        if (line !== undefined && !line.stopping) line.queue ??= this.#buildQueue(index, line);
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
       } catch (error) {
         this.#context.logger.error('virtqueue stopped', { queue: index, error });
       }
