@@ -90,6 +90,7 @@ export async function attachDisk(
     await removeBroken(host, name);
     claim = claimDevice(control, stateFile, wanted, paths);
   }
+  if (claim === 'created') logger.debug('VDUSE device made', { device: name, with: control.used });
 
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));

@@ -65,7 +65,13 @@ export async function serveQueue(
     Atomics.add(state, WorkerState.SENT, 1);
     await server.receive(message);
   };
-  await tell({ type: 'open', id: 0, features: offeredFeatures(volume.caps, RING), info: kernel.queue });
+  await tell({
+    type: 'open',
+    id: 0,
+    features: offeredFeatures(volume.caps, RING),
+    info: kernel.queue,
+    asid: 0,
+  });
   await tell({ type: 'resume' });
   await stopped.promise;
   await tell({ type: 'close', id: 1 });
