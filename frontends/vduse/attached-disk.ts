@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { FrontendHandle, Holder } from '../../core/api/frontend.ts';
-import type { BlockNode } from './block-node.ts';
-import { findHolders } from './holders.ts';
+import type { DeviceAdmin } from './device-admin.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
 import type { Session } from './session.ts';
 
@@ -11,10 +10,10 @@ const DETACH_POLL_MS = 500;
 export interface AttachedDiskParts {
   /** `/dev/blockgate/DISK`. */
   readonly path: string;
-  readonly node: BlockNode;
   readonly paths: HostPaths;
   /** Name on the vDPA bus. */
   readonly device: string;
+  readonly admin: DeviceAdmin;
   readonly session: Session;
   /** Undoes everything, in the order detach, close, destroy. */
   readonly owned: AsyncDisposableStack;
@@ -36,7 +35,7 @@ export class AttachedDisk implements FrontendHandle {
   }
 
   holders(): Promise<readonly Holder[]> {
-    return findHolders(this.#parts.paths, this.#parts.node);
+    return this.#parts.admin.holders();
   }
 
   quiesce(): Promise<void> {

@@ -60,7 +60,7 @@ export function entries(folder: string): string[] {
   }
 }
 
-function noDisk(device: string, node: BlockNode | undefined): GatewayError {
+export function noDisk(device: string, node: BlockNode | undefined): GatewayError {
   const why =
     node === undefined
       ? 'The kernel accepted the device, but its driver made no disk of it.'

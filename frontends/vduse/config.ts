@@ -2,10 +2,13 @@ import { z } from 'zod';
 import { sizeSchema } from '../../core/util/config-types.ts';
 import { VIRTIO_BLK_ID_BYTES } from '../virtio/abi/virtio-blk.ts';
 
-const MAX_QUEUES = 64;
+export const MAX_QUEUES = 64;
 const MAX_QUEUE_SIZE = 1024;
-const MIN_BOUNCE = 64 * 2 ** 20;
-const MAX_BOUNCE = 2 ** 30;
+export const MIN_BOUNCE = 64 * 2 ** 20;
+export const MAX_BOUNCE = 2 ** 30;
+/** Seconds. */
+export const MIN_MSG_TIMEOUT = 10;
+export const MAX_MSG_TIMEOUT = 3600;
 
 /** Configuration of the vduse frontend in plugins.json. */
 export const vduseConfig = z.strictObject({
@@ -28,7 +31,7 @@ export const vduseConfig = z.strictObject({
     .max(VIRTIO_BLK_ID_BYTES)
     .optional()
     .meta({ description: 'Serial number that the disk reports, up to 20 characters. Default: its name.' }),
-  msgTimeout: z.int().min(10).max(3600).default(120).meta({
+  msgTimeout: z.int().min(MIN_MSG_TIMEOUT).max(MAX_MSG_TIMEOUT).default(120).meta({
     description: 'Seconds the kernel waits for an answer of the gateway before it gives the device up.',
   }),
   bounceSize: sizeSchema({ min: MIN_BOUNCE, max: MAX_BOUNCE, multipleOf: 4096 }).optional().meta({

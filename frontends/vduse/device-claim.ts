@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { GatewayError } from '../../core/api/errors.ts';
-import type { ControlDevice } from './control-device.ts';
+import type { DeviceAdmin } from './device-admin.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
 import { type DeviceState, type StateFile, stateDifference } from './state-file.ts';
 
@@ -11,19 +11,19 @@ export type Claim = 'created' | 'adopted';
  * Makes the device, or decides that the one of that name can be served again. One that is not attached is useless to
  * everybody and made anew. Throws `vduse.device-busy`, `vduse.device-exists` or `vduse.device-differs`.
  */
-export function claimDevice(
-  control: ControlDevice,
+export async function claimDevice(
+  admin: DeviceAdmin,
   stateFile: StateFile,
   wanted: DeviceState,
   paths: HostPaths,
-): Claim {
-  if (control.create(wanted) === 'exists') {
+): Promise<Claim> {
+  if ((await admin.create(wanted)) === 'exists') {
     if (existsSync(busPath(paths, wanted.name))) {
       checkAdoptable(stateFile.read(), wanted);
       return 'adopted';
     }
-    if (control.destroy(wanted.name) === 'busy') throw deviceBusy(wanted.name);
-    if (control.create(wanted) === 'exists') throw deviceBusy(wanted.name);
+    if ((await admin.destroy()) === 'busy') throw deviceBusy(wanted.name);
+    if ((await admin.create(wanted)) === 'exists') throw deviceBusy(wanted.name);
   }
   stateFile.write(wanted);
   return 'created';

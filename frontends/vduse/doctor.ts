@@ -10,16 +10,26 @@ const CAP_NET_ADMIN = 12n;
 
 /** Can this machine have VDUSE disks, and may this process make them? Changes nothing. */
 export function checkHost(paths: HostPaths = hostPaths, modulesFolder = '/lib/modules'): Finding[] {
+  const status = read(join(paths.proc, 'self/status'));
+  const isRoot = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] === '0';
   return [
-    ...MODULES.map((name) => checkModule(paths, join(modulesFolder, release()), name)),
-    checkPermission(paths),
+    ...MODULES.map((name) => checkModule(paths, join(modulesFolder, release()), name, isRoot)),
+    checkPermission(paths, status, isRoot),
     checkNamespace(paths),
   ];
 }
 
-function checkModule(paths: HostPaths, folder: string, name: string): Finding {
+function checkModule(paths: HostPaths, folder: string, name: string, isRoot: boolean): Finding {
   if (moduleLoaded(paths, name)) return { severity: 'ok', summary: `kernel module ${name} is loaded` };
-  if (listed(folder, name)) return { severity: 'ok', summary: `kernel module ${name} is there to be loaded` };
+  if (listed(folder, name)) {
+    const summary = `kernel module ${name} is there to be loaded`;
+    if (isRoot) return { severity: 'ok', summary };
+    return {
+      severity: 'warning',
+      summary: `${summary}, by root`,
+      fix: `modprobe ${name}; for every boot, put packaging/modules-load.d/blockgate.conf into /etc/modules-load.d`,
+    };
+  }
   return {
     severity: 'error',
     summary: `kernel ${release()} has no module ${name}`,
@@ -36,19 +46,17 @@ function listed(folder: string, name: string): boolean {
   });
 }
 
-function checkPermission(paths: HostPaths): Finding {
-  const status = read(join(paths.proc, 'self/status'));
+function checkPermission(paths: HostPaths, status: string, isRoot: boolean): Finding {
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
   if (((effective >> CAP_NET_ADMIN) & 1n) === 0n) {
     return {
       severity: 'error',
       summary: 'this process may not attach devices: it lacks CAP_NET_ADMIN',
-      fix: 'run the gateway as root',
+      fix: 'run the gateway as root; with "--user NAME" only helpers of it stay root',
     };
   }
   const control = controlPath(paths);
-  const uid = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1];
-  if (uid !== '0') {
+  if (!isRoot) {
     return {
       severity: 'warning',
       summary: `this process is not root, and ${control} belongs to root`,

@@ -1,45 +1,21 @@
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import type { PluginContext } from '../../core/api/backend.ts';
 import type { Volume } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { FrontendHandle } from '../../core/api/frontend.ts';
-import { linux } from '../../core/system/libc.ts';
-import { loopReactor, type Reactor } from '../../core/system/reactor.ts';
-import type { Syscalls } from '../../core/system/syscalls.ts';
 import { blkConfigSpace } from '../virtio/blk/config-space.ts';
 import { offeredFeatures } from '../virtio/blk/features.ts';
 import { type BlkLimits, blkLimits } from '../virtio/blk/limits.ts';
 import { AttachedDisk } from './attached-disk.ts';
 import { waitForBlockNode } from './block-node.ts';
 import type { VduseConfig } from './config.ts';
-import { ControlDevice } from './control-device.ts';
 import { VduseDevice } from './device.ts';
+import { type DeviceAdmin, deviceName } from './device-admin.ts';
 import { claimDevice } from './device-claim.ts';
-import { DeviceLink } from './device-link.ts';
-import { busPath, classPath, controlPath, devicePath, type HostPaths, hostPaths } from './host-paths.ts';
-import { loadModules } from './modules.ts';
+import { type Host, linuxHost } from './frontend-host.ts';
+import { busPath, devicePath } from './host-paths.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
-import { kernelVdpaBus, type VdpaBus } from './vdpa-bus.ts';
-
-/** The machine: everything outside of this process that a VDUSE disk needs. */
-export interface Host {
-  readonly syscalls: Syscalls;
-  readonly reactor: Reactor;
-  readonly bus: VdpaBus;
-  readonly paths: HostPaths;
-  /** Throws `vduse.module-missing`. */
-  loadModules(): Promise<void>;
-}
-
-const linuxHost: Host = {
-  syscalls: linux,
-  reactor: loopReactor,
-  bus: kernelVdpaBus,
-  paths: hostPaths,
-  loadModules,
-};
 
 /** The partition scan reads through the store, which may be slow to answer. */
 const ATTACH_TIMEOUT_MS = 120_000;
@@ -59,23 +35,23 @@ export async function attachDisk(
   host: Host = linuxHost,
 ): Promise<FrontendHandle> {
   await using owned = new AsyncDisposableStack();
-  const { syscalls, reactor, bus, paths } = host;
+  const { syscalls, reactor, paths } = host;
   const { logger } = ctx;
-  await host.loadModules();
+  const admin = owned.use(host.administer(ctx.disk));
+  await admin.loadModules();
   const limits = limitsOf(volume, config);
   const wanted = deviceState(volume, config, ctx.disk, limits);
   const { name } = wanted;
-  const control = owned.use(new ControlDevice(syscalls, controlPath(paths)));
   const stateFile = new StateFile(ctx.stateDir);
-  const claim = claimDevice(control, stateFile, wanted, paths);
+  const claim = await claimDevice(admin, stateFile, wanted, paths);
 
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   const attached = (): boolean => existsSync(busPath(paths, name));
-  owned.defer(() => {
-    if (!attached()) destroy(control, stateFile, name);
+  owned.defer(async () => {
+    if (!attached()) await destroy(admin, stateFile, name);
   });
   const device = owned.use(new VduseDevice(syscalls, devicePath(paths, name), name));
-  if (claim === 'created') prepare(device, config, paths);
+  if (claim === 'created') await prepare(device, config, admin);
 
   let onReset = () => {};
   const session = owned.use(
@@ -99,20 +75,19 @@ export async function attachDisk(
     if (!attached()) return;
     // Whatever the page cache still holds is written now, so requests have to be served once more.
     session.resume();
-    await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => bus.remove(name, signal));
+    await within(DETACH_TIMEOUT_MS, undefined, 'detach', name, (signal) => admin.detach(signal));
   };
   if (!adopted) await detach();
   owned.defer(detach);
   if (adopted) {
     logger.info('serving a device again that an earlier process left attached', { device: name });
   } else {
-    await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) =>
-      attach(bus, session, name, signal),
-    );
+    await within(ATTACH_TIMEOUT_MS, ctx.signal, 'attach', name, (signal) => attach(admin, session, signal));
   }
-  const node = await waitForBlockNode(paths, name, ctx.signal);
-  const link = owned.use(new DeviceLink(paths, ctx.disk, node.path));
-  const disk = new AttachedDisk({ path: link.path, node, paths, device: name, session, owned: owned.move() });
+  await waitForBlockNode(paths, name, ctx.signal);
+  owned.defer(() => admin.unlink());
+  const path = await admin.link();
+  const disk = new AttachedDisk({ path, paths, device: name, admin, session, owned: owned.move() });
   onReset = () => disk.watchForDetach();
   return disk;
 }
@@ -126,7 +101,7 @@ function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: Blk
   const { size, caps, limits } = volume;
   const { queues, queueSize } = config;
   return {
-    name: `blockgate-${disk}`,
+    name: deviceName(disk),
     features: offeredFeatures(caps),
     queues,
     queueSize,
@@ -136,26 +111,24 @@ function deviceState(volume: Volume, config: VduseConfig, disk: string, blk: Blk
 }
 
 /** What has to be set before the device is attached for the first time. */
-function prepare(device: VduseDevice, config: VduseConfig, paths: HostPaths): void {
-  const folder = classPath(paths, device.name);
-  writeFileSync(join(folder, 'msg_timeout'), String(config.msgTimeout));
-  if (config.bounceSize !== undefined) writeFileSync(join(folder, 'bounce_size'), String(config.bounceSize));
+async function prepare(device: VduseDevice, config: VduseConfig, admin: DeviceAdmin): Promise<void> {
+  await admin.configure(config);
   for (let index = 0; index < config.queues; index++) device.setupQueue(index, config.queueSize);
 }
 
 /** Settles when the driver has the disk, or says that it will not. */
-async function attach(bus: VdpaBus, session: Session, name: string, signal: AbortSignal): Promise<void> {
+async function attach(admin: DeviceAdmin, session: Session, signal: AbortSignal): Promise<void> {
   const running = session.running;
   const lost = session.broken.then((error) => {
     throw error ?? new Error('the session ended');
   });
   // The bus reports success as well when the driver has refused the device.
   const refused = running.then(() => new Promise<never>(() => {}));
-  await Promise.race([bus.add(name, signal), lost, refused]);
+  await Promise.race([admin.attach(signal), lost, refused]);
 }
 
-function destroy(control: ControlDevice, stateFile: StateFile, name: string): void {
-  if (control.destroy(name) === 'busy') {
+async function destroy(admin: DeviceAdmin, stateFile: StateFile, name: string): Promise<void> {
+  if ((await admin.destroy()) === 'busy') {
     throw new GatewayError('vduse.destroy-failed', `The VDUSE device "${name}" cannot be destroyed.`, {
       why: 'The kernel says that it is still attached, or open in another process.',
       fix: `Look who has it: "fuser /dev/vduse/${name}". Starting the disk again makes it anew.`,

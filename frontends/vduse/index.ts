@@ -7,5 +7,7 @@ export default defineFrontend<VduseConfig>({
   config: vduseConfig,
   // Loaded when a disk needs them: checking a configuration must stay cheap.
   attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
+  attachUnprivileged: async (disk, user) =>
+    (await import('./helper/helper-process.ts')).attachWithHelper(disk, user),
   check: async () => (await import('./doctor.ts')).checkHost(),
 });
