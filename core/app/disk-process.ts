@@ -4,6 +4,7 @@ import type { Disk } from './disk.ts';
 import type { FromDisk, ToDisk } from './disk-messages.ts';
 import { prepareOrder } from './disk-order.ts';
 import { runDisk } from './disk-runner.ts';
+import { prepareAsUser } from './unprivileged.ts';
 import { toWire } from './wire-error.ts';
 
 /**
@@ -24,17 +25,19 @@ let running: Promise<Disk> | undefined;
 process.on('message', (message: ToDisk) => {
   if (message.type === 'start') start(message);
   else if (message.type === 'stop') void stop();
+  else if (message.type === 'ping') send({ type: 'pong' });
   else void answerHolders(message.id);
 });
 process.on('disconnect', () => void orphaned());
 
 function start(message: Extract<ToDisk, { type: 'start' }>): void {
-  const { order, stateDir, takeOver, logLevel } = message;
+  const { order, stateDir, takeOver, logLevel, user } = message;
   graceMs = message.graceMs;
   const logger = new ChannelLogger(logLevel, send);
   const { signal } = givingUp;
-  running = prepareOrder(order).then((disk) =>
-    runDisk(disk, { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal }),
+  const options = { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal };
+  running = (user === undefined ? prepareOrder(order) : prepareAsUser(order, user, stateDir)).then((disk) =>
+    runDisk(disk, options),
   );
   running.then(attached, end);
 }

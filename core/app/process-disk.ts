@@ -3,6 +3,7 @@ import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import type { FromDisk, ToDisk } from './disk-messages.ts';
+import { HangDetector } from './hang-detector.ts';
 import type { DiskDetails, RunningDisk } from './running-disk.ts';
 import { fromWire } from './wire-error.ts';
 
@@ -15,6 +16,8 @@ export interface ProcessDiskOptions {
   readonly signal: AbortSignal;
   /** Milliseconds. */
   readonly graceMs: number;
+  /** Kills the process when it has not answered for so long. Milliseconds; undefined: never. */
+  readonly hangMs?: number | undefined;
 }
 
 type HoldersReply = PromiseWithResolvers<readonly Holder[]>;
@@ -32,6 +35,7 @@ export class ProcessDisk implements RunningDisk {
   #failure: Error | undefined;
   #stopping: Promise<void> | undefined;
   #stuck: NodeJS.Timeout | undefined;
+  #hangs: HangDetector | undefined;
 
   /** Resolves once the disk is attached; otherwise the process is gone when this rejects. */
   static async start(
@@ -46,6 +50,7 @@ export class ProcessDisk implements RunningDisk {
       disk.#send(start);
       if (options.signal.aborted) giveUp();
       disk.#details = await disk.#ready.promise;
+      disk.#watchForHangs();
       return disk;
     } catch (error) {
       await disk.ended;
@@ -59,7 +64,15 @@ export class ProcessDisk implements RunningDisk {
     this.#child = child;
     this.#name = name;
     this.#options = options;
-    child.on('message', (message: FromDisk) => this.#receive(message));
+    child.on('message', (message: FromDisk) => {
+      try {
+        this.#receive(message);
+      } catch (error) {
+        // No message of ours: whoever has taken that process over must not bring this one down as well.
+        this.#failure ??= error as Error;
+        child.kill('SIGKILL');
+      }
+    });
     this.ended = new Promise((resolve) => {
       child.once('exit', (status, signal) => resolve(this.#exited(status, signal)));
       // `error` without a process: it could not be started at all, so `exit` never comes.
@@ -94,7 +107,22 @@ export class ProcessDisk implements RunningDisk {
     if (this.#failure) throw this.#failure;
   }
 
+  #watchForHangs(): void {
+    const { hangMs } = this.#options;
+    if (hangMs === undefined || this.#stuck !== undefined || !this.#child.connected) return;
+    this.#hangs = new HangDetector({
+      limitMs: hangMs,
+      ask: () => this.#send({ type: 'ping' }),
+      onHung: () => {
+        this.#failure ??= hung(this.#name, hangMs);
+        this.#child.kill('SIGKILL');
+      },
+    });
+  }
+
   #askToStop(): void {
+    // A stop has a time limit of its own.
+    this.#hangs?.[Symbol.dispose]();
     this.#stuck ??= setTimeout(() => {
       this.#failure = killed(this.#name, this.#options.graceMs + STUCK_MS);
       this.#child.kill('SIGKILL');
@@ -117,6 +145,9 @@ export class ProcessDisk implements RunningDisk {
         break;
       case 'stopped':
         break;
+      case 'pong':
+        this.#hangs?.answered();
+        break;
       case 'holders': {
         const reply = this.#questions.get(message.id);
         this.#questions.delete(message.id);
@@ -131,6 +162,7 @@ export class ProcessDisk implements RunningDisk {
 
   #exited(status: number | null | undefined, signal: NodeJS.Signals | null | undefined): Error | undefined {
     clearTimeout(this.#stuck);
+    this.#hangs?.[Symbol.dispose]();
     const wasAsked = this.#stuck !== undefined;
     if (!(wasAsked && status === 0))
       this.#failure ??= died(this.#name, { status, signal, details: this.#details });
@@ -150,6 +182,17 @@ function killed(name: string, afterMs: number): GatewayError {
     {
       why: 'Its process no longer answered, or its store did not.',
       fix: 'Writes that were not flushed are lost: check the file system (fsck) before you rely on it.',
+    },
+  );
+}
+
+function hung(name: string, limitMs: number): GatewayError {
+  return new GatewayError(
+    'disk.hung',
+    `The process of disk "${name}" gave no sign of life for ${limitMs / 1000} s and was killed.`,
+    {
+      why: 'Something in it, a plugin most likely, keeps its event loop from turning, or it was stopped by a signal.',
+      fix: `Run "blockgate run ${name}" again. If it happens often, find out what its process (see the log) waits for.`,
     },
   );
 }
