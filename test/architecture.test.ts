@@ -29,6 +29,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   'core/vm/': { files: UTIL },
   'core/s3-server/': { files: UTIL, packages: ['fast-xml-parser'] },
   'core/app/': { files: ['core/'], packages: ['inversify', 'reflect-metadata'] },
+  'core/app/control/': { files: ['core/'], packages: ['zod'] },
   'core/app/cli/': { files: ['core/'], packages: ['commander', 'zod'] },
   'core/plugin.ts': { files: [...UTIL, 'core/system/'] },
   'core/index.ts': { files: ['core/'] },

@@ -10,7 +10,8 @@ import {
   type VolumeOperations,
 } from '../../core/plugin.ts';
 import type { FileConfig } from './config.ts';
-import { inUse, missing, openFailed, sizeRequired, sizeUnaligned } from './errors.ts';
+import { inUse, missing, openFailed, sizeRequired } from './errors.ts';
+import { growFile, notOurs } from './grow.ts';
 import { openStore, storeKind, syncFolder } from './open-store.ts';
 
 /** The file as a volume. A block device is somebody else's to create, resize or delete. */
@@ -35,23 +36,8 @@ export const fileVolumes: VolumeOperations<FileConfig> = {
 
   async resize(config, size, ctx) {
     const path = await existingFile(config, ctx);
-    if (size % 512 !== 0) throw sizeUnaligned(path, size, 512, true);
     await using handle = await openLocked(path);
-    const { size: before } = await handle.stat();
-    if (size < before) {
-      throw new GatewayError(
-        'volume.cannot-shrink',
-        `${path} cannot shrink from ${before} to ${size} bytes.`,
-        {
-          why: 'Whatever is stored in the part cut off would be lost.',
-          fix: 'Create a smaller volume and copy the files over.',
-        },
-      );
-    }
-    await handle.truncate(size).catch((error: NodeJS.ErrnoException) => {
-      throw openFailed(path, error, false);
-    });
-    await handle.sync();
+    await growFile(path, handle.fd, size, 512);
     return describe(config, ctx);
   },
 
@@ -91,10 +77,7 @@ async function existingFile(config: FileConfig, ctx: PluginContext): Promise<str
   const kind = await storeKind(path);
   if (kind === undefined) throw notCreated(path);
   if (kind === 'file') return path;
-  throw new GatewayError('volume.unsupported', `${path} is a block device.`, {
-    why: 'blockgate resizes and deletes files only.',
-    fix: 'Use the tools of what provides the device, such as lvresize or lvremove.',
-  });
+  throw notOurs(path);
 }
 
 async function openLocked(path: string): Promise<FileHandle> {

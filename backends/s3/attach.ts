@@ -11,6 +11,7 @@ import type { S3Config } from './config.ts';
 import { ChunkDevice, type DeviceParts } from './device.ts';
 import { explained } from './errors.ts';
 import { Garbage } from './garbage.ts';
+import { growVolume } from './grow.ts';
 import { Layout } from './layout.ts';
 import type { ObjectStore } from './object-store.ts';
 import { OwnedObjects } from './owned-objects.ts';
@@ -102,7 +103,8 @@ async function open(
   if (ctx.readOnly) {
     const map = await PresenceMap.load(starting, layout, volume, chunkTotal);
     const chunks = new ChunkStore({ ...chunkOptions, objects: undefined });
-    return { size, chunks, map, cache: new ReadCache(chunks, config.readCache), writer: undefined };
+    const grow = (wanted?: number) => explained(config, () => regrow(starting, layout, config, map, wanted));
+    return { size, chunks, map, cache: new ReadCache(chunks, config.readCache), writer: undefined, grow };
   }
 
   const ownership = (await acquire(starting, layout, volume, config, ctx)).through(running);
@@ -139,7 +141,34 @@ async function open(
     }
     await garbage.stop();
   });
-  return { size, chunks, map, cache, writer: { buffer, writeback } };
+  const grow = (wanted?: number) =>
+    explained(config, async () => {
+      await ownership.verify();
+      if (wanted !== undefined) await growVolume(starting, layout, config, wanted);
+      const now = await regrow(starting, layout, config, map);
+      garbage.grow(Math.ceil(now / chunkSize));
+      return now;
+    });
+  return { size, chunks, map, cache, writer: { buffer, writeback }, grow };
+}
+
+/** Takes in what the volume has grown to; only its owner makes it grow. */
+async function regrow(
+  store: ObjectStore,
+  layout: Layout,
+  config: S3Config,
+  map: PresenceMap,
+  wanted?: number,
+): Promise<number> {
+  const { record } = await readReadyVolume(store, layout, { ...config, size: undefined });
+  if (wanted !== undefined && wanted !== record.size) {
+    throw new GatewayError('volume.unsupported', `The volume at "${config.prefix}" is open read-only.`, {
+      why: 'The disk is configured read-only.',
+      fix: 'Let the gateway that owns the volume grow it, then let this disk see it: "blockgate resize" without a size.',
+    });
+  }
+  await map.grow(store, chunkCount(record));
+  return record.size;
 }
 
 /** Becomes the owner of the volume, on a store that can keep others from becoming it too. */

@@ -1,12 +1,25 @@
 /** A fixed number of bits with a count and a fast way to the next one that is set. */
 export class Bitmap {
-  readonly size: number;
-  readonly #words: Uint32Array;
+  #size: number;
+  #words: Uint32Array;
   #count = 0;
 
   constructor(size: number) {
-    this.size = size;
+    this.#size = size;
     this.#words = new Uint32Array(Math.ceil(size / 32));
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The new bits are clear. Never shrinks. */
+  grow(size: number): void {
+    if (size <= this.#size) return;
+    const words = new Uint32Array(Math.ceil(size / 32));
+    words.set(this.#words);
+    this.#words = words;
+    this.#size = size;
   }
 
   /** Bits that are set. */

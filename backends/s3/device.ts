@@ -26,6 +26,8 @@ export interface DeviceParts {
   readonly map: PresenceMap;
   readonly cache: ReadCache;
   readonly writer: { readonly buffer: WriteBuffer; readonly writeback: Writeback } | undefined;
+  /** Grows the volume, or sees how large it is by now; the map covers it when this settles. Returns its size. */
+  readonly grow: (size?: number) => Promise<number>;
   /** Releases everything the parts stand on. */
   readonly close: () => Promise<void>;
 }
@@ -38,13 +40,14 @@ interface Gap {
 
 /** A volume of chunks as a device. Byte ranges become ranges of chunks here; the parts do the rest. */
 export class ChunkDevice implements BlockDevice {
-  readonly info: DeviceInfo;
-  readonly #size: number;
+  info: DeviceInfo;
+  #size: number;
   readonly #chunkSize: number;
   readonly #chunks: ChunkStore;
   readonly #map: PresenceMap;
   readonly #cache: ReadCache;
   readonly #writer: DeviceParts['writer'];
+  readonly #grow: DeviceParts['grow'];
   readonly #close: () => Promise<void>;
   /** Where the next read would go on if the guest reads sequentially. */
   #sequentialAt = -1;
@@ -58,6 +61,7 @@ export class ChunkDevice implements BlockDevice {
     this.#map = parts.map;
     this.#cache = parts.cache;
     this.#writer = parts.writer;
+    this.#grow = parts.grow;
     this.#close = parts.close;
     this.info = {
       size: parts.size,
@@ -164,6 +168,11 @@ export class ChunkDevice implements BlockDevice {
       at = next;
     }
     return extents;
+  }
+
+  async resize(size?: number): Promise<void> {
+    this.#size = await this.#grow(size);
+    this.info = { ...this.info, size: this.#size };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -28,6 +28,11 @@ export class Garbage {
     return this.#bits.size;
   }
 
+  /** The volume has grown to so many chunks. */
+  grow(chunks: number): void {
+    this.#bits.grow(chunks);
+  }
+
   /** Objects that wait to be deleted. */
   get count(): number {
     return this.#bits.count;

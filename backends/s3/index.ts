@@ -15,6 +15,7 @@ export default defineBackend<S3Config>({
     const { attach } = await import('./attach.ts');
     return attach(await connect(config, ctx), config, ctx);
   },
+  warmUp: () => Promise.all([import('./client.ts'), import('./attach.ts')]),
   async check(config, ctx) {
     const { checkStore } = await import('./check.ts');
     return checkStore(await connect(config, ctx), config, ctx);

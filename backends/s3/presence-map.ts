@@ -58,6 +58,16 @@ export class PresenceMap {
     return new PresenceMap(volume, layout, bits, pages);
   }
 
+  /** Takes in the pages of a volume that has grown to so many chunks. */
+  async grow(store: ObjectStore, chunks: number): Promise<void> {
+    this.#bits.grow(chunks);
+    const first = this.#pages.length;
+    const more = Array.from({ length: Math.max(0, pageCount(chunks) - first) }, (_, i) =>
+      loadPage(store, this.#layout, this.#volume, first + i, this.#bits),
+    );
+    this.#pages.push(...(await Promise.all(more)));
+  }
+
   /** Chunks that exist. */
   get count(): number {
     return this.#bits.count;

@@ -18,6 +18,8 @@ export function receive(body: Readable, into: IoVec, signal?: AbortSignal): Prom
     received += data.length;
     for (let from = 0; from < data.length && segment < into.length; ) {
       const target = into[segment]!;
+      // Taken away in the middle of the body, by a reset that waited long enough.
+      if (target.length < at) return;
       const count = Math.min(target.length - at, data.length - from);
       target.set(data.subarray(from, from + count), at);
       from += count;

@@ -3,11 +3,11 @@ import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from
 import { type Session, startSession } from './attach.ts';
 import type { S3Config } from './config.ts';
 import { explained } from './errors.ts';
+import { growVolume, writeEmptyPages } from './grow.ts';
 import { DEFAULT_CHUNK_SIZE, Layout } from './layout.ts';
-import { decodeMapPage, MAP_PAGE_BYTES } from './map-page.ts';
 import { MAX_DELETE_KEYS, type ObjectStore } from './object-store.ts';
 import { describeOwner, Ownership, readOwner } from './owner.ts';
-import { emptyPage, PresenceMap, pageCount } from './presence-map.ts';
+import { PresenceMap, pageCount } from './presence-map.ts';
 import { ATTACH_POLICY } from './retrying-store.ts';
 import { isStoreError } from './store-error.ts';
 import {
@@ -93,35 +93,13 @@ export async function listVolumes({ store, config }: Operation): Promise<readonl
   return found;
 }
 
-/** Grows: first the new pages of the map, then the size. */
+/** Takes the volume for as long as it grows. */
 export async function resizeVolume(operation: Operation, size: number): Promise<VolumeInfo> {
   const { store, layout, config } = operation;
   const { record } = await readReadyVolume(store, layout, { ...config, size: undefined });
-  if (size % 512 !== 0 || size > 2 ** 53 - 512) {
-    throw new GatewayError('volume.bad-size', `A volume cannot have ${size} bytes.`, {
-      fix: 'Give a multiple of 512.',
-    });
-  }
-  if (size < record.size) {
-    throw new GatewayError(
-      'volume.cannot-shrink',
-      `The volume at "${config.prefix}" has ${record.size} bytes and does not shrink to ${size}.`,
-      { fix: 'Create a smaller volume and copy what you need.' },
-    );
-  }
   const ownership = await own(operation, record, false);
   try {
-    const before = await readReadyVolume(store, layout, { ...config, size: undefined });
-    const grown: VolumeRecord = { ...before.record, size };
-    await writeEmptyPages(
-      store,
-      layout,
-      record.uuid,
-      pageCount(chunkCount(record)),
-      pageCount(chunkCount(grown)),
-    );
-    await writeVolume(store, layout, grown, before.etag);
-    return describe(grown, config, {});
+    return describe(await growVolume(store, layout, config, size), config, {});
   } finally {
     await ownership.release({ leftovers: ownership.uncleanStart });
   }
@@ -214,32 +192,6 @@ function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
       fix: 'Use it as it is, choose another "prefix", or delete it: blockgate volume delete <disk>',
     },
   );
-}
-
-/** A page that this volume has already is kept; one that another volume left behind is replaced. */
-async function writeEmptyPages(
-  store: ObjectStore,
-  layout: Layout,
-  volume: string,
-  from: number,
-  to: number,
-): Promise<void> {
-  const write = async (page: number) => {
-    const key = layout.mapPage(page);
-    for (;;) {
-      const there = await store.get(key, MAP_PAGE_BYTES);
-      const decoded = there && decodeMapPage(there.body);
-      if (typeof decoded === 'object' && decoded.volume === volume) return;
-      const condition = there === undefined ? ('absent' as const) : { etag: there.info.etag };
-      try {
-        await store.put(key, emptyPage(volume, page), { condition });
-        return;
-      } catch (error) {
-        if (!isStoreError(error, 'precondition-failed')) throw error;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: to - from }, (_, i) => write(from + i)));
 }
 
 function own(

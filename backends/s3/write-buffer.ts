@@ -133,10 +133,13 @@ export class WriteBuffer {
       await this.#pool.wait();
       const chunk = this.#open(index);
       if (chunk === undefined) continue;
-      // At once: a chunk that is open and not changed yet is one whose buffer anybody may take.
-      this.#apply(chunk, change);
-      // The next in line may want this very chunk.
-      this.#pool.wakeOne();
+      try {
+        // At once: a chunk that is open and not changed yet is one whose buffer anybody may take.
+        this.#apply(chunk, change);
+      } finally {
+        // The next in line may want this very chunk, also when the change could not be made.
+        this.#pool.wakeOne();
+      }
       return;
     }
   }

@@ -74,6 +74,8 @@ export interface BackendPlugin<C = unknown> {
   open(config: C, ctx: OpenContext): Promise<BlockDevice>;
   /** Dry run for `blockgate doctor`: changes nothing. */
   check?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
+  /** Imports what `open` needs, which then need not wait for it. */
+  warmUp?(): Promise<unknown>;
   readonly volumes?: VolumeOperations<C>;
 }
 

@@ -71,6 +71,7 @@ export interface Extent {
  * read-only disk, no flag that was not declared. A call does all of its work or throws a `BlockError`.
  */
 export interface BlockDevice extends AsyncDisposable {
+  /** Its `size` may have grown after `resize`; nothing else of it changes. */
   readonly info: DeviceInfo;
   /** Fills every segment, or fails. */
   read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void>;
@@ -82,6 +83,24 @@ export interface BlockDevice extends AsyncDisposable {
   /** The range reads as zeros afterwards. */
   writeZeroes?(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
   extents?(offset: number, length: number): MaybePromise<readonly Extent[]>;
+  /**
+   * Grows the store to `size` bytes or, without it, finds out how large the store is by now; `info.size` says so when
+   * the call settles. Requests go on meanwhile. Throws a `GatewayError` rather than shrink.
+   */
+  resize?(size?: number): MaybePromise<void>;
+  /** Present where calls are cheap enough to be made by several threads at once, each blocked while one runs. */
+  readonly perThread?: ThreadOpener;
+}
+
+/**
+ * How another thread of this process gets a device of its own on the store that is open already. All of them are one
+ * disk: each sees what the others wrote, and a flush of any makes durable what completed on every one of them.
+ */
+export interface ThreadOpener {
+  /** URL of a module that exports `openInThread(data, logger)`, which returns a `BlockDevice` or a promise of one. */
+  readonly module: string;
+  /** What it is called with. Structured-cloneable; secrets are not. */
+  readonly data: unknown;
 }
 
 /** Capabilities after `resolve`: every question answered. */
@@ -102,6 +121,7 @@ export type ResolvedLimits = Readonly<Required<DeviceLimits>>;
 
 /** A device with every method present and emulations filled in. What filters wrap and the volume calls. */
 export interface ResolvedDevice {
+  /** Bytes; may grow while the device is open. */
   readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
@@ -116,6 +136,15 @@ export interface ResolvedDevice {
 /** The methods of `ResolvedDevice`: what a filter takes a stance on. */
 export type Op = 'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'extents';
 
+/** What another thread needs to open a volume for itself. Structured-cloneable. */
+export interface ThreadVolume {
+  readonly name: string;
+  /** Name of the backend. */
+  readonly backend: string;
+  readonly readOnly: boolean;
+  readonly opener: ThreadOpener;
+}
+
 /**
  * The one object a frontend calls. It validates (range, alignment, read-only) in one place, counts what is in
  * flight, and drains. Failed validation throws synchronously or rejects with a `BlockError`.
@@ -123,6 +152,8 @@ export type Op = 'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'exten
 export interface Volume extends ResolvedDevice {
   readonly name: string;
   readonly inFlight: number;
+  /** Present when threads may have volumes of their own on the same disk. */
+  readonly perThread?: ThreadVolume | undefined;
   /** Settles when nothing is in flight. Calls made meanwhile are counted too. */
   drain(): Promise<void>;
 }

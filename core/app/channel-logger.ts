@@ -1,7 +1,7 @@
 import type { LogFields, Logger } from '../api/logger.ts';
 import { isLogged, type LogLevel } from '../observe/log-level.ts';
+import { toWire } from '../util/wire-error.ts';
 import type { FromDisk } from './disk-messages.ts';
-import { toWire } from './wire-error.ts';
 
 type LogMessage = Extract<FromDisk, { type: 'log' }>;
 

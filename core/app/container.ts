@@ -1,11 +1,12 @@
 import 'reflect-metadata';
 import { Container, type ServiceIdentifier } from 'inversify';
+import type { Logger as LoggerService } from '../api/logger.ts';
 import type { LoadedConfig } from '../config/config.ts';
 import type { PluginRegistry as Registry } from '../plugins/registry.ts';
 import type { Gateway as DiskGateway } from './gateway.ts';
 import { coreModule, gatewayModule, settingsModule } from './modules.ts';
 import type { Settings } from './settings.ts';
-import { Config, Gateway, PluginRegistry, type Token } from './tokens.ts';
+import { Config, Gateway, Logger, PluginRegistry, type Token } from './tokens.ts';
 
 export function createContainer(settings: Settings): Container {
   const container = new Container();
@@ -22,6 +23,7 @@ export interface Services {
   readonly config: LoadedConfig;
   readonly registry: Registry;
   readonly gateway: DiskGateway;
+  readonly logger: LoggerService;
 }
 
 /** Loads plugins.json and the manifests it names, and wires the gateway. Throws `ConfigErrors`. */
@@ -31,5 +33,6 @@ export async function compose(settings: Settings): Promise<Services> {
     config: await resolveToken(container, Config),
     registry: await resolveToken(container, PluginRegistry),
     gateway: await resolveToken(container, Gateway),
+    logger: await resolveToken(container, Logger),
   };
 }

@@ -1,43 +1,66 @@
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { User } from '../system/user.ts';
+import type { WireError } from '../util/wire-error.ts';
 import type { DiskOrder } from './disk-order.ts';
-import type { DiskDetails } from './running-disk.ts';
-import type { WireError } from './wire-error.ts';
+import type { DiskDetails, DiskReport } from './running-disk.ts';
 
-/** What the gateway and a disk's process say to each other, as JSON over the channel of `child_process.fork`. */
+/**
+ * What the gateway and a disk's process say to each other, as JSON over the channel of `child_process.fork`. Raised
+ * when the two would misunderstand each other: `blockgate upgrade` starts new code under a gateway that runs the old.
+ */
+export const CHANNEL_VERSION = 1;
+
+/** What a disk's process can be asked, and what it answers. */
+export interface Answers {
+  readonly holders: readonly Holder[];
+  readonly report: DiskReport;
+  /** Everything written is durable. */
+  readonly flush: undefined;
+  /** The size afterwards. */
+  readonly resize: number;
+}
+
+export type Question =
+  | { readonly about: 'holders' | 'report' | 'flush' }
+  /** Without a size: what the store has grown to. */
+  | { readonly about: 'resize'; readonly size?: number };
+
+/** Which disk a process is to be, and whose. */
+export interface Identity {
+  readonly order: DiskOrder;
+  readonly stateDir: string;
+  /** Whom the process becomes before it loads what it serves the disk with; as it is, when absent. */
+  readonly user?: User | undefined;
+}
 
 export type ToDisk =
-  | {
+  /** Loads and checks everything that can be without touching the store. Answered by `prepared` or `failed`. */
+  | ({ readonly type: 'prepare' } & Identity)
+  | ({
       readonly type: 'start';
-      readonly order: DiskOrder;
-      readonly stateDir: string;
       readonly takeOver: boolean;
       /** How long a stop may take before plugins are told to give up. Milliseconds. */
       readonly graceMs: number;
       readonly logLevel: LogLevel;
-      /** Whom the process becomes before it runs the disk; as it is, when absent. */
-      readonly user?: User | undefined;
-    }
-  /** Answered by `holders` with the same `id`. */
-  | { readonly type: 'holders'; readonly id: number }
+    } & Identity)
+  /** Answered by `answer` with the same `id`. */
+  | ({ readonly type: 'ask'; readonly id: number } & Question)
   /** Answered by `pong`, at once. */
   | { readonly type: 'ping' }
   /** Also gives up a start under way. Answered by `stopped` or `failed`; the process ends afterwards. */
-  | { readonly type: 'stop' };
+  | { readonly type: 'stop' }
+  /** As `stop`, but the device stays for a successor. */
+  | { readonly type: 'hand-over' };
 
 export type FromDisk =
+  | { readonly type: 'prepared'; readonly version: number }
   | { readonly type: 'ready'; readonly details: DiskDetails }
   /** The disk could not start, broke, or did not stop cleanly; the process ends afterwards. */
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'stopped' }
+  | { readonly type: 'answer'; readonly id: number; readonly value?: unknown; readonly error?: WireError }
   | { readonly type: 'pong' }
-  | {
-      readonly type: 'holders';
-      readonly id: number;
-      readonly holders?: readonly Holder[];
-      readonly error?: WireError;
-    }
   | {
       readonly type: 'log';
       readonly level: Exclude<LogLevel, 'silent'>;

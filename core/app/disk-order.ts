@@ -37,6 +37,21 @@ export function orderFor(config: LoadedConfig, disk: DiskConfig): DiskOrder {
   };
 }
 
+/** The same disk after its store has grown: a configuration that names the size must not keep it from starting again. */
+export function withSize(order: DiskOrder, size: number): DiskOrder {
+  const { config } = order.disk.backend;
+  if (typeof config !== 'object' || config === null || !('size' in config)) return order;
+  return {
+    ...order,
+    disk: { ...order.disk, backend: { ...order.disk.backend, config: { ...config, size } } },
+  };
+}
+
+/** Imports what starting the disk will need. */
+export async function warmUp({ frontend, backend }: PreparedDisk): Promise<void> {
+  await Promise.all([frontend.plugin.warmUp?.(), backend.plugin.warmUp?.()]);
+}
+
 function plain({ type, config, pointer }: PluginUse): PlainUse {
   return { type, config, pointer };
 }

@@ -1,11 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { PreparedDisk } from '../plugins/registry.ts';
+import { toWire } from '../util/wire-error.ts';
 import { ChannelLogger } from './channel-logger.ts';
 import type { Disk } from './disk.ts';
-import type { FromDisk, ToDisk } from './disk-messages.ts';
-import { prepareOrder } from './disk-order.ts';
+import {
+  CHANNEL_VERSION,
+  type FromDisk,
+  type Identity,
+  type Question,
+  type ToDisk,
+} from './disk-messages.ts';
+import { prepareOrder, warmUp } from './disk-order.ts';
 import { runDisk } from './disk-runner.ts';
 import { prepareAsUser } from './unprivileged.ts';
-import { toWire } from './wire-error.ts';
 
 /**
  * The process of one disk, started by `ProcessLauncher`. It ends by itself when the gateway is gone.
@@ -20,24 +27,49 @@ const ORPHAN_POLL_MS = 500;
 
 const givingUp = new AbortController();
 let graceMs = 0;
+let prepared: Promise<PreparedDisk> | undefined;
 let running: Promise<Disk> | undefined;
 
 process.on('message', (message: ToDisk) => {
-  if (message.type === 'start') start(message);
-  else if (message.type === 'stop') void stop();
-  else if (message.type === 'ping') send({ type: 'pong' });
-  else void answerHolders(message.id);
+  switch (message.type) {
+    case 'prepare':
+      return void prepare(message);
+    case 'start':
+      return start(message);
+    case 'ask':
+      return void answer(message.id, message);
+    case 'ping':
+      return send({ type: 'pong' });
+    case 'stop':
+      return void stop();
+    case 'hand-over':
+      return void handOver();
+  }
 });
 process.on('disconnect', () => void orphaned());
 
+async function prepare(identity: Identity): Promise<void> {
+  prepared = prepareDisk(identity);
+  try {
+    await warmUp(await prepared);
+    send({ type: 'prepared', version: CHANNEL_VERSION });
+  } catch (error) {
+    end(error);
+  }
+}
+
+function prepareDisk({ order, stateDir, user }: Identity): Promise<PreparedDisk> {
+  return user === undefined ? prepareOrder(order) : prepareAsUser(order, user, stateDir);
+}
+
 function start(message: Extract<ToDisk, { type: 'start' }>): void {
-  const { order, stateDir, takeOver, logLevel, user } = message;
+  const { order, stateDir, takeOver, logLevel } = message;
   graceMs = message.graceMs;
   const logger = new ChannelLogger(logLevel, send);
   const { signal } = givingUp;
-  const options = { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal };
-  running = (user === undefined ? prepareOrder(order) : prepareAsUser(order, user, stateDir)).then((disk) =>
-    runDisk(disk, options),
+  prepared ??= prepareDisk(message);
+  running = prepared.then((disk) =>
+    runDisk(disk, { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal }),
   );
   running.then(attached, end);
 }
@@ -57,11 +89,35 @@ async function stop(): Promise<void> {
   }
 }
 
-async function answerHolders(id: number): Promise<void> {
+async function handOver(): Promise<void> {
   try {
-    send({ type: 'holders', id, holders: (await (await running)?.holders()) ?? [] });
+    await (await running)?.handOver();
+    end();
   } catch (error) {
-    send({ type: 'holders', id, error: toWire(error) });
+    end(error);
+  }
+}
+
+async function answer(id: number, question: Question): Promise<void> {
+  try {
+    const disk = await running;
+    if (disk === undefined) throw new Error('the disk has not been started');
+    send({ type: 'answer', id, value: await ask(disk, question) });
+  } catch (error) {
+    send({ type: 'answer', id, error: toWire(error) });
+  }
+}
+
+function ask(disk: Disk, question: Question): Promise<unknown> {
+  switch (question.about) {
+    case 'holders':
+      return disk.holders();
+    case 'report':
+      return disk.report();
+    case 'flush':
+      return disk.flush();
+    case 'resize':
+      return disk.resize(question.size);
   }
 }
 

@@ -1,16 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OpenContext, PluginContext } from '../api/backend.ts';
-import type { ResolvedDevice } from '../api/device.ts';
+import type { BlockDevice, ResolvedDevice, ThreadVolume } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FrontendHandle } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import { adaptDevice, protect } from '../block/layers.ts';
 import { resolve } from '../block/resolve.ts';
+import { threadVolume } from '../block/thread-volume.ts';
 import { DiskVolume } from '../block/volume.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
-import { Disk } from './disk.ts';
-
+import { Disk, type DiskExit } from './disk.ts';
 import type { StackLayer } from './disk-stack.ts';
 import { sentence } from './failures.ts';
 
@@ -39,16 +39,18 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
   try {
     options.signal?.throwIfAborted();
     const ctx = await pluginContext(plan, options, grace.signal);
-    const { device, stack } = await buildDevice(plan, ctx, owned);
-    const volume = new DiskVolume(plan.name, device, ctx.logger);
+    const { device, stack, store, perThread } = await buildDevice(plan, ctx, owned);
+    const volume = new DiskVolume(plan.name, device, ctx.logger, perThread);
     owned.defer(async () => volume.close());
     owned.defer(async () => volume.flush(0));
     const handle = await attach(plan, volume, ctx);
-    owned.use(handle);
+    const exit: DiskExit = { handOver: false };
+    owned.defer(async () => (exit.handOver ? handle.release?.() : handle[Symbol.asyncDispose]()));
     owned.defer(() => handle.quiesce());
     const { size, caps } = volume;
-    const details = { name: plan.name, path: handle.path, size, stack, caps };
-    return new Disk(details, { handle, owned, grace, graceMs: options.graceMs });
+    const { path, usage = [] } = handle;
+    const details = { name: plan.name, path, usage, size, stack, caps };
+    return new Disk(details, { handle, volume, store, exit, owned, grace, graceMs: options.graceMs });
   } catch (error) {
     await undo(owned, plan.name, options.logger);
     throw options.signal?.aborted ? options.signal.reason : error;
@@ -86,12 +88,21 @@ export async function pluginContext(
   };
 }
 
+interface OpenedDevice {
+  /** The top of the stack. */
+  readonly device: ResolvedDevice;
+  readonly stack: StackLayer[];
+  /** What the backend returned. */
+  readonly store: BlockDevice;
+  readonly perThread: ThreadVolume | undefined;
+}
+
 /** Opens the backend and puts the layers on it; `owned` disposes of them, the guest side first. */
 export async function buildDevice(
   plan: PreparedDisk,
   ctx: OpenContext,
   owned: AsyncDisposableStack,
-): Promise<{ device: ResolvedDevice; stack: StackLayer[] }> {
+): Promise<OpenedDevice> {
   const { backend, filters, frontend } = plan;
   const opened = await backend.plugin
     .open(backend.config, ctx)
@@ -111,7 +122,15 @@ export async function buildDevice(
   }
   const protectedDevice = protect(device, plan.readOnly);
   stack.unshift({ kind: 'frontend', name: frontend.plugin.name }, ...automatic(protectedDevice.added));
-  return { device: protectedDevice.device, stack };
+  const perThread = threadVolume({
+    name: plan.name,
+    backend: backend.plugin.name,
+    readOnly: plan.readOnly,
+    opener: opened.perThread,
+    filters: filters.length,
+    automatic: [...adapted.added, ...protectedDevice.added].map(({ name }) => name),
+  });
+  return { device: protectedDevice.device, stack, store: opened, perThread };
 }
 
 /** `adaptDevice` lists layers in the order it added them, from the store outwards. */

@@ -1,10 +1,23 @@
+import type { BlockDevice } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FrontendHandle, Holder } from '../api/frontend.ts';
+import type { DiskVolume } from '../block/volume.ts';
 import { errorsOf, sentence } from './failures.ts';
-import type { DiskDetails, RunningDisk } from './running-disk.ts';
+import { LoopDelayMonitor } from './loop-delay.ts';
+import type { DiskDetails, DiskReport, RunningDisk } from './running-disk.ts';
+
+/** How a disk ends; read when it does. */
+export interface DiskExit {
+  /** The device stays, for another process to serve. */
+  handOver: boolean;
+}
 
 export interface DiskParts {
   readonly handle: FrontendHandle;
+  readonly volume: DiskVolume;
+  /** What the backend returned, without the layers above it. */
+  readonly store: BlockDevice;
+  readonly exit: DiskExit;
   /** Undoes what `runDisk` did, in the order of a graceful stop. */
   readonly owned: AsyncDisposableStack;
   /** Aborts the signal that plugins were given. */
@@ -19,6 +32,8 @@ export class Disk implements RunningDisk {
   readonly ended: Promise<Error | undefined>;
   readonly #parts: DiskParts;
   readonly #stopped = Promise.withResolvers<void>();
+  readonly #attachedAt = performance.now();
+  readonly #loopDelay = new LoopDelayMonitor();
   #stopping: Promise<void> | undefined;
 
   constructor(details: DiskDetails, parts: DiskParts) {
@@ -31,20 +46,63 @@ export class Disk implements RunningDisk {
     return this.#parts.handle.holders();
   }
 
+  async report(): Promise<DiskReport> {
+    const { handle, volume } = this.#parts;
+    return {
+      pid: process.pid,
+      uptimeMs: Math.round(performance.now() - this.#attachedAt),
+      size: volume.size,
+      inFlight: volume.inFlight,
+      loopDelayMs: this.#loopDelay.take(),
+      frontend: handle.status?.() ?? {},
+      canHandOver: handle.release !== undefined && !volume.caps.volatile,
+    };
+  }
+
+  async flush(): Promise<void> {
+    await this.#parts.volume.flush(0);
+  }
+
+  async resize(size?: number): Promise<number> {
+    const { handle, volume, store } = this.#parts;
+    if (store.resize === undefined || handle.resize === undefined) throw cannotResize(this.details);
+    await store.resize(size);
+    volume.grow();
+    // Also when nothing is new to us: an earlier attempt may have got no further than this.
+    await handle.resize(volume.size);
+    return volume.size;
+  }
+
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
+  handOver(): Promise<void> {
+    // Without a grace period: a request that was given up would be an I/O error where nothing is wrong but the timing.
+    this.#parts.exit.handOver = true;
+    this.#stopping ??= this.#end();
+    return this.#stopping;
+  }
+
   async #stop(): Promise<void> {
-    const { owned, grace, graceMs } = this.#parts;
+    const { grace, graceMs } = this.#parts;
     const timer = setTimeout(() => grace.abort(gracePeriodOver(graceMs)), graceMs);
+    try {
+      await this.#end();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #end(): Promise<void> {
+    const { owned } = this.#parts;
     try {
       await owned.disposeAsync();
     } catch (error) {
       throw stopFailed(this.details.name, error);
     } finally {
-      clearTimeout(timer);
+      this.#loopDelay[Symbol.dispose]();
       this.#stopped.resolve();
     }
   }
@@ -83,7 +141,14 @@ function broken(details: DiskDetails, cause: Error | undefined, failures: unknow
   const reasons = [cause ?? new Error('its frontend ended without being asked to'), ...failures];
   return new GatewayError('disk.broken', `Disk "${details.name}" broke while it was running.`, {
     why: reasons.map(sentence).join(' '),
-    fix: `Unmount ${details.path} if it is mounted, look at the kernel log (dmesg), and start the disk again.`,
+    fix: `Unmount ${details.path} if it is mounted, and look at the kernel log (dmesg).`,
     cause,
+  });
+}
+
+function cannotResize({ name, stack }: DiskDetails): GatewayError {
+  return new GatewayError('disk.cannot-resize', `Disk "${name}" cannot grow while it is running.`, {
+    why: `Its backend (${stack.at(-1)?.name}) or its frontend (${stack[0]?.name}) has no way to do so.`,
+    fix: 'Stop the disk, grow its store, and start it again.',
   });
 }

@@ -3,12 +3,24 @@ import type { DiskDetails } from './running-disk.ts';
 
 /** What happens to disks, for whoever shows it. */
 export type GatewayEvent =
-  | { readonly type: 'ready'; readonly disk: string; readonly details: DiskDetails }
-  /** It could not start. */
+  | {
+      readonly type: 'ready';
+      readonly disk: string;
+      readonly details: DiskDetails;
+      /** How often it has been started again in this run. */
+      readonly restarts: number;
+    }
+  /** It could not start, or not start again. */
   | { readonly type: 'failed'; readonly disk: string; readonly error: unknown }
   /** It ran, and ended without being asked to. */
   | { readonly type: 'died'; readonly disk: string; readonly error: Error }
   | { readonly type: 'restarting'; readonly disk: string; readonly delayMs: number }
+  /** It died, and starting it again would not be right. */
+  | { readonly type: 'given-up'; readonly disk: string }
+  | { readonly type: 'upgrading'; readonly disk: string }
+  /** Another process serves it now; whoever uses it waited for `pausedMs`. */
+  | { readonly type: 'upgraded'; readonly disk: string; readonly pausedMs: number }
+  | { readonly type: 'resized'; readonly disk: string; readonly size: number }
   | { readonly type: 'held'; readonly disk: string; readonly holders: readonly Holder[] }
   | { readonly type: 'stopping'; readonly disk: string }
   | { readonly type: 'stopped'; readonly disk: string }

@@ -2,9 +2,11 @@ import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
 import type { DiskOrder } from './disk-order.ts';
+import type { DiskStatus } from './disk-status.ts';
 import type { GatewayEvent, GatewayObserver } from './gateway-events.ts';
 import type { RestartPolicy } from './restart-policy.ts';
-import type { DiskDetails, DiskLauncher, LaunchOptions, RunningDisk } from './running-disk.ts';
+import type { DiskDetails, DiskLauncher, LaunchOptions } from './running-disk.ts';
+import { SupervisedDisk } from './supervised-disk.ts';
 
 /** How long `stop` waits for programs that only glance at a disk, as udev does after each write. Milliseconds. */
 const GLANCE_MS = 2_000;
@@ -26,12 +28,9 @@ export interface StopOptions {
 export class Gateway implements AsyncDisposable {
   readonly #launcher: DiskLauncher;
   readonly #policy: RestartPolicy;
-  readonly #disks = new Map<string, RunningDisk>();
-  readonly #names = new Set<string>();
+  /** In the order in which they were asked for. */
+  readonly #disks = new Map<string, SupervisedDisk>();
   readonly #observers = new Set<GatewayObserver>();
-  readonly #closing = new AbortController();
-  /** One per disk that was started; settles when that disk will not run again. */
-  readonly #watches: Promise<void>[] = [];
   #failed = false;
 
   constructor(launcher: DiskLauncher, policy: RestartPolicy) {
@@ -41,10 +40,10 @@ export class Gateway implements AsyncDisposable {
 
   /** Disks that run now, in the order in which they were asked for. */
   get disks(): readonly DiskDetails[] {
-    return [...this.#names].flatMap((name) => this.#disks.get(name)?.details ?? []);
+    return [...this.#disks.values()].flatMap((disk) => disk.details ?? []);
   }
 
-  /** True once a disk could not start, died, or did not stop cleanly. */
+  /** True once a disk could not start, died for good, or did not stop cleanly. */
   get failed(): boolean {
     return this.#failed;
   }
@@ -60,19 +59,27 @@ export class Gateway implements AsyncDisposable {
    */
   async start(orders: readonly DiskOrder[], options: StartOptions = {}): Promise<void> {
     const { keepGoing = false, takeOver = false, signal } = options;
-    for (const { disk } of orders) this.#names.add(disk.name);
     const giveUp = new AbortController();
-    const signals = [giveUp.signal, this.#closing.signal, ...(signal ? [signal] : [])];
-    const launch: LaunchOptions = { takeOver, signal: AbortSignal.any(signals) };
+    const launch: LaunchOptions = {
+      takeOver,
+      signal: signal ? AbortSignal.any([giveUp.signal, signal]) : giveUp.signal,
+    };
     const errors: unknown[] = [];
     const start = async (order: DiskOrder) => {
+      const disk = new SupervisedDisk(order, {
+        launcher: this.#launcher,
+        policy: this.#policy,
+        emit: (event) => this.#emit(event),
+      });
+      this.#disks.set(disk.name, disk);
       try {
-        this.#watches.push(this.#watch(order, await this.#launch(order, launch)));
+        await disk.start(launch);
       } catch (error) {
         // A disk that was given up because of another has no news of its own.
         if (launch.signal.aborted && error === launch.signal.reason) return;
         errors.push(error);
-        this.#fail(order.disk.name, error);
+        this.#failed = true;
+        this.#emit({ type: 'failed', disk: disk.name, error });
         if (!keepGoing) giveUp.abort(error);
       }
     };
@@ -82,14 +89,38 @@ export class Gateway implements AsyncDisposable {
     throw launch.signal.aborted ? launch.signal.reason : errors[0];
   }
 
+  /** Of the disks that are named, or all. Throws `gateway.no-such-disk`. */
+  status(names: readonly string[] = []): Promise<DiskStatus[]> {
+    const disks = names.length === 0 ? [...this.#disks.values()] : names.map((name) => this.#disk(name));
+    return Promise.all(disks.map((disk) => disk.status()));
+  }
+
   /** Who uses which disk; disks that nobody uses are left out. */
-  async holders(): Promise<Map<string, readonly Holder[]>> {
-    const all = new Map<string, readonly Holder[]>();
-    for (const [name, disk] of this.#disks) {
-      const holders = await disk.holders();
-      if (holders.length > 0) all.set(name, holders);
-    }
-    return all;
+  holders(): Promise<Map<string, readonly Holder[]>> {
+    return holdersOf(this.#disks.values());
+  }
+
+  /** See `SupervisedDisk`. Throws `gateway.no-such-disk`. */
+  async upgrade(name: string): Promise<number> {
+    return await this.#disk(name).upgrade();
+  }
+
+  /** See `SupervisedDisk`. Throws `gateway.no-such-disk`. */
+  async resize(name: string, size?: number): Promise<number> {
+    return await this.#disk(name).resize(size);
+  }
+
+  /**
+   * Stops one disk. Fails with `disk.held` while somebody uses it, unless forced; returns who did. Throws
+   * `gateway.no-such-disk`, and what keeps it from stopping cleanly.
+   */
+  async detach(name: string, { force = false }: StopOptions = {}): Promise<readonly Holder[]> {
+    const disk = this.#disk(name);
+    disk.refuseWhileStarting();
+    if (!force) await this.#refuseWhileHeld([disk]);
+    const holders = await disk.knownHolders();
+    await disk.stop();
+    return holders;
   }
 
   /**
@@ -97,88 +128,55 @@ export class Gateway implements AsyncDisposable {
    * that did not stop cleanly are events; the first is thrown when all are down.
    */
   async stop({ force = false }: StopOptions = {}): Promise<void> {
-    if (!force) await this.#refuseWhileHeld();
-    this.#closing.abort(new Error('the gateway is stopping'));
-    const errors: unknown[] = [];
-    const stops = [...this.#disks].map(async ([name, disk]) => {
-      this.#emit({ type: 'stopping', disk: name });
-      try {
-        await disk.stop();
-        this.#emit({ type: 'stopped', disk: name });
-      } catch (error) {
-        this.#failed = true;
-        errors.push(error);
-        this.#emit({ type: 'stop-failed', disk: name, error });
-      } finally {
-        this.#disks.delete(name);
-      }
-    });
-    await Promise.all([...stops, ...this.#watches]);
-    if (errors.length > 0) throw errors[0];
+    const disks = [...this.#disks.values()];
+    if (!force) await this.#refuseWhileHeld(disks);
+    const stops = await Promise.allSettled(disks.map((disk) => disk.stop()));
+    for (const stop of stops) if (stop.status === 'rejected') throw stop.reason;
   }
 
   /** Settles when no disk runs and none will be restarted. */
   async ended(): Promise<void> {
-    await Promise.all(this.#watches);
+    await Promise.all([...this.#disks.values()].map((disk) => disk.over));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop({ force: true });
   }
 
-  async #launch(order: DiskOrder, options: LaunchOptions): Promise<RunningDisk> {
-    const disk = await this.#launcher.launch(order, options);
-    const { name } = order.disk;
-    this.#disks.set(name, disk);
-    this.#emit({ type: 'ready', disk: name, details: disk.details });
-    return disk;
+  #disk(name: string): SupervisedDisk {
+    const disk = this.#disks.get(name);
+    if (disk !== undefined) return disk;
+    throw new GatewayError('gateway.no-such-disk', `This gateway does not serve a disk "${name}".`, {
+      why: `It serves ${[...this.#disks.keys()].join(', ')}.`,
+      fix: 'Name one of those; "blockgate status" shows the disks of every gateway.',
+    });
   }
 
-  /** Follows one disk through its lives; settles after the last. */
-  async #watch(order: DiskOrder, first: RunningDisk): Promise<void> {
-    const { name } = order.disk;
-    const closing = this.#closing.signal;
-    for (let disk = first, count = 1; ; count++) {
-      const error = await disk.ended;
-      if (error === undefined || closing.aborted) return;
-      this.#disks.delete(name);
-      this.#emit({ type: 'died', disk: name, error });
-      const delayMs = this.#policy.delayAfter({ disk: name, error, count });
-      if (delayMs === undefined) {
-        this.#failed = true;
-        return;
-      }
-      this.#emit({ type: 'restarting', disk: name, delayMs });
-      try {
-        await sleep(delayMs, closing);
-        disk = await this.#launch(order, { takeOver: false, signal: closing });
-      } catch (failure) {
-        if (!closing.aborted) this.#fail(name, failure);
-        return;
-      }
-    }
-  }
-
-  async #refuseWhileHeld(): Promise<void> {
-    let held = await this.holders();
+  async #refuseWhileHeld(disks: readonly SupervisedDisk[]): Promise<void> {
+    let held = await holdersOf(disks);
     const deadline = performance.now() + GLANCE_MS;
     while (onlyGlances(held) && performance.now() < deadline) {
       await sleep(GLANCE_POLL_MS);
-      held = await this.holders();
+      held = await holdersOf(disks);
     }
     if (held.size === 0) return;
     for (const [disk, holders] of held) this.#emit({ type: 'held', disk, holders });
     throw heldError(held);
   }
 
-  #fail(disk: string, error: unknown): void {
-    this.#failed = true;
-    this.#emit({ type: 'failed', disk, error });
-  }
-
   #emit(event: GatewayEvent): void {
+    if (event.type === 'given-up' || event.type === 'stop-failed') this.#failed = true;
     for (const observer of this.#observers) observer(event);
   }
+}
+
+async function holdersOf(disks: Iterable<SupervisedDisk>): Promise<Map<string, readonly Holder[]>> {
+  const all = new Map<string, readonly Holder[]>();
+  for (const disk of disks) {
+    const holders = await disk.holders();
+    if (holders.length > 0) all.set(disk.name, holders);
+  }
+  return all;
 }
 
 function onlyGlances(held: Map<string, readonly Holder[]>): boolean {

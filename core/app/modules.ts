@@ -5,7 +5,7 @@ import { PluginRegistry as Registry } from '../plugins/registry.ts';
 import { Gateway as DiskGateway } from './gateway.ts';
 import { InProcessLauncher } from './in-process-launcher.ts';
 import { ProcessLauncher } from './process-launcher.ts';
-import { neverRestart } from './restart-policy.ts';
+import { BackoffRestart } from './restart-policy.ts';
 import type { Settings as SettingsValue } from './settings.ts';
 import {
   Config,
@@ -51,7 +51,7 @@ export const coreModule = new ContainerModule((to) => {
 
 /** Services that run disks. */
 export const gatewayModule = new ContainerModule((to) => {
-  provide(to, RestartPolicy, [], () => neverRestart);
+  provide(to, RestartPolicy, [], () => new BackoffRestart());
   provide(to, DiskLauncher, [Settings, Logger], (settings, logger) => {
     const { stateDir, graceMs, inProcess, logLevel, user, hangMs } = settings;
     const launch = { stateDir, graceMs };

@@ -2,34 +2,38 @@ import type { ChildProcess } from 'node:child_process';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
-import type { FromDisk, ToDisk } from './disk-messages.ts';
+import { fromWire } from '../util/wire-error.ts';
+import {
+  type Answers,
+  CHANNEL_VERSION,
+  type FromDisk,
+  type Identity,
+  type Question,
+  type ToDisk,
+} from './disk-messages.ts';
 import { HangDetector } from './hang-detector.ts';
-import type { DiskDetails, RunningDisk } from './running-disk.ts';
-import { fromWire } from './wire-error.ts';
+import type { DiskDetails, DiskReport, RunningDisk } from './running-disk.ts';
 
 /** After the grace period plugins have been told to give up; a process that still runs then is stuck. Milliseconds. */
 const STUCK_MS = 10_000;
 
 export interface ProcessDiskOptions {
+  readonly name: string;
   readonly logger: Logger;
-  /** Gives up starting. */
-  readonly signal: AbortSignal;
   /** Milliseconds. */
   readonly graceMs: number;
   /** Kills the process when it has not answered for so long. Milliseconds; undefined: never. */
   readonly hangMs?: number | undefined;
 }
 
-type HoldersReply = PromiseWithResolvers<readonly Holder[]>;
-
 /** The gateway's end of a disk that runs in a process of its own. */
-export class ProcessDisk implements RunningDisk {
+export class ProcessDisk implements RunningDisk, AsyncDisposable {
   readonly ended: Promise<Error | undefined>;
-  readonly #name: string;
   readonly #child: ChildProcess;
   readonly #options: ProcessDiskOptions;
-  readonly #ready = Promise.withResolvers<DiskDetails>();
-  readonly #questions = new Map<number, HoldersReply>();
+  readonly #prepared = unobserved<number>();
+  readonly #ready = unobserved<DiskDetails>();
+  readonly #questions = new Map<number, PromiseWithResolvers<unknown>>();
   #lastQuestion = 0;
   #details: DiskDetails | undefined;
   #failure: Error | undefined;
@@ -37,32 +41,8 @@ export class ProcessDisk implements RunningDisk {
   #stuck: NodeJS.Timeout | undefined;
   #hangs: HangDetector | undefined;
 
-  /** Resolves once the disk is attached; otherwise the process is gone when this rejects. */
-  static async start(
-    child: ChildProcess,
-    start: Extract<ToDisk, { type: 'start' }>,
-    options: ProcessDiskOptions,
-  ): Promise<ProcessDisk> {
-    const disk = new ProcessDisk(child, start.order.disk.name, options);
-    const giveUp = () => disk.#askToStop();
-    options.signal.addEventListener('abort', giveUp, { once: true });
-    try {
-      disk.#send(start);
-      if (options.signal.aborted) giveUp();
-      disk.#details = await disk.#ready.promise;
-      disk.#watchForHangs();
-      return disk;
-    } catch (error) {
-      await disk.ended;
-      throw options.signal.aborted ? options.signal.reason : error;
-    } finally {
-      options.signal.removeEventListener('abort', giveUp);
-    }
-  }
-
-  private constructor(child: ChildProcess, name: string, options: ProcessDiskOptions) {
+  constructor(child: ChildProcess, options: ProcessDiskOptions) {
     this.#child = child;
-    this.#name = name;
     this.#options = options;
     child.on('message', (message: FromDisk) => {
       try {
@@ -83,51 +63,115 @@ export class ProcessDisk implements RunningDisk {
     });
   }
 
+  /** Resolves once everything is loaded; otherwise the process is gone when this rejects. */
+  async prepare(identity: Identity, signal: AbortSignal): Promise<void> {
+    this.#send({ type: 'prepare', ...identity });
+    const version = await this.#unlessGivenUp(this.#prepared.promise, signal);
+    if (version === CHANNEL_VERSION) return;
+    await this.stop().catch(() => {});
+    throw foreignVersion(version);
+  }
+
+  /** Resolves once the disk is attached; otherwise the process is gone when this rejects. */
+  async start(message: Extract<ToDisk, { type: 'start' }>, signal: AbortSignal): Promise<this> {
+    this.#send(message);
+    this.#details = await this.#unlessGivenUp(this.#ready.promise, signal);
+    this.#watchForHangs();
+    return this;
+  }
+
   get details(): DiskDetails {
     return this.#details!;
   }
 
   async holders(): Promise<readonly Holder[]> {
-    if (!this.#child.connected) return [];
-    const id = ++this.#lastQuestion;
-    const reply: HoldersReply = Promise.withResolvers();
-    this.#questions.set(id, reply);
-    this.#send({ type: 'holders', id });
-    return reply.promise;
+    // A disk that is no more is used by nobody.
+    return this.#ask<'holders'>({ about: 'holders' }).catch((error: unknown) => {
+      if (this.#child.connected) throw error;
+      return [];
+    });
+  }
+
+  report(): Promise<DiskReport> {
+    return this.#ask<'report'>({ about: 'report' });
+  }
+
+  flush(): Promise<void> {
+    return this.#ask<'flush'>({ about: 'flush' });
+  }
+
+  resize(size?: number): Promise<number> {
+    return this.#ask<'resize'>({ about: 'resize', ...(size !== undefined && { size }) });
   }
 
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+    this.#stopping ??= this.#end({ type: 'stop' });
     return this.#stopping;
   }
 
-  async #stop(): Promise<void> {
-    this.#askToStop();
+  handOver(): Promise<void> {
+    this.#stopping ??= this.#end({ type: 'hand-over' });
+    return this.#stopping;
+  }
+
+  /** Ends a process that nothing was started in. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#details === undefined) await this.stop().catch(() => {});
+  }
+
+  async #unlessGivenUp<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    const giveUp = () => this.#tell({ type: 'stop' });
+    signal.addEventListener('abort', giveUp, { once: true });
+    if (signal.aborted) giveUp();
+    try {
+      return await promise;
+    } catch (error) {
+      await this.ended;
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  async #ask<A extends keyof Answers>(question: Question & { about: A }): Promise<Answers[A]> {
+    if (!this.#child.connected) throw notAnswered(this.#options.name);
+    const id = ++this.#lastQuestion;
+    const reply = Promise.withResolvers<unknown>();
+    this.#questions.set(id, reply);
+    this.#send({ type: 'ask', id, ...question });
+    return (await reply.promise) as Answers[A];
+  }
+
+  async #end(message: Extract<ToDisk, { type: 'stop' | 'hand-over' }>): Promise<void> {
+    this.#tell(message);
     await this.ended;
     if (this.#failure) throw this.#failure;
   }
 
   #watchForHangs(): void {
-    const { hangMs } = this.#options;
+    const { name, hangMs } = this.#options;
     if (hangMs === undefined || this.#stuck !== undefined || !this.#child.connected) return;
     this.#hangs = new HangDetector({
       limitMs: hangMs,
       ask: () => this.#send({ type: 'ping' }),
       onHung: () => {
-        this.#failure ??= hung(this.#name, hangMs);
+        this.#failure ??= hung(name, hangMs);
         this.#child.kill('SIGKILL');
       },
     });
   }
 
-  #askToStop(): void {
-    // A stop has a time limit of its own.
+  /** To end. A process that does not, is killed. */
+  #tell(message: Extract<ToDisk, { type: 'stop' | 'hand-over' }>): void {
+    // That has a time limit of its own.
     this.#hangs?.[Symbol.dispose]();
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const afterMs = this.#options.graceMs + STUCK_MS;
     this.#stuck ??= setTimeout(() => {
-      this.#failure = killed(this.#name, this.#options.graceMs + STUCK_MS);
+      this.#failure = killed(this.#options.name, afterMs);
       this.#child.kill('SIGKILL');
-    }, this.#options.graceMs + STUCK_MS);
-    this.#send({ type: 'stop' });
+    }, afterMs);
+    this.#send(message);
   }
 
   #send(message: ToDisk): void {
@@ -137,6 +181,9 @@ export class ProcessDisk implements RunningDisk {
 
   #receive(message: FromDisk): void {
     switch (message.type) {
+      case 'prepared':
+        this.#prepared.resolve(message.version);
+        break;
       case 'ready':
         this.#ready.resolve(message.details);
         break;
@@ -148,11 +195,11 @@ export class ProcessDisk implements RunningDisk {
       case 'pong':
         this.#hangs?.answered();
         break;
-      case 'holders': {
+      case 'answer': {
         const reply = this.#questions.get(message.id);
         this.#questions.delete(message.id);
         if (message.error) reply?.reject(fromWire(message.error));
-        else reply?.resolve(message.holders ?? []);
+        else reply?.resolve(message.value);
         break;
       }
       case 'log':
@@ -163,16 +210,23 @@ export class ProcessDisk implements RunningDisk {
   #exited(status: number | null | undefined, signal: NodeJS.Signals | null | undefined): Error | undefined {
     clearTimeout(this.#stuck);
     this.#hangs?.[Symbol.dispose]();
+    const { name } = this.#options;
     const wasAsked = this.#stuck !== undefined;
-    if (!(wasAsked && status === 0))
-      this.#failure ??= died(this.#name, { status, signal, details: this.#details });
-    this.#ready.reject(this.#failure ?? new Error('stopped before it was ready'));
-    // Nobody waits for `ready` of a disk that was given up between start and now.
-    this.#ready.promise.catch(() => {});
-    for (const reply of this.#questions.values()) reply.resolve([]);
+    if (!(wasAsked && status === 0)) this.#failure ??= died(name, { status, signal, details: this.#details });
+    const notReady = this.#failure ?? new Error('stopped before it was ready');
+    this.#prepared.reject(notReady);
+    this.#ready.reject(notReady);
+    for (const reply of this.#questions.values()) reply.reject(this.#failure ?? notAnswered(name));
     this.#questions.clear();
     return this.#stopping === undefined ? this.#failure : undefined;
   }
+}
+
+/** A promise that nobody may be waiting for when it is rejected. */
+function unobserved<T>(): PromiseWithResolvers<T> {
+  const resolvers = Promise.withResolvers<T>();
+  resolvers.promise.catch(() => {});
+  return resolvers;
 }
 
 function killed(name: string, afterMs: number): GatewayError {
@@ -192,9 +246,23 @@ function hung(name: string, limitMs: number): GatewayError {
     `The process of disk "${name}" gave no sign of life for ${limitMs / 1000} s and was killed.`,
     {
       why: 'Something in it, a plugin most likely, keeps its event loop from turning, or it was stopped by a signal.',
-      fix: `Run "blockgate run ${name}" again. If it happens often, find out what its process (see the log) waits for.`,
+      fix: 'It is started again by itself. If it happens often, find out what its process (see the log) waits for.',
     },
   );
+}
+
+function notAnswered(name: string): GatewayError {
+  return new GatewayError('disk.not-running', `Disk "${name}" is not running.`, {
+    why: 'Its process ended before it answered.',
+    fix: 'Look at "blockgate status", and ask again when the disk runs.',
+  });
+}
+
+function foreignVersion(version: number): GatewayError {
+  return new GatewayError('disk.cannot-upgrade', 'The new code does not fit the gateway that runs.', {
+    why: `Gateway and disks talk version ${CHANNEL_VERSION} of their protocol, the new code talks ${version}.`,
+    fix: 'Restart the gateway; the disk goes on with the old code until then.',
+  });
 }
 
 interface Death {
@@ -215,12 +283,8 @@ function died(name: string, { status, signal, details }: Death): GatewayError {
       },
     );
   }
-  return new GatewayError(
-    'disk.process-died',
-    `The process of disk "${name}" ${how}; ${details.path} is dead.`,
-    {
-      why: 'A plugin crashed, or somebody killed it. Writes that were not flushed are lost; whoever uses the disk waits or sees I/O errors.',
-      fix: `Unmount ${details.path} (umount --lazy if it hangs), run "blockgate run ${name}" again, and check the file system (fsck).`,
-    },
-  );
+  return new GatewayError('disk.process-died', `The process of disk "${name}" ${how}.`, {
+    why: `A plugin crashed, or somebody killed it. Whoever uses ${details.path} waits until it is served again.`,
+    fix: 'It is started again by itself; if it keeps dying, its last words above tell why. Writes that were not flushed may be lost: check the file system (fsck) when you can.',
+  });
 }

@@ -4,10 +4,16 @@ import { dirname, extname } from 'node:path';
 import type { Logger } from '../api/logger.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { User } from '../system/user.ts';
-import type { ToDisk } from './disk-messages.ts';
+import type { Identity } from './disk-messages.ts';
 import type { DiskOrder } from './disk-order.ts';
 import { ProcessDisk } from './process-disk.ts';
-import type { DiskLauncher, LaunchOptions, LaunchSettings, RunningDisk } from './running-disk.ts';
+import type {
+  DiskLauncher,
+  LaunchOptions,
+  LaunchSettings,
+  RunningDisk,
+  StandbyDisk,
+} from './running-disk.ts';
 
 /** Same folder, and `.ts` from source but `.js` once built. */
 const DISK_PROCESS = new URL(`./disk-process${extname(import.meta.url)}`, import.meta.url);
@@ -33,13 +39,35 @@ export class ProcessLauncher implements DiskLauncher {
     this.#options = options;
   }
 
-  launch(order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
-    const { logLevel, user, hangMs } = this.#options;
-    const start: ToDisk = { type: 'start', order, takeOver, logLevel, user, ...this.#settings };
+  launch(order: DiskOrder, options: LaunchOptions): Promise<RunningDisk> {
+    return this.#start(this.#fork(order), order, options);
+  }
+
+  async prepare(order: DiskOrder, signal: AbortSignal): Promise<StandbyDisk> {
+    const disk = this.#fork(order);
+    await disk.prepare(this.#identity(order), signal);
+    return {
+      start: (options) => this.#start(disk, order, options),
+      [Symbol.asyncDispose]: () => disk[Symbol.asyncDispose](),
+    };
+  }
+
+  #fork(order: DiskOrder): ProcessDisk {
     // A plugin that prints would spoil our standard output, which is for scripts: both streams go to standard error.
     const child = fork(DISK_PROCESS, [], { stdio: ['ignore', 2, 2, 'ipc'], execArgv: [], env: childEnv() });
+    const { name } = order.disk;
     const { graceMs } = this.#settings;
-    return ProcessDisk.start(child, start, { logger: this.#logger, signal, graceMs, hangMs });
+    return new ProcessDisk(child, { name, logger: this.#logger, graceMs, hangMs: this.#options.hangMs });
+  }
+
+  #start(disk: ProcessDisk, order: DiskOrder, { takeOver, signal }: LaunchOptions): Promise<RunningDisk> {
+    const { logLevel } = this.#options;
+    const { graceMs } = this.#settings;
+    return disk.start({ type: 'start', takeOver, logLevel, graceMs, ...this.#identity(order) }, signal);
+  }
+
+  #identity(order: DiskOrder): Identity {
+    return { order, stateDir: this.#settings.stateDir, user: this.#options.user };
   }
 }
 

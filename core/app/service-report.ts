@@ -68,12 +68,18 @@ export class ServiceReport implements Disposable {
 function describe(event: Exclude<GatewayEvent, { type: 'stopped' }>): string {
   switch (event.type) {
     case 'ready':
+    // By the old process or the new one: when an upgrade fails, nothing else happens.
+    case 'upgrading':
+    case 'upgraded':
+    case 'resized':
       return 'serving';
     case 'failed':
     case 'died':
       return 'down:';
     case 'restarting':
       return 'restarting';
+    case 'given-up':
+      return 'given up:';
     case 'held':
       return `waiting, ${event.holders.map(({ description }) => description).join(' and ')}:`;
     case 'stopping':

@@ -16,6 +16,11 @@ export class Align extends PassThrough {
     this.#block = next.limits.blockSize;
   }
 
+  /** A store may grow by less than a block of its own. */
+  override get size(): number {
+    return this.#down(this.next.size);
+  }
+
   override read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void> {
     const length = iovLength(iov);
     return this.#isAligned(offset, length)

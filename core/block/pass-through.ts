@@ -16,7 +16,6 @@ import type {
  */
 export class PassThrough implements ResolvedDevice {
   protected readonly next: ResolvedDevice;
-  readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
 
@@ -25,9 +24,13 @@ export class PassThrough implements ResolvedDevice {
     changes: { readonly caps?: Partial<ResolvedCaps>; readonly limits?: Partial<ResolvedLimits> } = {},
   ) {
     this.next = next;
-    this.size = next.size;
     this.caps = Object.freeze({ ...next.caps, ...changes.caps });
     this.limits = Object.freeze({ ...next.limits, ...changes.limits });
+  }
+
+  /** Of the device below, which may grow. */
+  get size(): number {
+    return this.next.size;
   }
 
   read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void> {

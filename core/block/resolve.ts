@@ -86,15 +86,17 @@ export function isPowerOfTwo(value: number): boolean {
 
 class Resolved implements ResolvedDevice {
   readonly #device: BlockDevice;
-  readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
 
   constructor(device: BlockDevice, caps: ResolvedCaps, limits: ResolvedLimits) {
     this.#device = device;
-    this.size = device.info.size;
     this.caps = caps;
     this.limits = limits;
+  }
+
+  get size(): number {
+    return this.#device.info.size;
   }
 
   read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void> {

@@ -7,9 +7,10 @@ import {
   type ResolvedCaps,
   type ResolvedDevice,
   type ResolvedLimits,
+  type ThreadVolume,
   type Volume,
 } from '../api/device.ts';
-import { BlockError } from '../api/errors.ts';
+import { BlockError, GatewayError } from '../api/errors.ts';
 import type { Logger } from '../api/logger.ts';
 import { iovLength } from '../util/iov.ts';
 
@@ -21,23 +22,30 @@ import { iovLength } from '../util/iov.ts';
  */
 export class DiskVolume implements Volume {
   readonly name: string;
-  readonly size: number;
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
+  readonly perThread: ThreadVolume | undefined;
   readonly #device: ResolvedDevice;
   readonly #logger: Logger;
+  #size: number;
   #inFlight = 0;
   #closed = false;
   #foreignErrorLogged = false;
   readonly #drained: (() => void)[] = [];
 
-  constructor(name: string, device: ResolvedDevice, logger: Logger) {
+  constructor(name: string, device: ResolvedDevice, logger: Logger, perThread?: ThreadVolume) {
     this.name = name;
     this.#device = device;
     this.#logger = logger;
-    this.size = device.size;
+    this.#size = device.size;
     this.caps = device.caps;
     this.limits = device.limits;
+    this.perThread = perThread;
+  }
+
+  /** Kept here: each request is compared with it, and asking the device goes through every layer. */
+  get size(): number {
+    return this.#size;
   }
 
   get inFlight(): number {
@@ -120,6 +128,18 @@ export class DiskVolume implements Volume {
     return new Promise((resolve) => this.#drained.push(resolve));
   }
 
+  /** Takes over what the device has grown to. A size that makes no disk, or a smaller one, throws `GatewayError`. */
+  grow(): void {
+    const { size } = this.#device;
+    if (!Number.isSafeInteger(size) || size < this.#size || size % this.limits.blockSize !== 0) {
+      throw new GatewayError('disk.bad-size', `Disk "${this.name}" cannot become ${size} bytes large.`, {
+        why: `It has ${this.#size} bytes in blocks of ${this.limits.blockSize}, and only grows.`,
+        fix: 'Give the store a larger size that consists of whole blocks.',
+      });
+    }
+    this.#size = size;
+  }
+
   /** From now on every request fails with ESHUTDOWN. */
   close(): void {
     this.#closed = true;
@@ -137,10 +157,10 @@ export class DiskVolume implements Volume {
         `offset ${offset} or length ${length} is not a multiple of ${blockSize}`,
       );
     }
-    if (offset + length > this.size) {
+    if (offset + length > this.#size) {
       throw new BlockError(
         'EINVAL',
-        `range ${offset}+${length} reaches beyond the end of the disk (${this.size})`,
+        `range ${offset}+${length} reaches beyond the end of the disk (${this.#size})`,
       );
     }
   }

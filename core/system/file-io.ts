@@ -29,6 +29,11 @@ export interface FileIoOptions {
   readonly path: string;
   /** The file was opened with O_DIRECT, and this is what it demands. */
   readonly direct?: DirectAlignment;
+  /**
+   * `FLUSH_STATE_BYTES` zeros that every `FileIo` on the same open file has in common, whatever its thread: what one
+   * of them learns from a failed flush, the kernel does not tell the others. Default: one of its own.
+   */
+  readonly flushState?: SharedArrayBuffer;
   /** Default: io_uring or the thread pool, as the machine allows. */
   readonly engine?: FileEngine;
   /** For tests. Default: the kernel. */
@@ -45,6 +50,7 @@ export interface FileIoOptions {
  * Segments are borrowed until the call settles: the kernel may have their addresses until then.
  */
 export class FileIo implements AsyncDisposable {
+  static readonly FLUSH_STATE_BYTES = 4;
   readonly engineName: FileEngine['name'];
   /** Why the engine is not io_uring, where it is not. */
   readonly engineReason: string | undefined;
@@ -61,13 +67,15 @@ export class FileIo implements AsyncDisposable {
   readonly #endTurn = (): void => {
     this.#largeReadThisTurn = false;
   };
-  #flushFailure: BlockError | undefined;
+  /** Not 0 once a flush has failed, in any thread. */
+  readonly #flushState: Int32Array;
 
   /** `fd` stays the caller's, to be closed after disposal. */
   constructor(fd: number, options: FileIoOptions) {
     this.#fd = fd;
     this.#path = options.path;
     this.#direct = options.direct;
+    this.#flushState = new Int32Array(options.flushState ?? new SharedArrayBuffer(FileIo.FLUSH_STATE_BYTES));
     this.#syscalls = options.syscalls ?? fileSyscalls;
     this.#readFlags = options.direct ? undefined : syncReadFlags(fd, this.#syscalls);
     const { engine, reason } = options.engine
@@ -114,23 +122,30 @@ export class FileIo implements AsyncDisposable {
    * a lost write once, marks the pages clean, and a second fdatasync would claim success.
    */
   async flush(): Promise<void> {
-    if (this.#flushFailure) throw this.#flushFailure;
-    let result = await this.#engine.fdatasync();
-    for (let retry = 0; isInterruption(result) && retry < RETRIES; retry++) {
+    let result = 0;
+    for (let attempt = 0; attempt === 0 || (isInterruption(result) && attempt <= RETRIES); attempt++) {
+      if (Atomics.load(this.#flushState, 0) !== 0) throw this.#flushFailed('an earlier flush failed');
       result = await this.#engine.fdatasync();
     }
-    if (result >= 0) return;
-    const { message, cause } = blockError(this.#path, 'flush', 'fdatasync', -result);
-    this.#flushFailure ??= new BlockError(
-      'EIO',
-      `${message}; writes since the last successful flush may be lost, so every later flush fails too`,
-      { cause },
-    );
-    throw this.#flushFailure;
+    if (result < 0) {
+      Atomics.store(this.#flushState, 0, 1);
+      const { message, cause } = blockError(this.#path, 'flush', 'fdatasync', -result);
+      throw this.#flushFailed(message, cause);
+    }
+    // Another thread's flush may have taken the news of a lost write that this one waited for.
+    if (Atomics.load(this.#flushState, 0) !== 0) throw this.#flushFailed('a flush beside this one failed');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+  }
+
+  #flushFailed(what: string, cause?: unknown): BlockError {
+    return new BlockError(
+      'EIO',
+      `${what}; writes since the last successful flush of ${this.#path} may be lost, so every later one fails too`,
+      { cause },
+    );
   }
 
   /** True for all large reads but the first of a turn of the event loop, and while others are under way. */

@@ -46,10 +46,13 @@ export class FileSpace {
     this.#syscalls = options.syscalls ?? fileSyscalls;
   }
 
-  /** Asks a regular file's file system whether it punches holes, by punching one behind the end of the file. */
-  async canPunchHoles(): Promise<boolean> {
-    const result = await this.#syscalls.fallocate(this.#fd, PUNCH_HOLE, this.#options.size, 2 ** 20);
-    return result >= 0;
+  /** Asks a regular file's file system whether it punches holes, by punching one behind its end at `size`. */
+  static async canPunchHoles(
+    fd: number,
+    size: number,
+    syscalls: FileSyscalls = fileSyscalls,
+  ): Promise<boolean> {
+    return (await syscalls.fallocate(fd, PUNCH_HOLE, size, 2 ** 20)) >= 0;
   }
 
   /** Frees the range; its content is undefined afterwards. */

@@ -1,9 +1,11 @@
 import koffi from 'koffi';
 import { SystemError } from './errno.ts';
 import { errno, libc } from './native.ts';
+import { probePages } from './probe-pages.ts';
 
 /** Mappings of memory that somebody else also sees, and the addresses of typed arrays for the kernel. */
 
+const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
@@ -29,6 +31,7 @@ export class MemoryMap {
   readonly buffer: ArrayBuffer;
   readonly address: number;
   readonly length: number;
+  readonly #writable: boolean;
   #mapped = true;
   #detached = false;
 
@@ -39,6 +42,7 @@ export class MemoryMap {
     if (pointer === MAP_FAILED) throw new SystemError('mmap', errno());
     this.address = Number(pointer);
     this.length = length;
+    this.#writable = (prot & PROT_WRITE) !== 0;
     this.buffer = koffi.view(pointer, length);
     bases.set(this.buffer, this.address);
   }
@@ -47,9 +51,16 @@ export class MemoryMap {
     return this.#mapped;
   }
 
+  /** True when bytes [offset, offset + length) can be touched: no SIGBUS. `offset` is page granular. */
+  probe(offset: number, length: number): boolean {
+    if (this.#detached || offset < 0 || offset + length > this.length) return false;
+    return probePages(this.address + offset, length, this.#writable);
+  }
+
   /**
-   * Detaches every view and puts private zero pages over the range. System calls that still hold an address in here
-   * then read zeros and write to nobody. Pages that a device does DMA to by now are out of reach.
+   * Detaches every view and makes the range inaccessible. System calls that still hold an address in here then fail
+   * with EFAULT: with zeros in its place, a write that is late would put zeros where the driver never wrote any. Pages
+   * that a device does DMA to by now are out of reach.
    */
   detach(): void {
     if (this.#detached) return;
@@ -58,7 +69,7 @@ export class MemoryMap {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     // SAFETY: MAP_FIXED replaces our own range only: address and length are those of the mapping, which is not
     // unmapped yet. No view of it is left: detached on the line above.
-    const pointer = mmap(this.address, this.length, PROT_READ | PROT_WRITE, flags, -1, 0) as bigint;
+    const pointer = mmap(this.address, this.length, PROT_NONE, flags, -1, 0) as bigint;
     if (pointer === MAP_FAILED) throw new SystemError('mmap', errno());
   }
 

@@ -8,8 +8,13 @@ export interface SharedMapping {
   /** Exactly the bytes asked for. Length 0 after `detach`. */
   readonly buffer: ArrayBuffer;
   /**
-   * Ends every use by JavaScript and puts private zero pages in place of the shared ones, so that a system call
-   * that still knows the address does no harm either. The addresses stay taken until `unmap`.
+   * True when bytes [offset, offset + length) can be touched, and makes their pages present. False where touching one
+   * would raise SIGBUS: past the end of a file, or where a driver has not provided the page.
+   */
+  probe(offset: number, length: number): boolean;
+  /**
+   * Ends every use by JavaScript, and every use by system calls that still know the address: they fail with EFAULT.
+   * The addresses stay taken until `unmap`.
    */
   detach(): void;
   /** Detaches and gives the addresses back: nothing may hold one any more, io_uring requests included. */

@@ -46,7 +46,7 @@ export const VqInfo = {
   DESC_ADDR: 8,
   DRIVER_ADDR: 16,
   DEVICE_ADDR: 24,
-  SPLIT_AVAIL_INDEX: 32,
+  STATE: 32,
   READY: 40,
 } as const;
 
@@ -74,7 +74,16 @@ export const DevResponse = {
   RESULT: 4,
   /** Answer to GET_VQ_STATE. */
   VQ_INDEX: 24,
-  SPLIT_AVAIL_INDEX: 28,
+  VQ_STATE: 28,
+} as const;
+
+/** `struct vduse_vq_state_split` and `struct vduse_vq_state_packed`, which share their place. */
+export const VqState = {
+  SPLIT_AVAIL_INDEX: 0,
+  PACKED_LAST_AVAIL_COUNTER: 0,
+  PACKED_LAST_AVAIL_IDX: 2,
+  PACKED_LAST_USED_COUNTER: 4,
+  PACKED_LAST_USED_IDX: 6,
 } as const;
 
 export const VDUSE_REQ_RESULT_OK = 0;

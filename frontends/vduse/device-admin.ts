@@ -2,11 +2,12 @@ import { chownSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Holder, ProcessUser } from '../../core/api/frontend.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
-import { findBlockNode, noDisk } from './block-node.ts';
 import { ControlDevice, type DeviceConfig } from './control-device.ts';
 import { DeviceLink } from './device-link.ts';
-import { findHolders } from './holders.ts';
-import { classPath, controlPath, devicePath, type HostPaths } from './host-paths.ts';
+import { noDisk } from './device-node.ts';
+import { classPath, controlPath, devicePath, type HostPaths, inFlightPath } from './host-paths.ts';
+import { type InFlightQueues, provideInFlightFile, removeInFlightFile } from './inflight-file.ts';
+import { type Attachment, findNode, findUsers, OUTLETS } from './outlet.ts';
 import type { VdpaBus } from './vdpa-bus.ts';
 
 /** What the kernel lets an administrator decide about a device before it is attached. */
@@ -26,20 +27,22 @@ export type DeviceShape = Omit<DeviceConfig, 'name'>;
  */
 export interface DeviceAdmin extends Disposable {
   /** Throws `vduse.module-missing`. */
-  loadModules(): Promise<void>;
+  loadModules(attach: Attachment): Promise<void>;
   /** As `ControlDevice.create`, and this process may open the device afterwards. */
   create(shape: DeviceShape): Promise<'created' | 'exists'>;
-  /** As `ControlDevice.destroy`. */
+  /** As `ControlDevice.destroy`; the file of what was in flight goes with the device. */
   destroy(): Promise<'destroyed' | 'busy' | 'missing'>;
   configure(attributes: DeviceAttributes): Promise<void>;
+  /** As `provideInFlightFile`: this process may open the file afterwards. */
+  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'>;
   /** As `VdpaBus.add`. */
-  attach(signal: AbortSignal): Promise<void>;
+  attach(attach: Attachment, signal: AbortSignal): Promise<void>;
   /** As `VdpaBus.remove`. */
   detach(signal: AbortSignal): Promise<void>;
   /** Makes `/dev/blockgate/DISK`, once the device is attached, and returns it. Throws `vduse.link-failed`. */
   link(): Promise<string>;
   unlink(): Promise<void>;
-  /** Who uses the disk: to see what other users' processes have open takes root, too. */
+  /** Who uses the disk, as far as can be seen: what other users' processes have open, root alone can see. */
   holders(): Promise<readonly Holder[]>;
 }
 
@@ -51,8 +54,8 @@ export interface AdminParts {
   readonly syscalls: Syscalls;
   readonly bus: VdpaBus;
   readonly paths: HostPaths;
-  /** Throws `vduse.module-missing`. */
-  loadModules(): Promise<void>;
+  /** Of the kernel, for this driver of the vDPA bus. Throws `vduse.module-missing`. */
+  loadModules(driver: string): Promise<void>;
 }
 
 /** Does it in this process. */
@@ -72,8 +75,8 @@ export class LocalAdmin implements DeviceAdmin {
     this.#owner = owner;
   }
 
-  loadModules(): Promise<void> {
-    return this.#parts.loadModules();
+  loadModules(attach: Attachment): Promise<void> {
+    return this.#parts.loadModules(OUTLETS[attach].driver);
   }
 
   async create(shape: DeviceShape): Promise<'created' | 'exists'> {
@@ -84,7 +87,9 @@ export class LocalAdmin implements DeviceAdmin {
   }
 
   async destroy(): Promise<'destroyed' | 'busy' | 'missing'> {
-    return this.#controlDevice().destroy(this.#name);
+    const outcome = this.#controlDevice().destroy(this.#name);
+    if (outcome !== 'busy') removeInFlightFile(this.#inFlightPath);
+    return outcome;
   }
 
   async configure({ msgTimeout, bounceSize }: DeviceAttributes): Promise<void> {
@@ -93,8 +98,12 @@ export class LocalAdmin implements DeviceAdmin {
     if (bounceSize !== undefined) writeFileSync(join(folder, 'bounce_size'), String(bounceSize));
   }
 
-  attach(signal: AbortSignal): Promise<void> {
-    return this.#parts.bus.add(this.#name, signal);
+  async provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'> {
+    return provideInFlightFile(this.#inFlightPath, queues, this.#owner);
+  }
+
+  attach(attach: Attachment, signal: AbortSignal): Promise<void> {
+    return this.#parts.bus.add(this.#name, OUTLETS[attach].driver, signal);
   }
 
   detach(signal: AbortSignal): Promise<void> {
@@ -103,7 +112,7 @@ export class LocalAdmin implements DeviceAdmin {
 
   async link(): Promise<string> {
     const { paths } = this.#parts;
-    const node = findBlockNode(paths, this.#name);
+    const node = findNode(paths, this.#name);
     if (node === undefined) throw noDisk(this.#name, node);
     this.#link = new DeviceLink(paths, this.#disk, node.path);
     return this.#link.path;
@@ -114,13 +123,15 @@ export class LocalAdmin implements DeviceAdmin {
   }
 
   async holders(): Promise<readonly Holder[]> {
-    const { paths } = this.#parts;
-    const node = findBlockNode(paths, this.#name);
-    return node === undefined ? [] : findHolders(paths, node);
+    return findUsers(this.#parts.paths, this.#name);
   }
 
   [Symbol.dispose](): void {
     this.#control?.[Symbol.dispose]();
+  }
+
+  get #inFlightPath(): string {
+    return inFlightPath(this.#parts.paths, this.#name);
   }
 
   /** Kept open: that nothing is left to fail when the device has to go. */

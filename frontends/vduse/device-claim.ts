@@ -1,24 +1,48 @@
-import { existsSync } from 'node:fs';
 import { GatewayError } from '../../core/api/errors.ts';
+import type { Syscalls } from '../../core/system/syscalls.ts';
+import { VduseDevice } from './device.ts';
 import type { DeviceAdmin } from './device-admin.ts';
-import { busPath, type HostPaths } from './host-paths.ts';
+import { detachDevice } from './device-attachment.ts';
+import { devicePath, type HostPaths, isAttached } from './host-paths.ts';
 import { type DeviceState, type StateFile, stateDifference } from './state-file.ts';
+import { brokenInVm } from './vm-errors.ts';
 
 /** What to do with a device that was there already. `'adopted'`: it is attached, and its driver may be waiting. */
 export type Claim = 'created' | 'adopted';
 
+export interface ClaimContext {
+  readonly admin: DeviceAdmin;
+  readonly stateFile: StateFile;
+  readonly syscalls: Syscalls;
+  readonly paths: HostPaths;
+}
+
 /**
- * Makes the device, or decides that the one of that name can be served again. One that is not attached is useless to
- * everybody and made anew. Throws `vduse.device-busy`, `vduse.device-exists` or `vduse.device-differs`.
+ * Makes the device, or decides that the one of that name can be served again. One that is of no use to anybody is made
+ * anew: it is not attached, or the kernel has given it up. Throws `vduse.device-busy`, `vduse.device-exists`,
+ * `vduse.device-differs` or `vduse.device-broken`.
  */
-export async function claimDevice(
-  admin: DeviceAdmin,
-  stateFile: StateFile,
-  wanted: DeviceState,
-  paths: HostPaths,
-): Promise<Claim> {
+export async function claimDevice(context: ClaimContext, wanted: DeviceState): Promise<Claim> {
+  const claim = await claimOnce(context, wanted);
+  if (claim === 'created' || wanted.attach !== 'vm' || !isBroken(context, wanted.name)) return claim;
+  await removeBroken(context, wanted.name);
+  return claimOnce(context, wanted);
+}
+
+/** Throws `vduse.destroy-failed`. */
+export async function destroyDevice(admin: DeviceAdmin, stateFile: StateFile, name: string): Promise<void> {
+  if ((await admin.destroy()) === 'busy') {
+    throw new GatewayError('vduse.destroy-failed', `The VDUSE device "${name}" cannot be destroyed.`, {
+      why: 'The kernel says that it is still attached, or open in another process.',
+      fix: `Look who has it: "fuser /dev/vduse/${name}". Starting the disk again makes it anew.`,
+    });
+  }
+  stateFile.remove();
+}
+
+async function claimOnce({ admin, stateFile, paths }: ClaimContext, wanted: DeviceState): Promise<Claim> {
   if ((await admin.create(wanted)) === 'exists') {
-    if (existsSync(busPath(paths, wanted.name))) {
+    if (isAttached(paths, wanted.name)) {
       checkAdoptable(stateFile.read(), wanted);
       return 'adopted';
     }
@@ -29,6 +53,18 @@ export async function claimDevice(
   return 'created';
 }
 
+function isBroken({ syscalls, paths }: ClaimContext, name: string): boolean {
+  using device = VduseDevice.open(syscalls, devicePath(paths, name), name);
+  return device.broken;
+}
+
+/** Of a virtual machine that ended while nobody served its disk: the kernel waited in vain to tell of it. */
+async function removeBroken({ admin }: ClaimContext, name: string): Promise<void> {
+  const [holder] = await admin.holders();
+  if (holder !== undefined) throw brokenInVm(name, holder);
+  await detachDevice(admin, name);
+}
+
 function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): void {
   const { name } = wanted;
   if (made === undefined || made.name !== name) {
@@ -37,7 +73,7 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): voi
       `There is a VDUSE device "${name}" that is not this disk’s.`,
       {
         why: 'It is attached, and the folder of this disk’s state has no record of it.',
-        fix: `Use the --state-dir it was started with. If nothing needs it any more: "vdpa dev del ${name}".`,
+        fix: `Use the --state-dir it was started with. If nothing needs it any more: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
       },
     );
   }
@@ -48,7 +84,7 @@ function checkAdoptable(made: DeviceState | undefined, wanted: DeviceState): voi
     `The VDUSE device "${name}" was made with another configuration.`,
     {
       why: `An earlier process left it attached, and what its driver was told cannot be changed: ${difference}.`,
-      fix: 'Start the disk once with the earlier configuration and stop it; then start it with the new one.',
+      fix: `Start the disk once with the earlier configuration, stop it, which detaches it, and start it with the new one. If nothing needs the device: "blockgate destroy ${name.replace(/^blockgate-/, '')}".`,
     },
   );
 }

@@ -8,6 +8,7 @@ import {
   type Syscalls,
 } from '../../core/system/syscalls.ts';
 import { u64 } from '../virtio/memory/scratch.ts';
+import type { RingLayout } from '../virtio/virtq/ring-state.ts';
 import type { RingGeometry } from '../virtio/virtq/virtqueue.ts';
 import {
   ConfigData,
@@ -25,8 +26,9 @@ import {
   VqEventfd,
   VqInfo,
 } from './abi.ts';
+import { readVqState } from './vq-state.ts';
 
-/** What the kernel knows about a virtqueue. Its available index is where the driver started, not how far it is. */
+/** What the kernel knows about a virtqueue. Its state is where the driver started, not how far it is. */
 export interface QueueInfo extends RingGeometry {
   readonly ready: boolean;
 }
@@ -55,8 +57,15 @@ export class VduseDevice implements Disposable {
   readonly #irq = new Uint32Array(1);
   readonly #irqBytes = new Uint8Array(this.#irq.buffer);
 
+  /** `fd`: the device, open in this process; the one object that disposes of itself closes it. */
+  constructor(syscalls: Syscalls, fd: number, name: string) {
+    this.fd = fd;
+    this.name = name;
+    this.#syscalls = syscalls;
+  }
+
   /** Throws `vduse.device-busy` while another process serves the device. */
-  constructor(syscalls: Syscalls, path: string, name: string) {
+  static open(syscalls: Syscalls, path: string, name: string): VduseDevice {
     const fd = syscalls.open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd === -Errno.EBUSY) {
       throw new GatewayError('vduse.device-busy', `Another process serves the VDUSE device "${name}".`, {
@@ -64,9 +73,7 @@ export class VduseDevice implements Disposable {
         fix: `Stop the other gateway; "fuser ${path}" tells which process it is.`,
       });
     }
-    this.fd = orThrow(`open ${path}`, fd);
-    this.name = name;
-    this.#syscalls = syscalls;
+    return new VduseDevice(syscalls, orThrow(`open ${path}`, fd), name);
   }
 
   /** The next message as bytes, valid until the next call; undefined when there is none. */
@@ -82,6 +89,11 @@ export class VduseDevice implements Disposable {
     if (result === -Errno.ENOENT) return false;
     orThrow('write of a VDUSE reply', result);
     return true;
+  }
+
+  /** The kernel has given the device up: nothing works any more, for good. */
+  get broken(): boolean {
+    return this.#try(VDUSE_DEV_GET_FEATURES, new Uint8Array(8)) === -Errno.EPERM;
   }
 
   /** The bits the driver chose; 0 before it did. */
@@ -106,7 +118,7 @@ export class VduseDevice implements Disposable {
     return this.#inject('VDUSE_DEV_INJECT_CONFIG_IRQ', VDUSE_DEV_INJECT_CONFIG_IRQ, undefined);
   }
 
-  /** Without this for every queue the device cannot be attached. `maxSize`: entries, a power of two. */
+  /** Without this for every queue the device cannot be attached. `maxSize`: entries. */
   setupQueue(index: number, maxSize: number): void {
     const bytes = new Uint8Array(VqConfig.SIZE);
     const view = new DataView(bytes.buffer);
@@ -115,7 +127,8 @@ export class VduseDevice implements Disposable {
     this.#ioctl('VDUSE_VQ_SETUP', VDUSE_VQ_SETUP, bytes);
   }
 
-  queueInfo(index: number): QueueInfo {
+  /** `layout`: what the driver chose. Only the driver's choice of features tells which one the kernel means. */
+  queueInfo(index: number, layout: RingLayout): QueueInfo {
     const bytes = new Uint8Array(VqInfo.SIZE);
     const view = new DataView(bytes.buffer);
     view.setUint32(VqInfo.INDEX, index, true);
@@ -125,7 +138,7 @@ export class VduseDevice implements Disposable {
       descAddr: address(view, VqInfo.DESC_ADDR),
       driverAddr: address(view, VqInfo.DRIVER_ADDR),
       deviceAddr: address(view, VqInfo.DEVICE_ADDR),
-      availIndex: view.getUint16(VqInfo.SPLIT_AVAIL_INDEX, true),
+      state: readVqState(view, VqInfo.STATE, layout),
       ready: view.getUint8(VqInfo.READY) !== 0,
     };
   }

@@ -3,17 +3,24 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Finding } from '../../core/api/backend.ts';
 import { controlPath, type HostPaths, hostPaths } from './host-paths.ts';
-import { MODULES, moduleLoaded } from './modules.ts';
+import { moduleLoaded, VDUSE_MODULE } from './modules.ts';
+import { type Attachment, OUTLETS } from './outlet.ts';
 
 /** Bit of CAP_NET_ADMIN in a capability set. */
 const CAP_NET_ADMIN = 12n;
 
 /** Can this machine have VDUSE disks, and may this process make them? Changes nothing. */
-export function checkHost(paths: HostPaths = hostPaths, modulesFolder = '/lib/modules'): Finding[] {
+export function checkHost(
+  attach: Attachment,
+  paths: HostPaths = hostPaths,
+  modulesFolder = '/lib/modules',
+): Finding[] {
   const status = read(join(paths.proc, 'self/status'));
   const isRoot = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] === '0';
   return [
-    ...MODULES.map((name) => checkModule(paths, join(modulesFolder, release()), name, isRoot)),
+    ...[VDUSE_MODULE, OUTLETS[attach].driver].map((name) =>
+      checkModule(paths, join(modulesFolder, release()), name, isRoot),
+    ),
     checkPermission(paths, status, isRoot),
     checkNamespace(paths),
   ];
@@ -33,7 +40,7 @@ function checkModule(paths: HostPaths, folder: string, name: string, isRoot: boo
   return {
     severity: 'error',
     summary: `kernel ${release()} has no module ${name}`,
-    fix: 'boot a kernel with CONFIG_VDPA_USER and CONFIG_VIRTIO_VDPA, such as Debian’s linux-image-amd64',
+    fix: 'boot a kernel with CONFIG_VDPA_USER, CONFIG_VIRTIO_VDPA and CONFIG_VHOST_VDPA, such as Debian’s linux-image-amd64',
   };
 }
 

@@ -18,7 +18,16 @@ export interface Host {
 
 /** For this process, and for one that does what takes root on behalf of another. */
 export const localAdmin = (disk: string, owner?: ProcessUser): DeviceAdmin =>
-  new LocalAdmin({ syscalls: linux, bus: kernelVdpaBus, paths: hostPaths, loadModules }, disk, owner);
+  new LocalAdmin(
+    {
+      syscalls: linux,
+      bus: kernelVdpaBus,
+      paths: hostPaths,
+      loadModules: (driver) => loadModules(driver),
+    },
+    disk,
+    owner,
+  );
 
 export const linuxHost: Host = {
   syscalls: linux,

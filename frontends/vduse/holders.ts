@@ -2,20 +2,29 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Holder } from '../../core/api/frontend.ts';
-import { type BlockNode, deviceNumbers, entries } from './block-node.ts';
+import { deviceNumbers } from './block-node.ts';
+import { type DeviceNode, entries } from './device-node.ts';
 import type { HostPaths } from './host-paths.ts';
 
 /** Who uses a disk: mounts in any mount namespace, swap, block devices on top of it, processes that have it open. */
-export async function findHolders(paths: HostPaths, node: BlockNode): Promise<Holder[]> {
+export async function findHolders(paths: HostPaths, node: DeviceNode): Promise<Holder[]> {
   const numbers = deviceNumbers(paths, node);
   const names = new Set(numbers.values());
-  const inProcesses = await scanProcesses(paths, names, numbers);
+  const inProcesses = await scanProcesses(paths, numbers);
   return [
     ...inProcesses.mounts,
     ...(await swaps(paths, names)),
     ...stacked(paths, node, names),
     ...inProcesses.open,
   ];
+}
+
+/** Processes that have a device open. `numbers`: name of each device by its number, `254:0`. */
+export async function findOpeners(
+  paths: HostPaths,
+  numbers: ReadonlyMap<string, string>,
+): Promise<readonly Holder[]> {
+  return (await scanProcesses(paths, numbers)).open;
 }
 
 interface ProcessFindings {
@@ -25,9 +34,9 @@ interface ProcessFindings {
 
 async function scanProcesses(
   paths: HostPaths,
-  names: ReadonlySet<string>,
   numbers: ReadonlyMap<string, string>,
 ): Promise<ProcessFindings> {
+  const names = new Set(numbers.values());
   const mounts = new Set<string>();
   const open: Holder[] = [];
   const namespaces = new Set<string>();
@@ -105,7 +114,7 @@ async function swaps(paths: HostPaths, names: ReadonlySet<string>): Promise<Hold
 }
 
 /** Device mapper, RAID and bcache are linked from `holders`; loop devices name their file instead. */
-function stacked(paths: HostPaths, node: BlockNode, names: ReadonlySet<string>): Holder[] {
+function stacked(paths: HostPaths, node: DeviceNode, names: ReadonlySet<string>): Holder[] {
   const folder = join(paths.sys, 'block', node.name);
   const linked = [...names].flatMap((name) =>
     entries(join(name === node.name ? folder : join(folder, name), 'holders')),

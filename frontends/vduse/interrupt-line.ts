@@ -6,6 +6,8 @@ export interface InterruptLineOptions {
   readonly inject: () => boolean;
   /** `inject` threw. */
   readonly onBroken: (error: unknown) => void;
+  /** The kernel has taken an interrupt that it had refused at first. */
+  readonly onDelivered?: (() => void) | undefined;
 }
 
 /**
@@ -21,10 +23,16 @@ export class InterruptLine implements Disposable {
   readonly #retry = (): void => {
     this.#timer = undefined;
     this.raise();
+    if (!this.waiting) this.#options.onDelivered?.();
   };
 
   constructor(options: InterruptLineOptions) {
     this.#options = options;
+  }
+
+  /** True while an interrupt waits to be tried again. */
+  get waiting(): boolean {
+    return this.#timer !== undefined;
   }
 
   raise(): void {

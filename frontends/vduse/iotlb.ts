@@ -61,6 +61,7 @@ export class Iotlb {
         access,
         buffer: map.buffer,
         offset: skip,
+        probe: (from, bytes) => map.probe(from, bytes),
         unmap: () => {
           this.#maps.splice(this.#maps.indexOf(map), 1);
           map.unmap();

@@ -1,3 +1,4 @@
+import type { RingState } from '../virtio/virtq/ring-state.ts';
 import {
   DevRequest,
   DevResponse,
@@ -7,6 +8,7 @@ import {
   VDUSE_SET_STATUS,
   VDUSE_UPDATE_IOTLB,
 } from './abi.ts';
+import { writeVqState } from './vq-state.ts';
 
 /** What the kernel asks; a thread of its sleeps until the answer. */
 export type Request =
@@ -19,7 +21,7 @@ export type Request =
 export interface Reply {
   readonly ok: boolean;
   /** Answer to `get-vq-state`. */
-  readonly vqState?: { readonly index: number; readonly availIndex: number };
+  readonly vqState?: { readonly index: number; readonly state: RingState };
 }
 
 /** Decodes one `struct vduse_dev_request`. Undefined when there are fewer bytes than one takes. */
@@ -53,7 +55,7 @@ export function encodeReply(id: number, reply: Reply): Uint8Array<ArrayBuffer> {
   view.setUint32(DevResponse.RESULT, reply.ok ? VDUSE_REQ_RESULT_OK : VDUSE_REQ_RESULT_FAILED, true);
   if (reply.vqState !== undefined) {
     view.setUint32(DevResponse.VQ_INDEX, reply.vqState.index, true);
-    view.setUint16(DevResponse.SPLIT_AVAIL_INDEX, reply.vqState.availIndex, true);
+    writeVqState(view, DevResponse.VQ_STATE, reply.vqState.state);
   }
   return bytes;
 }

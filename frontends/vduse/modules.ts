@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
 import { type HostPaths, hostPaths } from './host-paths.ts';
 
-/** What a local disk needs. Nothing loads them by itself. */
-export const MODULES: readonly string[] = ['vduse', 'virtio_vdpa'];
+/** What a disk needs besides the driver of the bus by which it is used. Nothing loads either by itself. */
+export const VDUSE_MODULE = 'vduse';
 
 const MODPROBE_TIMEOUT_MS = 30_000;
 /** For a user whose PATH lacks them. */
@@ -15,9 +15,9 @@ const SYSTEM_PATH = '/usr/sbin:/sbin:/usr/bin:/bin';
 export const moduleLoaded = (paths: HostPaths, name: string): boolean =>
   existsSync(join(paths.sys, 'module', name));
 
-/** Loads what is missing, with modprobe. Throws `vduse.module-missing`. */
-export async function loadModules(paths: HostPaths = hostPaths): Promise<void> {
-  for (const name of MODULES) {
+/** Loads what is missing for `driver`, with modprobe. Throws `vduse.module-missing`. */
+export async function loadModules(driver: string, paths: HostPaths = hostPaths): Promise<void> {
+  for (const name of [VDUSE_MODULE, driver]) {
     if (!moduleLoaded(paths, name)) await modprobe(name);
   }
 }
@@ -37,7 +37,7 @@ function moduleMissing(name: string, output: string, cause: Error): GatewayError
     why: output,
     fix:
       `Run "modprobe ${name}" as root. This kernel is ${release()}; the module comes with kernels built with ` +
-      'CONFIG_VDPA_USER=m and CONFIG_VIRTIO_VDPA=m, those of Debian 12 and later among them.',
+      'CONFIG_VDPA_USER=m, CONFIG_VIRTIO_VDPA=m and CONFIG_VHOST_VDPA=m, those of Debian 12 and later among them.',
     cause,
   });
 }

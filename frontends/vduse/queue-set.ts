@@ -4,10 +4,15 @@ import type { Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
+import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
+import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
+import { MalformedLog } from './malformed-log.ts';
+import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
 /** What the queues of a disk need, and what does not change from one driver to the next. */
@@ -19,8 +24,13 @@ export interface QueueSetContext {
   readonly volume: Volume;
   readonly limits: BlkLimits;
   readonly serial: string;
+  readonly inFlight: InFlightFile;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
+  /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
+  readonly spinUs: number;
+  /** Nothing is in flight any more, or no interrupt waits any more: see `idle`. */
+  readonly onIdle?: () => void;
 }
 
 /** One virtqueue as long as a driver uses it: its kicks and interrupts outlive the queue object, which a pause ends. */
@@ -29,8 +39,10 @@ interface Line {
   readonly kick: Kick;
   readonly interrupt: InterruptLine;
   queue: BlkQueue | undefined;
+  /** For good: no further queue object follows, whatever ends the one there is. */
+  stopped: boolean;
   /** Where the next queue object starts. */
-  availIndex: number;
+  state: RingState;
 }
 
 /**
@@ -39,7 +51,7 @@ interface Line {
  * Pausing and changing memory are the same act: take nothing more, wait for what is in flight, and go on with new
  * queue objects where the old ones ended.
  */
-export class QueueSet {
+export class QueueSet implements QueueHost {
   readonly #context: QueueSetContext;
   readonly #features: bigint;
   readonly #lines: (Line | undefined)[] = [];
@@ -47,6 +59,8 @@ export class QueueSet {
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
+  /** Changes of memory under way: until they are done no queue may start, or it would be in the old memory. */
+  #remaps = 0;
   #ended = false;
 
   /**
@@ -59,56 +73,66 @@ export class QueueSet {
     this.#iotlb = new Iotlb(context.device, context.logger);
     try {
       for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
-      this.#buildQueues();
+      for (const [index, line] of this.#lines.entries())
+        if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
       this.#end();
       throw error;
     }
   }
 
-  /** Requests taken and not given back. */
   get inFlight(): number {
     return this.#running().reduce((sum, { queue }) => sum + queue!.inFlight, 0);
   }
 
-  /**
-   * Takes requests, those that wait already first: no kick tells about them. Interrupts once, because the driver may
-   * miss an interrupt that a predecessor of this process owed it; one too many does no harm.
-   */
+  /** True when the next thing to happen is a kick: no request is in flight, no interrupt waits to be tried again. */
+  get idle(): boolean {
+    if (this.#paused || this.#ended) return false;
+    return this.#lines.every(
+      (line) => line?.queue === undefined || (line.queue.idle && !line.interrupt.waiting),
+    );
+  }
+
+  /** Serves what is there, as a kick on every queue would. */
+  poke(): void {
+    if (this.#paused) return;
+    for (const line of this.#lines) line?.queue?.process();
+  }
+
+  /** Interrupts once as well: a predecessor of this process may owe the driver one, and one too many does no harm. */
   resume(): void {
     this.#paused = false;
     this.#serve();
   }
 
-  /** Takes no more requests; settles when those in flight are given back. */
   async pause(): Promise<void> {
     this.#paused = true;
     await this.#endQueues();
   }
 
-  /** As `pause`, for one queue for good: returns the available index where a successor starts. */
-  async stopQueue(index: number): Promise<number | undefined> {
+  async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
     if (line === undefined) return undefined;
+    line.stopped = true;
     await this.#endQueue(line);
     this.#lines[index] = undefined;
-    return line.availIndex;
+    return line.state;
   }
 
-  /** Forgets what was mapped, and goes on where it stopped: the driver's memory is somewhere else now. */
   async remap(): Promise<void> {
-    await this.#endQueues();
-    if (this.#ended) return;
-    const old = this.#iotlb;
-    this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
-    await old.retire();
+    this.#remaps++;
+    try {
+      await this.#endQueues();
+      if (this.#ended) return;
+      const old = this.#iotlb;
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+      await old.retire();
+    } finally {
+      this.#remaps--;
+    }
     if (!this.#paused) this.#serve();
   }
 
-  /**
-   * Ends the set after a reset: when this settles, nothing touches the driver's memory any more, or ever will.
-   * Requests in flight get until `deadlineMs` from now; then their memory is taken away. True: that was necessary.
-   */
   async abandon(deadlineMs: number): Promise<boolean> {
     this.#ended = true;
     const queues = this.#running().map(({ queue }) => queue!);
@@ -128,17 +152,31 @@ export class QueueSet {
     if (!info.ready) return undefined;
     const { device, syscalls, reactor } = this.#context;
     const interrupt = this.#owned.use(
-      new InterruptLine({ inject: () => device.injectIrq(index), onBroken: this.#context.onBroken }),
+      new InterruptLine({
+        inject: () => device.injectIrq(index),
+        onBroken: this.#context.onBroken,
+        onDelivered: this.#context.onIdle,
+      }),
     );
     const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, availIndex: info.availIndex };
+    const line: Line = { info, kick, interrupt, queue: undefined, stopped: false, state: info.state };
     return line;
   }
 
+  /**
+   * A queue that cannot be built now, though it could before, stands still, and the others go on: the driver's memory
+   * changed, and its rings are not in it. That is the end of its disk, not ours.
+   */
   #serve(): void {
-    if (this.#ended) return;
-    this.#buildQueues();
+    if (this.#ended || this.#remaps > 0) return;
+    for (const [index, line] of this.#lines.entries()) {
+      try {
+        if (line !== undefined && !line.stopped) line.queue ??= this.#buildQueue(index, line);
+      } catch (error) {
+        this.#context.logger.error('virtqueue stopped', { queue: index, error });
+      }
+    }
     for (const { queue, interrupt } of this.#running()) {
       queue!.process();
       interrupt.raise();
@@ -149,27 +187,25 @@ export class QueueSet {
     if (!this.#paused) line.queue?.process();
   }
 
-  #buildQueues(): void {
-    for (const [index, line] of this.#lines.entries()) {
-      if (line !== undefined) line.queue ??= this.#buildQueue(index, line);
-    }
-  }
-
-  #buildQueue(index: number, { info, interrupt, availIndex }: Line): BlkQueue {
-    const { volume, limits, serial, logger } = this.#context;
+  #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
+    const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
+    const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
-      ring: { ...info, availIndex },
+      ring: { ...info, state },
       memory: this.#iotlb.memory,
       volume,
       features: this.#features,
       serial,
       limits,
+      inFlightLog: inFlight.log(index),
       notify: () => interrupt.raise(),
       schedule: setImmediate,
       onBroken: (reason, cause) => logger.error('virtqueue stopped', { queue: index, reason, error: cause }),
       onRequestError: (error) => logger.debug('request failed', { queue: index, error }),
-      onMalformed: (defect) => logger.warn('malformed request', { queue: index, defect }),
+      onMalformed: (defect) => malformed.report(defect),
+      spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
+      onIdle,
     });
   }
 
@@ -184,7 +220,7 @@ export class QueueSet {
     await queue.drain();
     // Another call may have come here first, and a successor may be at work already.
     if (line.queue !== queue) return;
-    line.availIndex = queue.availIndex;
+    line.state = queue.ringState;
     line.queue = undefined;
   }
 

@@ -1,21 +1,36 @@
 import type { MaybePromise } from '../../core/api/device.ts';
 import { GatewayError } from '../../core/api/errors.ts';
-import { featureNames, featureProblem } from '../virtio/blk/features.ts';
+import type { Logger } from '../../core/api/logger.ts';
+import type { Reactor } from '../../core/system/reactor.ts';
+import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
 import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
 import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
-import type { QueueInfo } from './device.ts';
+import type { QueueInfo, VduseDevice } from './device.ts';
+import type { InFlightFile } from './inflight-file.ts';
 import { Iotlb } from './iotlb.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
-import { QueueSet, type QueueSetContext } from './queue-set.ts';
+import type { OpenQueues } from './queue-home.ts';
+import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
-export interface SessionOptions extends Omit<QueueSetContext, 'onBroken'> {
+export interface SessionOptions {
+  readonly device: VduseDevice;
+  readonly reactor: Reactor;
+  readonly logger: Logger;
+  /** Sets the queues up that are ready, paused. Throws, or rejects, when they cannot be served. */
+  readonly openQueues: OpenQueues;
+  /** Cleared when a driver lets go of the device. */
+  readonly inFlight: InFlightFile;
+  /** Settles when the driver cannot be reached any more, as something else than the messages found out. */
+  readonly lost: Promise<unknown>;
   readonly offeredFeatures: bigint;
   readonly queues: number;
   /** How long a message may wait for requests in flight. Well below the device's msg_timeout. */
   readonly drainTimeoutMs: number;
+  /** False: whoever asks is not the driver that the device is for, and is refused. Default: true. */
+  readonly admits?: () => boolean;
   /** A driver has let go of the device; another may come. */
   readonly onReset?: () => void;
 }
@@ -34,11 +49,17 @@ export class Session implements AsyncDisposable {
   /** Settles with the reason when the device cannot be used any more; with undefined when the session is disposed. */
   readonly broken: Promise<Error | undefined>;
   readonly #options: SessionOptions;
-  readonly #context: QueueSetContext;
   readonly #messages: MessageLoop;
   readonly #broken = Promise.withResolvers<Error | undefined>();
   #running = unobserved();
-  #queues: QueueSet | undefined;
+  #queues: QueueHost | undefined;
+  #driverFeatures = 0n;
+  /** Set while queues are being set up. */
+  #opening: Promise<void> | undefined;
+  /** Set while queues that a driver uses already are being taken over: messages wait for that. */
+  #adopting: Promise<boolean> | undefined;
+  /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
+  #adoptable = true;
   #paused = false;
 
   constructor(options: SessionOptions) {
@@ -47,13 +68,23 @@ export class Session implements AsyncDisposable {
     const onBroken = (error: unknown): void => {
       this.#broken.resolve(error instanceof Error ? error : new Error(String(error)));
     };
-    this.#context = { ...options, onBroken };
+    void options.lost.then(onBroken);
     this.#messages = new MessageLoop({ ...options, onRequest: (request) => this.#answer(request), onBroken });
   }
 
   /** True while a driver uses the device. */
   get driving(): boolean {
     return this.#queues !== undefined;
+  }
+
+  /** Names of the features that the driver chose; none while there is no driver. */
+  get features(): string[] {
+    return this.#queues === undefined ? [] : featureNames(this.#driverFeatures);
+  }
+
+  /** Requests taken and not given back. */
+  get inFlight(): number {
+    return this.#queues?.inFlight ?? 0;
   }
 
   /** Settles when a driver has started the device; rejects with `vduse.driver-refused` when it could not. */
@@ -68,15 +99,28 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Goes on with a driver that started the device under an earlier process. False: there is none. Throws
-   * `vduse.requests-outstanding` when that process took requests that it never gave back.
+   * Goes on with a driver that started the device under an earlier process: carries out again what that process had
+   * in flight. Call it after `start`, since a message that waits may say that the driver has let go. False: there is
+   * none. Throws `virtio.bad-inflight-log` or `vduse.requests-outstanding` when nobody can tell what was in flight.
    */
-  adopt(): boolean {
+  async adopt(): Promise<boolean> {
+    this.#adopting = this.#adopt();
+    try {
+      return await this.#adopting;
+    } finally {
+      this.#adopting = undefined;
+    }
+  }
+
+  async #adopt(): Promise<boolean> {
+    // A message that waited, and says once more that the driver has started, may be at it already.
+    if (this.#opening !== undefined) await this.#opening.catch(() => {});
     if (this.#queues !== undefined) return true;
+    if (this.#options.device.features() === 0n) return false;
     const infos = this.#queueInfos();
-    if (this.#options.device.features() === 0n || !infos.some(({ ready }) => ready)) return false;
-    const features = this.#features();
-    this.#startQueues(features, this.#idlePositions(infos));
+    // The kernel does not say again that a driver has started; it follows from what it keeps.
+    if (!this.#adoptable || !infos.some(({ ready }) => ready)) return false;
+    await this.#startQueues(this.#features(), this.#positions(infos));
     this.#resume();
     return true;
   }
@@ -100,6 +144,10 @@ export class Session implements AsyncDisposable {
   }
 
   #answer(request: Request): MaybePromise<Answer> {
+    if (this.#adopting !== undefined) {
+      const answer = (): MaybePromise<Answer> => this.#answer(request);
+      return this.#adopting.then(answer, answer);
+    }
     switch (request.type) {
       case 'set-status':
         return this.#setStatus(request.status);
@@ -114,25 +162,34 @@ export class Session implements AsyncDisposable {
   }
 
   #setStatus(status: number): MaybePromise<Answer> {
-    if (status === 0) return this.#queues === undefined ? OK : this.#reset().then(() => OK);
+    if (status === 0) {
+      // The kernel takes note of a reset after the answer: for a moment it looks as if there still were a driver.
+      this.#adoptable = false;
+      return this.#queues === undefined ? this.#forget() : this.#reset().then(() => this.#forget());
+    }
+    if (this.#options.admits?.() === false) return FAILED;
     if ((status & STATUS_FAILED) !== 0) {
       this.#refuse(driverRefused(this.#options.device.name, 'the driver has given the device up'));
       return OK;
     }
+    const refused = (error: unknown): Answer => {
+      this.#refuse(asRefusal(this.#options.device.name, error));
+      return FAILED;
+    };
     try {
-      if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk();
+      if ((status & STATUS_DRIVER_OK) !== 0) return this.#driverOk().catch(refused);
       if ((status & STATUS_FEATURES_OK) !== 0) this.#features();
       return OK;
     } catch (error) {
-      this.#refuse(asRefusal(this.#options.device.name, error));
-      return FAILED;
+      return refused(error);
     }
   }
 
   /** May come twice, and after an adoption. */
-  #driverOk(): Answer {
+  async #driverOk(): Promise<Answer> {
     if (this.#queues !== undefined) return OK;
-    this.#startQueues(this.#features(), this.#queueInfos());
+    const infos = this.#queueInfos();
+    await this.#startQueues(this.#features(), this.#adoptable ? this.#positions(infos) : infos);
     return { ok: true, afterwards: () => this.#resume() };
   }
 
@@ -145,8 +202,18 @@ export class Session implements AsyncDisposable {
     return features;
   }
 
-  #startQueues(features: bigint, infos: readonly QueueInfo[]): void {
-    this.#queues = new QueueSet(this.#context, features, infos);
+  async #startQueues(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
+    this.#opening = this.#open(features, infos);
+    try {
+      await this.#opening;
+    } finally {
+      this.#opening = undefined;
+    }
+  }
+
+  async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
+    this.#queues = await this.#options.openQueues(features, infos);
+    this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
@@ -172,6 +239,12 @@ export class Session implements AsyncDisposable {
     }
   }
 
+  /** A disposal does not come here: whoever serves the device next needs to know what was in flight. */
+  #forget(): Answer {
+    this.#options.inFlight.clear();
+    return OK;
+  }
+
   async #updateIotlb(): Promise<Answer> {
     // The kernel names ranges but always means everything, and has installed the new map already.
     const remapped = this.#queues?.remap() ?? Promise.resolve();
@@ -180,43 +253,51 @@ export class Session implements AsyncDisposable {
 
   async #vqState(index: number): Promise<Answer> {
     const { device } = this.#options;
-    let availIndex = device.queueInfo(index).availIndex;
-    const stopped = this.#queues?.stopQueue(index).then((position) => {
-      availIndex = position ?? availIndex;
+    // What an earlier process had in flight has to be given back before its queue can be said to stand anywhere.
+    await this.#adopt();
+    let { state } = device.queueInfo(index, ringLayout(device.features()));
+    const stopped = this.#queues?.stopQueue(index).then((reached) => {
+      state = reached ?? state;
     });
     if (stopped !== undefined && !(await this.#inTime(stopped))) return FAILED;
-    return { ok: true, vqState: { index, availIndex } };
+    return { ok: true, vqState: { index, state } };
   }
 
-  /** False: requests in flight take too long for the kernel to wait for. */
+  /**
+   * False: requests in flight take too long for the kernel to wait for. Two thirds of what a reset is given: that of a
+   * hypervisor which is killed meanwhile comes at once, and has to be answered in its own time.
+   */
   async #inTime(done: Promise<void>): Promise<boolean> {
     const { drainTimeoutMs, logger } = this.#options;
-    const inTime = await settlesWithin(done, drainTimeoutMs);
-    if (!inTime)
-      logger.error('requests in flight hold up a message of the kernel', { waitedMs: drainTimeoutMs });
+    const waitedMs = (drainTimeoutMs * 2) / 3;
+    const inTime = await settlesWithin(done, waitedMs);
+    if (!inTime) logger.error('requests in flight hold up a message of the kernel', { waitedMs });
     return inTime;
   }
 
   #queueInfos(): QueueInfo[] {
     const { device, queues } = this.#options;
-    return Array.from({ length: queues }, (_, index) => device.queueInfo(index));
+    const layout = ringLayout(device.features());
+    return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
   /**
-   * Where an earlier process stopped, read from the rings: the kernel only knows where the driver started. Whatever
-   * was taken and not given back cannot be told from the rings, since completions are published in any order.
+   * Where an earlier process stopped. The log says it, unless it got lost. The kernel only knows where the driver
+   * started, and a split ring tells only when nothing is outstanding, since completions come in any order.
    */
-  #idlePositions(infos: readonly QueueInfo[]): QueueInfo[] {
-    const { device, logger } = this.#options;
+  #positions(infos: readonly QueueInfo[]): QueueInfo[] {
+    const { device, logger, inFlight } = this.#options;
+    if (!inFlight.isLost) return [...infos];
     const iotlb = new Iotlb(device, logger);
     try {
       return infos.map((info, index) => {
         if (!info.ready) return info;
+        if (info.state.layout === 'packed') throw positionLost(device.name);
         const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
         const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
         const outstanding = (available - used) & 0xffff;
         if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, availIndex: used };
+        return { ...info, state: { layout: 'split', availIndex: used } };
       });
     } finally {
       void iotlb.retire();
@@ -263,8 +344,20 @@ function requestsOutstanding(name: string, queue: number, count: number): Gatewa
     'vduse.requests-outstanding',
     `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
     {
-      why: `An earlier process took requests from virtqueue ${queue} and ended without answering; which ones cannot be told.`,
-      fix: 'Restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+      why: `An earlier process ended with requests in virtqueue ${queue}, and the file that says which is gone.`,
+      fix: 'If you run blockgate in a container, give it the /run/blockgate of the machine. Now restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
+    },
+  );
+}
+
+/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
+function positionLost(name: string): GatewayError {
+  return new GatewayError(
+    'vduse.requests-outstanding',
+    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
+    {
+      why: 'An earlier process ended, and the file that says how far it was is gone.',
+      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
     },
   );
 }

@@ -1,12 +1,18 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { SECTOR_SIZE, VIRTIO_BLK_F_RO } from '../virtio/abi/virtio-blk.ts';
+import { featureNames, hasFeature } from '../virtio/blk/features.ts';
+import type { Attachment } from './outlet.ts';
 
 const FILE = 'vduse.json';
+const CAPACITY_BYTES = 8;
 
 const schema = z.strictObject({
   version: z.literal(1),
   name: z.string(),
+  /** Files of earlier versions do not say it. */
+  attach: z.enum(['host', 'vm']).default('host'),
   features: z.string(),
   queues: z.int(),
   queueSize: z.int(),
@@ -20,6 +26,7 @@ const schema = z.strictObject({
  */
 export interface DeviceState {
   readonly name: string;
+  readonly attach: Attachment;
   readonly features: bigint;
   readonly queues: number;
   readonly queueSize: number;
@@ -72,14 +79,29 @@ export class StateFile {
   }
 }
 
-/** The first thing in which a device differs from what is wanted now; undefined when it can be served as it is. */
+/**
+ * The first thing in which a device differs from what is wanted now; undefined when it can be served. A disk that has
+ * grown can: its driver is told.
+ */
 export function stateDifference(made: DeviceState, wanted: DeviceState): string | undefined {
+  if (made.attach !== wanted.attach) return `attach: "${made.attach}", now "${wanted.attach}"`;
   if (made.queues !== wanted.queues) return `queues: ${made.queues}, now ${wanted.queues}`;
   if (made.queueSize !== wanted.queueSize) return `queueSize: ${made.queueSize}, now ${wanted.queueSize}`;
   if (made.serial !== wanted.serial) return `serial: "${made.serial}", now "${wanted.serial}"`;
-  if (made.features !== wanted.features) return 'features of the store behind it (read-only, flush, discard)';
-  if (Buffer.compare(made.configSpace, wanted.configSpace) !== 0) return 'size or block size of the disk';
+  const readOnly = [made, wanted].map(({ features }) => hasFeature(features, VIRTIO_BLK_F_RO));
+  if (readOnly[0] !== readOnly[1]) return `readOnly: ${readOnly[0]}, now ${readOnly[1]}`;
+  const features = featureNames(made.features ^ wanted.features);
+  if (features.length > 0) return `features: ${features.join(', ')}`;
+  const [before, now] = [capacity(made), capacity(wanted)];
+  if (now < before) return `size: ${before} bytes, now ${now}`;
+  const rest = [made, wanted].map(({ configSpace }) => configSpace.subarray(CAPACITY_BYTES));
+  if (Buffer.compare(rest[0]!, rest[1]!) !== 0) return 'block size or limits of the store';
   return undefined;
+}
+
+/** The first field of the configuration space; in sectors there. */
+function capacity({ configSpace }: DeviceState): number {
+  return Number(Buffer.from(configSpace).readBigUInt64LE(0)) * SECTOR_SIZE;
 }
 
 function parseJson(text: string): unknown {

@@ -7,8 +7,11 @@ import { type VdpaCall, type VdpaOutcome, VdpaProcess } from './vdpa-process.ts'
  * messages and requests have to be served meanwhile. Both reject with `signal`'s reason when it aborts.
  */
 export interface VdpaBus {
-  /** Attaches. That this succeeds does not mean that the driver found a disk. Throws `vduse.attach-failed`. */
-  add(name: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Attaches, with this driver. That it succeeds does not mean that the driver found a disk. Throws
+   * `vduse.attach-failed`.
+   */
+  add(name: string, driver: string, signal: AbortSignal): Promise<void>;
   /** Detaches; a device that is not attached is fine. Throws `vduse.detach-failed`. */
   remove(name: string, signal: AbortSignal): Promise<void>;
 }
@@ -21,8 +24,8 @@ class KernelVdpaBus implements VdpaBus {
   #idle: VdpaProcess | undefined;
   #linger: NodeJS.Timeout | undefined;
 
-  async add(name: string, signal: AbortSignal): Promise<void> {
-    const outcome = await this.#call({ command: 'add', name }, signal);
+  async add(name: string, driver: string, signal: AbortSignal): Promise<void> {
+    const outcome = await this.#call({ command: 'add', name, driver }, signal);
     if (outcome.errno !== 0)
       throw failed('vduse.attach-failed', `The VDUSE device "${name}" cannot be attached.`, outcome);
   }

@@ -14,28 +14,47 @@ import { busPath, hostPaths } from './host-paths.ts';
 import { decodeReply, encodeDeviceDelete, encodeDeviceNew, encodeGetFamily } from './netlink.ts';
 import type { VdpaCall, VdpaOutcome } from './vdpa-process.ts';
 
-const DRIVER = 'virtio_vdpa';
-
-function carryOut({ command, name }: VdpaCall): VdpaOutcome {
+function carryOut(call: VdpaCall): VdpaOutcome {
   using socket = new NetlinkSocket();
   const family = decodeReply(socket.request(encodeGetFamily('vdpa')));
   if (family.familyId === undefined) return { ...family, step: 'find the vDPA bus' };
-  const encode = command === 'add' ? encodeDeviceNew : encodeDeviceDelete;
-  const reply = decodeReply(socket.request(encode(family.familyId, name)));
-  if (reply.errno === 0 && command === 'add') bindDriver(name);
-  return { ...reply, step: command === 'add' ? 'attach it' : 'detach it' };
+  const { name } = call;
+  if (call.command === 'remove')
+    return { ...decodeReply(socket.request(encodeDeviceDelete(family.familyId, name))), step: 'detach it' };
+  const reply = decodeReply(socket.request(encodeDeviceNew(family.familyId, name)));
+  if (reply.errno === 0) bindDriver(name, call.driver);
+  return { ...reply, step: 'attach it' };
 }
 
-/** Both drivers of the bus take any device, and the one that was loaded first has it now. */
-function bindDriver(name: string): void {
+/**
+ * Sees to it that the device has the wanted driver. Both drivers of the bus take any device, the call that attaches
+ * binds the one that was loaded first, and a device has no name to set its `driver_override` by before that call. The
+ * switch of the bus that would keep the kernel from binding (drivers_autoprobe) is everybody's: devices of others
+ * would stay without a driver while it is off, and for good if this process died then.
+ *
+ * So the wrong driver may have had the device for a moment. That shows nothing to anybody: vhost_vdpa makes a node
+ * that nobody opens, and virtio_vdpa gets no disk, because the session refuses the features of every driver until a
+ * device for a hypervisor has the right one. The override comes before `unbind`, so that a driver whose module is
+ * loaded meanwhile does not take the device, and stays for whoever binds it anew.
+ */
+function bindDriver(name: string, driver: string): void {
   const device = busPath(hostPaths, name);
-  const driver = join(device, 'driver');
-  const current = existsSync(driver) ? basename(readlinkSync(driver)) : undefined;
-  if (current === DRIVER) return;
   const drivers = join(hostPaths.sys, 'bus/vdpa/drivers');
-  writeFileSync(join(device, 'driver_override'), DRIVER);
+  writeFileSync(join(device, 'driver_override'), driver);
+  const current = boundDriver(device);
+  if (current === driver) return;
   if (current !== undefined) writeFileSync(join(drivers, current, 'unbind'), name);
-  writeFileSync(join(drivers, DRIVER, 'bind'), name);
+  try {
+    writeFileSync(join(drivers, driver, 'bind'), name);
+  } catch (error) {
+    // Whoever loaded the module a moment ago had the kernel bind it.
+    if (boundDriver(device) !== driver) throw error;
+  }
+}
+
+function boundDriver(device: string): string | undefined {
+  const link = join(device, 'driver');
+  return existsSync(link) ? basename(readlinkSync(link)) : undefined;
 }
 
 function attempt(call: VdpaCall): VdpaOutcome {

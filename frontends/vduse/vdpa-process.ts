@@ -5,11 +5,15 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /** What to do on the vDPA bus: one line of JSON on the process's stdin. */
-export interface VdpaCall {
-  readonly command: 'add' | 'remove';
-  /** Name of the VDUSE device. */
-  readonly name: string;
-}
+export type VdpaCall =
+  | {
+      readonly command: 'add';
+      /** Name of the VDUSE device. */
+      readonly name: string;
+      /** The driver of the bus that shall have it. */
+      readonly driver: string;
+    }
+  | { readonly command: 'remove'; readonly name: string };
 
 /** How it went: one line of JSON on the process's stdout. */
 export interface VdpaOutcome {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Guest } from '../support/guest.ts';
+import type { AbsentPagesReport } from './programs/absent-pages.ts';
 import type { VduseDiskPlan, VduseDiskReport } from './programs/vduse-disk.ts';
 
 /** The vduse frontend on the real kernel: what the scripted one cannot vouch for. */
@@ -50,17 +51,43 @@ describe('a VDUSE disk', () => {
     expect(outputs[1]).toBe('126\n65536\n');
   });
 
-  it('takes requests far larger than a segment, several at once, with the smallest bounce memory', async () => {
-    const { statuses } = await run(
-      freshPlan({
-        config: { queueSize: 1024, bounceSize: '64MiB' },
-        scripts: [
-          'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
-          'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
-        ],
-      }),
-    );
-    expect(statuses).toEqual([0, 0]);
+  it.each([
+    ['what the kernel gives', { queueSize: 1024 }],
+    ['the least a queue of 8 can have', { queueSize: 8, bounceSize: '1MiB' }],
+    // 12 segments of 64 KiB and what is beside them: not a page less would do.
+    ['the least there is', { ring: 'packed', queueSize: 14, bounceSize: '1MiB' }],
+  ])(
+    'takes requests far larger than a segment, several at once, with bounce memory of %s',
+    async (_, config) => {
+      const { statuses } = await run(
+        freshPlan({
+          config,
+          scripts: [
+            'echo 16384 > /sys/block/$(basename $(readlink $DISK))/queue/max_sectors_kb',
+            'for i in 1 2 3 4; do dd if=$DISK of=/dev/null bs=16M iflag=direct status=none & done; wait',
+          ],
+        }),
+      );
+      expect(statuses).toEqual([0, 0]);
+    },
+  );
+
+  it('survives a driver that names pages of the bounce memory which do not exist', async () => {
+    const program = join(import.meta.dirname, 'programs', 'absent-pages.ts');
+    const folder = `/run/vduse-${++disks}`;
+    const output = await guest.sh(`mkdir -p ${folder}; node ${program} ${folder}`);
+    const { present, pages, answers, onPresentPages } = JSON.parse(output) as AbsentPagesReport;
+    expect(present).toBeGreaterThan(0);
+    expect(present).toBeLessThan(pages / 2);
+    const IOERR = 1;
+    const NONE = 0xee;
+    expect(answers).toEqual({
+      'a header': { written: 0, status: IOERR },
+      'a payload': { written: 0, status: IOERR },
+      'a status': { written: 0, status: NONE },
+      'an indirect table': { written: 0, status: NONE },
+    });
+    expect(onPresentPages).toEqual({ written: 513, status: 0 });
   });
 
   it('serves several queues', async () => {
@@ -75,6 +102,32 @@ describe('a VDUSE disk', () => {
     );
     expect(outputs[0]).toBe('2\n');
     expect(statuses).toEqual([0, 0]);
+  });
+
+  it.each([
+    ['packed, of a size that split ones cannot have', { ring: 'packed', queueSize: 100 }, ['1', '1', '1']],
+    [
+      'split, without event index and indirect descriptors',
+      { eventIdx: false, indirect: false },
+      ['0', '0', '0'],
+    ],
+  ])('serves virtqueues that are %s', async (_name, config, bits) => {
+    const { outputs, statuses } = await run(
+      freshPlan({
+        config,
+        scripts: [
+          // INDIRECT_DESC, EVENT_IDX and RING_PACKED, as the driver has chosen.
+          `features=$(< $(dirname $(dirname $(readlink -f /sys/block/$(basename $(readlink $DISK)))))/features)
+           echo \${features:28:1} \${features:29:1} \${features:34:1}`,
+          'fio --name=t --filename=$DISK --rw=randrw --bsrange=4k-128k --size=8m --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --do_verify=1 --output=/dev/null',
+          `mkfs.ext4 -qF $DISK; mkdir -p /mnt/ring; mount $DISK /mnt/ring
+           head -c 4M /dev/urandom | tee /mnt/ring/file | sha256sum > /run/sum; umount /mnt/ring
+           mount $DISK /mnt/ring; sha256sum < /mnt/ring/file | cmp - /run/sum; umount /mnt/ring; e2fsck -fn $DISK`,
+        ],
+      }),
+    );
+    expect(outputs[0]!.trim().split(' ')).toEqual(bits);
+    expect(statuses).toEqual([0, 0, 0]);
   });
 
   it('gets the driver for local disks though vhost_vdpa was there first', async () => {

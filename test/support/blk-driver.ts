@@ -1,4 +1,4 @@
-import type { Descriptor, RingBuilder } from './ring-builder.ts';
+import type { Descriptor, DriverRing } from './driver-ring.ts';
 
 /** How a request is laid out in descriptors. */
 export interface Framing {
@@ -7,6 +7,8 @@ export interface Framing {
   /** Sizes into which the writable bytes are cut, status included; the rest is one piece. Default: payload, status. */
   readonly writable?: readonly number[];
   readonly indirect?: boolean;
+  /** Descriptors that come before the indirect table; packed rings allow none. Default 0. */
+  readonly direct?: number;
 }
 
 export interface SentRequest {
@@ -27,9 +29,9 @@ export const NO_STATUS = 0xee;
 
 /** Builds virtio-blk requests on a ring, in any framing, and reads their answers. */
 export class BlkDriver {
-  readonly ring: RingBuilder;
+  readonly ring: DriverRing;
 
-  constructor(ring: RingBuilder) {
+  constructor(ring: DriverRing) {
     this.ring = ring;
   }
 
@@ -78,7 +80,10 @@ export class BlkDriver {
     const writable = this.#place(length + 1, framing.writable ?? (length > 0 ? [length] : []));
     this.#scatter(new Uint8Array(length + 1).fill(NO_STATUS), writable);
     const chain: Descriptor[] = [...readable, ...writable.map((piece) => ({ ...piece, writable: true }))];
-    const head = framing.indirect ? this.ring.addIndirect(chain) : this.ring.add(chain);
+    const { indirect, direct = 0 } = framing;
+    const head = indirect
+      ? this.ring.addIndirect(chain, Math.min(direct, chain.length - 1))
+      : this.ring.add(chain);
     return { head, readable, writable };
   }
 

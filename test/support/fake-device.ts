@@ -14,7 +14,7 @@ export interface Call {
 export class FakeDevice implements BlockDevice {
   readonly data: Uint8Array;
   readonly calls: Call[] = [];
-  readonly info: DeviceInfo;
+  info: DeviceInfo;
   /** When set, called for each request; what it returns is awaited before the work is done. */
   gate: ((call: Call) => MaybePromise<void>) | undefined;
   disposed = 0;

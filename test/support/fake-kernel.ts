@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename, join } from 'node:path';
 import { SystemError } from '../../core/system/errno.ts';
@@ -17,6 +17,7 @@ const { EAGAIN, EBADF, EBUSY, EINVAL, ENODEV, ENOENT } = constants.errno;
 const SET_API_VERSION = 0x40088101;
 const CREATE_DEV = 0x41508102;
 const DESTROY_DEV = 0x41008103;
+const ACCESS_PLATFORM = 1n << 33n;
 /** Far from real ones: a fake fd that reaches the real kernel is an error there. */
 const FIRST_FD = 1_000_000;
 
@@ -24,7 +25,8 @@ type Open =
   | { readonly kind: 'control' }
   | { readonly kind: 'device'; readonly device: FakeVduseDevice }
   | { readonly kind: 'eventfd'; count: number }
-  | { readonly kind: 'region'; readonly region: GuestRegion };
+  | { readonly kind: 'region'; readonly region: GuestRegion }
+  | { readonly kind: 'file'; readonly fd: number };
 
 /** What the scripted driver does differently from Linux'. */
 export interface DriverScript {
@@ -49,8 +51,10 @@ export class FakeKernel implements Host, Disposable {
   tamperWithQueue: (queue: FakeQueue) => void = () => {};
   /** Called before each system call but `close`; a number is returned to the caller instead. */
   intercept: (call: string) => number | undefined = () => undefined;
-  /** Mappings made and not unmapped yet. */
+  /** Mappings of guest memory made and not unmapped yet. */
   mappings = 0;
+  /** The same of files. */
+  fileMappings = 0;
   /** Mappings that were detached before they were unmapped. */
   detachments = 0;
   readonly #folder: string;
@@ -62,7 +66,12 @@ export class FakeKernel implements Host, Disposable {
 
   constructor(folder: string) {
     this.#folder = folder;
-    this.paths = { dev: join(folder, 'dev'), proc: join(folder, 'proc'), sys: join(folder, 'sys') };
+    this.paths = {
+      dev: join(folder, 'dev'),
+      proc: join(folder, 'proc'),
+      sys: join(folder, 'sys'),
+      run: join(folder, 'run'),
+    };
     for (const path of [...Object.values(this.paths), join(this.paths.sys, 'block')])
       mkdirSync(path, { recursive: true });
   }
@@ -71,8 +80,9 @@ export class FakeKernel implements Host, Disposable {
   get leaks(): string[] {
     const fds = [...this.#fds.values()].map(({ kind }) => `fd of ${kind}`);
     const maps = this.mappings > 0 ? [`${this.mappings} mappings`] : [];
+    const files = this.fileMappings > 0 ? [`${this.fileMappings} mappings of files`] : [];
     const watches = this.#watches.size > 0 ? [`${this.#watches.size} watches`] : [];
-    return [...fds, ...maps, ...watches];
+    return [...fds, ...maps, ...files, ...watches];
   }
 
   /** Ends everything this process holds, without a word to anybody, as SIGKILL does. */
@@ -80,9 +90,15 @@ export class FakeKernel implements Host, Disposable {
     this.#watches.clear();
     for (const fd of this.#fds.keys()) this.#close(fd);
     this.mappings = 0;
+    this.fileMappings = 0;
   }
 
-  async loadModules(): Promise<void> {}
+  /** Drivers of the vDPA bus, the first of which takes every new device. */
+  readonly loaded: string[] = [];
+
+  async loadModules(driver: string): Promise<void> {
+    if (!this.loaded.includes(driver)) this.loaded.push(driver);
+  }
 
   administer(disk: string): DeviceAdmin {
     return new LocalAdmin(this, disk);
@@ -113,7 +129,7 @@ export class FakeKernel implements Host, Disposable {
   };
 
   readonly bus = {
-    add: (name: string): Promise<void> => this.#exclusively(() => this.#attach(name)),
+    add: (name: string, driver: string): Promise<void> => this.#exclusively(() => this.#attach(name, driver)),
     remove: (name: string): Promise<void> => this.#exclusively(() => this.#detach(name)),
   };
 
@@ -147,13 +163,29 @@ export class FakeKernel implements Host, Disposable {
     return done;
   }
 
-  async #attach(name: string): Promise<void> {
+  async #attach(name: string, wanted: string): Promise<void> {
     const device = this.devices.get(name);
     if (device === undefined || device.queues.some(({ maxSize }) => maxSize === 0))
       throw new Error('EINVAL: no such device, or a queue that was not set up');
     device.attached = true;
     mkdirSync(this.#busFolder(name), { recursive: true });
-    await this.#probe(device);
+    const first = this.loaded[0] ?? wanted;
+    if (first === 'virtio_vdpa') await this.#probe(device);
+    if (wanted === 'virtio_vdpa' && first !== wanted) await this.#probe(device);
+    if (wanted === 'vhost_vdpa') this.#makeVhostNode(device);
+  }
+
+  /** As QEMU does when it starts, and its guest with it. */
+  async startHypervisor(name: string): Promise<FakeVirtioDriver> {
+    this.driverScript = { scans: false, makesDisk: false, chooses: (offered) => offered & ~ACCESS_PLATFORM };
+    await this.#probe(this.devices.get(name)!);
+    return this.drivers.get(name)!;
+  }
+
+  async stopHypervisor(name: string): Promise<void> {
+    await this.devices.get(name)!.setStatus(0);
+    this.drivers.get(name)?.[Symbol.dispose]();
+    this.drivers.delete(name);
   }
 
   async #detach(name: string): Promise<void> {
@@ -182,6 +214,13 @@ export class FakeKernel implements Host, Disposable {
     if (accepted && makesDisk) this.#makeDisk(device);
   }
 
+  #makeVhostNode(device: FakeVduseDevice): void {
+    mkdirSync(join(this.#busFolder(device.name), 'vhost-vdpa-0'));
+    // That of a plain file, as which it appears in /dev here.
+    writeFileSync(join(this.#busFolder(device.name), 'vhost-vdpa-0/dev'), '0:0\n');
+    writeFileSync(join(this.paths.dev, 'vhost-vdpa-0'), '');
+  }
+
   #makeDisk(device: FakeVduseDevice): void {
     const minor = this.#disks++;
     const disk = `vd${String.fromCharCode(97 + minor)}`;
@@ -198,6 +237,7 @@ export class FakeKernel implements Host, Disposable {
   #open(path: string): number {
     const name = basename(path);
     if (path === join(this.paths.dev, 'vduse/control')) return this.#allocate({ kind: 'control' });
+    if (path.startsWith(this.paths.run)) return this.#allocate({ kind: 'file', fd: openSync(path, 'r+') });
     const device = this.devices.get(name);
     if (device === undefined) return -ENOENT;
     if (device.opened) return -EBUSY;
@@ -211,6 +251,7 @@ export class FakeKernel implements Host, Disposable {
     if (this.#watches.has(fd)) throw new Error('libuv would abort the process here');
     this.#fds.delete(fd);
     if (open.kind === 'device') open.device.closed();
+    if (open.kind === 'file') closeSync(open.fd);
     return 0;
   }
 
@@ -271,17 +312,19 @@ export class FakeKernel implements Host, Disposable {
 
   #mmap(fd: number, offset: number, length: number, prot: number): SharedMapping {
     const open = this.#fds.get(fd);
-    if (open?.kind !== 'region') throw new SystemError('mmap', ENODEV);
-    const map = new MemoryMap(open.region.ram.fd, offset, length, prot);
-    this.mappings++;
+    if (open?.kind !== 'region' && open?.kind !== 'file') throw new SystemError('mmap', ENODEV);
+    const map = new MemoryMap(open.kind === 'file' ? open.fd : open.region.ram.fd, offset, length, prot);
+    const counter = open.kind === 'file' ? 'fileMappings' : 'mappings';
+    this[counter]++;
     return {
       buffer: map.buffer,
+      probe: (from, bytes) => map.probe(from, bytes),
       detach: () => {
         this.detachments++;
         map.detach();
       },
       unmap: () => {
-        if (map.mapped) this.mappings--;
+        if (map.mapped) this[counter]--;
         map.unmap();
       },
     };

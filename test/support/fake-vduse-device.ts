@@ -21,15 +21,19 @@ export interface FakeQueue {
   desc: number;
   driver: number;
   device: number;
-  availIndex: number;
+  /** Four 16-bit words: available index, or counter and index of both positions of a packed ring. */
+  state: readonly number[];
   ready: boolean;
   kickFd: number;
 }
 
 export interface FakeReply {
   readonly ok: boolean;
-  readonly vqAvailIndex: number;
+  /** GET_VQ_STATE: four 16-bit words, as in `FakeQueue`. */
+  readonly vqState: readonly number[];
 }
+
+const FAILED: FakeReply = { ok: false, vqState: [0, 0, 0, 0] };
 
 interface Message {
   readonly id: number;
@@ -87,10 +91,11 @@ export class FakeVduseDevice {
 
   /** Sends SET_STATUS as a thread of the kernel does: waits for the answer, then takes note of the status. */
   async setStatus(status: number): Promise<boolean> {
-    if (status === 0) this.#reset();
+    if (status === 0) this.onReset();
     const { ok } = await this.send(1, (view) => view.setUint8(24, status));
-    // The thread that waits has to wake up first: until then interrupts are refused.
+    // The thread that waits has to wake up first: until then nothing has changed.
     await new Promise((resolve) => setImmediate(resolve));
+    if (status === 0) this.#reset();
     if (ok) this.status = status;
     return ok;
   }
@@ -115,7 +120,7 @@ export class FakeVduseDevice {
     view.setUint32(4, id, true);
     payload(view);
     const reply = Promise.withResolvers<FakeReply>();
-    if (this.broken) reply.resolve({ ok: false, vqAvailIndex: 0 });
+    if (this.broken) reply.resolve(FAILED);
     else this.#unread.push({ id, bytes, reply });
     this.#surroundings.wake(this);
     return reply.promise;
@@ -124,8 +129,7 @@ export class FakeVduseDevice {
   /** A message was not answered in time: nothing works any more. */
   break(): void {
     this.broken = true;
-    for (const { reply } of [...this.#unread.splice(0), ...this.#unanswered.splice(0)])
-      reply.resolve({ ok: false, vqAvailIndex: 0 });
+    for (const { reply } of [...this.#unread.splice(0), ...this.#unanswered.splice(0)]) reply.resolve(FAILED);
     this.#surroundings.wake(this);
   }
 
@@ -149,7 +153,8 @@ export class FakeVduseDevice {
     const index = this.#unanswered.findIndex(({ id }) => id === view.getUint32(0, true));
     if (index < 0) return -ENOENT;
     const [message] = this.#unanswered.splice(index, 1);
-    message!.reply.resolve({ ok: view.getUint32(4, true) === 0, vqAvailIndex: view.getUint16(28, true) });
+    const vqState = [28, 30, 32, 34].map((at) => view.getUint16(at, true));
+    message!.reply.resolve({ ok: view.getUint32(4, true) === 0, vqState });
     return MESSAGE_BYTES;
   }
 
@@ -218,7 +223,7 @@ export class FakeVduseDevice {
         view.setBigUint64(8, BigInt(queue.desc), true);
         view.setBigUint64(16, BigInt(queue.driver), true);
         view.setBigUint64(24, BigInt(queue.device), true);
-        view.setUint16(32, queue.availIndex, true);
+        for (const [i, word] of queue.state.entries()) view.setUint16(32 + 2 * i, word, true);
         view.setUint8(40, queue.ready ? 1 : 0);
         return 0;
       case VQ_SETUP_KICKFD:
@@ -242,7 +247,6 @@ export class FakeVduseDevice {
   }
 
   #reset(): void {
-    this.onReset();
     this.status = 0;
     this.features = 0n;
     this.regions = [];
@@ -251,7 +255,8 @@ export class FakeVduseDevice {
 }
 
 function emptyQueue(): FakeQueue {
-  return { maxSize: 0, num: 0, desc: 0, driver: 0, device: 0, availIndex: 0, ready: false, kickFd: -1 };
+  const state = [0, 0, 0, 0];
+  return { maxSize: 0, num: 0, desc: 0, driver: 0, device: 0, state, ready: false, kickFd: -1 };
 }
 
 /** Checks of VDUSE_CREATE_DEV: 0, or minus the errno. */

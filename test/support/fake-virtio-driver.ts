@@ -1,13 +1,16 @@
 import { BlkDriver, type Framing, type SentRequest } from './blk-driver.ts';
+import type { DriverRing } from './driver-ring.ts';
 import type { FakeVduseDevice } from './fake-vduse-device.ts';
 import { GuestRam, type GuestRegion } from './guest-ram.ts';
+import { makeRing } from './make-ring.ts';
+import { PackedRingBuilder } from './packed-ring-builder.ts';
 import { RingBuilder } from './ring-builder.ts';
 
 const RAM_BYTES = 4 * 2 ** 20;
-const PAGE = 4096;
 /** Where VDUSE puts rings, above the bounce memory that starts at 0. */
 const RING_BASE = 0x4000_0000;
 const EVENT_IDX = 29n;
+const RING_PACKED = 34n;
 
 export interface Completion {
   readonly status: number;
@@ -18,7 +21,7 @@ export interface Completion {
 
 /** A virtio-blk driver on one queue, as Linux' behaves: waits for interrupts, never polls. */
 export class FakeVirtioDriver implements Disposable {
-  readonly ring: RingBuilder;
+  readonly ring: DriverRing;
   readonly blk: BlkDriver;
   readonly #device: FakeVduseDevice;
   readonly #ram: GuestRam;
@@ -32,11 +35,12 @@ export class FakeVirtioDriver implements Disposable {
     this.#kick = kick;
     this.#ram = new GuestRam(folder, RAM_BYTES);
     const queue = device.queues[0]!;
-    this.ring = new RingBuilder({
+    const chosen = (bit: bigint) => ((device.features >> bit) & 1n) === 1n;
+    this.ring = makeRing(chosen(RING_PACKED) ? 'packed' : 'split', {
       num: queue.maxSize,
       buffer: this.#ram.buffer,
       base: RING_BASE,
-      eventIdx: ((device.features >> EVENT_IDX) & 1n) === 1n,
+      eventIdx: chosen(EVENT_IDX),
     });
     this.blk = new BlkDriver(this.ring);
     const { num, descAddr, driverAddr, deviceAddr } = this.ring.geometry;
@@ -45,14 +49,27 @@ export class FakeVirtioDriver implements Disposable {
       desc: descAddr,
       driver: driverAddr,
       device: deviceAddr,
-      availIndex: 0,
+      // Both wrap counters of a packed ring start at 1.
+      state: chosen(RING_PACKED) ? [1, 0, 1, 0] : [0, 0, 0, 0],
       ready: true,
     });
-    device.regions = [this.#region(RING_BASE, this.#dataStart() - 1)];
+    device.regions = this.ring.parts.map(({ start, last }) => this.#region(start, last));
     device.onInterrupt = () => this.#takeUsed();
     // After a reset nobody answers any more.
     device.onReset = () => this.#waiting.clear();
     this.ring.enableInterrupts();
+  }
+
+  /** The ring, if it is a split one. */
+  get split(): RingBuilder {
+    if (this.ring instanceof RingBuilder) return this.ring;
+    throw new Error('the ring is packed');
+  }
+
+  /** The ring, if it is a packed one. */
+  get packed(): PackedRingBuilder {
+    if (this.ring instanceof PackedRingBuilder) return this.ring;
+    throw new Error('the ring is split');
   }
 
   get outstanding(): number {
@@ -83,8 +100,8 @@ export class FakeVirtioDriver implements Disposable {
 
   /** Data appears in the IOTLB with the first request, and not before. */
   mapData(): void {
-    if (this.#device.regions.length === 1)
-      this.#device.regions.push(this.#region(this.#dataStart(), RING_BASE + RAM_BYTES - 1));
+    if (this.#device.regions.length === this.ring.parts.length)
+      this.#device.regions.push(this.#region(this.ring.heapStart, RING_BASE + RAM_BYTES - 1));
   }
 
   /** Settles when no request is outstanding. */
@@ -113,11 +130,6 @@ export class FakeVirtioDriver implements Disposable {
       }
     } while (this.ring.enableInterrupts());
     if (this.#waiting.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #dataStart(): number {
-    const { deviceAddr, num } = this.ring.geometry;
-    return Math.ceil((deviceAddr + 6 + 8 * num) / PAGE) * PAGE;
   }
 
   #region(start: number, last: number): GuestRegion {

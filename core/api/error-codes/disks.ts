@@ -35,12 +35,68 @@ export const DISK_ERRORS: ErrorDocs = {
     fix: 'Start the disk again, and find out what keeps its process; WatchdogSec= of the unit is the limit.',
   },
   'disk.broken': {
-    meaning: 'A disk broke while it was running.',
-    fix: 'Unmount it, look at the log of the kernel, and start it again.',
+    meaning: 'A disk broke while it was running. It is started again by itself.',
+    fix: 'Unmount it if it is mounted, and look at the log of the kernel.',
   },
   'disk.process-died': {
-    meaning: 'The process of a disk ended by itself.',
-    fix: 'See its last words in the log, and start the disk again.',
+    meaning: 'The process of a disk ended by itself. It is started again, and whoever uses the disk waits.',
+    fix: 'If it keeps dying, its last words in the log tell why.',
+  },
+  'disk.content-lost': {
+    meaning: 'A disk whose content is in memory died, and its content with it; it is not started again.',
+    fix: 'Unmount it, stop the gateway, and remove the device with blockgate destroy.',
+  },
+  'disk.left-behind': {
+    meaning: 'A disk was down when it was told to stop, so that its device could not be detached.',
+    fix: 'Start the disk again, or remove the device with blockgate destroy.',
+  },
+  'disk.not-running': {
+    meaning: 'A disk was asked for something while it was not running.',
+    fix: 'Ask again when blockgate status says that it runs.',
+  },
+  'disk.operation-under-way': {
+    meaning: 'A disk is being upgraded or resized.',
+    fix: 'Ask again in a moment.',
+  },
+  'disk.cannot-upgrade': {
+    meaning: 'A disk cannot be handed to another process, or the new code does not fit the running gateway.',
+    fix: 'Stop the disk, or the gateway, and start it again.',
+  },
+  'disk.cannot-resize': {
+    meaning: 'The backend or the frontend of a disk cannot grow it while it runs.',
+    fix: 'Stop the disk, grow its store, and start it again.',
+  },
+  'disk.bad-size': {
+    meaning: 'A disk cannot take the size that its store has: it only grows, by whole blocks.',
+    fix: 'Give the store a larger size of whole blocks.',
+  },
+  'gateway.not-serving': {
+    meaning: 'No running gateway serves the disk.',
+    fix: 'Start it, or name the folder of its gateway with --state-dir.',
+  },
+  'gateway.no-such-disk': {
+    meaning: 'The gateway that was asked does not serve the disk.',
+    fix: 'Look at blockgate status.',
+  },
+  'gateway.no-leftover': {
+    meaning: 'No device of the disk was left behind by a dead gateway.',
+    fix: 'Nothing has to be done; blockgate detach stops a disk that is served.',
+  },
+  'gateway.no-answer': {
+    meaning: 'A gateway did not answer on its control socket.',
+    fix: 'See whether it still runs.',
+  },
+  'gateway.unreachable': {
+    meaning: 'The control socket of a gateway, or its folder, may not be used by this user.',
+    fix: 'Run the command as the user that runs the gateway.',
+  },
+  'gateway.bad-request': {
+    meaning: 'A gateway got a request on its control socket that it does not understand.',
+    fix: 'Use the blockgate command of the version that runs.',
+  },
+  'gateway.other-version': {
+    meaning: 'The control socket of a gateway speaks another version of the protocol.',
+    fix: 'Use the blockgate command of the version that runs, or restart the gateway.',
   },
   'vduse.not-available': {
     meaning: 'The kernel offers no VDUSE.',
@@ -60,11 +116,11 @@ export const DISK_ERRORS: ErrorDocs = {
   },
   'vduse.device-exists': {
     meaning: 'A VDUSE device of this name exists and belongs to something else.',
-    fix: 'Rename the disk, or remove the device if nobody needs it.',
+    fix: 'Rename the disk, or remove the device with blockgate destroy if nobody needs it.',
   },
   'vduse.device-differs': {
     meaning: 'A device left by an earlier process was created with another configuration.',
-    fix: 'Restore the configuration, or detach the device and start the disk again.',
+    fix: 'Restore the configuration and stop the disk, which detaches the device; then change it. Or remove the device with blockgate destroy.',
   },
   'vduse.device-busy': {
     meaning: 'Another process serves the VDUSE device.',
@@ -75,8 +131,18 @@ export const DISK_ERRORS: ErrorDocs = {
     fix: 'Stop the disk and start it again; find out what delayed its process.',
   },
   'vduse.requests-outstanding': {
-    meaning: 'An earlier process left requests unanswered that nobody can answer now.',
-    fix: 'Detach the device and start the disk again.',
+    meaning:
+      'An earlier process left requests unanswered, and the file that says which (/run/blockgate/*.inflight) is gone.',
+    fix: 'Restart the machine; keep that folder as long as disks are attached.',
+  },
+  'vduse.inflight-file': {
+    meaning:
+      'The file that lists the requests in flight, for when the process of the disk dies, cannot be made or read.',
+    fix: 'Let the gateway’s user write to /run/blockgate, on a tmpfs with space left.',
+  },
+  'vduse.leftover-waits': {
+    meaning: 'A device left by a dead process cannot be removed while requests wait for an answer.',
+    fix: 'Start its disk, which answers them, and stop it.',
   },
   'vduse.driver-refused': {
     meaning: 'The driver in the kernel cannot use the device.',
@@ -99,6 +165,10 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The device could not be taken off the vDPA bus in time, because requests are still unanswered.',
     fix: 'Find out why the store does not answer.',
   },
+  'vduse.open-in-vm': {
+    meaning: 'The disk was to be stopped by force while a virtual machine has it open.',
+    fix: 'Start the disk again, and the virtual machine goes on; or end the virtual machine first.',
+  },
   'vduse.detached': {
     meaning: 'Somebody else took the device off the vDPA bus.',
     fix: 'Start the disk again.',
@@ -115,13 +185,27 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The link below /dev/blockgate cannot be made.',
     fix: 'Remove what is in its place.',
   },
+  'vduse.bounce-too-small': {
+    meaning:
+      'The largest request of a disk might find no place in the bounce memory, and would hang for ever.',
+    fix: 'Raise bounceSize, or lower queueSize.',
+  },
   'vduse.messages-failed': {
     meaning: 'The messages of the kernel cannot be handled.',
     fix: 'Start the disk again.',
   },
+  'vduse.queue-stuck': {
+    meaning:
+      'The driver reset the device while the thread of a virtqueue waited in a system call that does not end.',
+    fix: 'Find out why the file system or disk below the disk hangs. The process of the disk ends and is replaced.',
+  },
   'virtio.bad-ring': {
     meaning: 'The driver set up a virtqueue that breaks the virtio specification.',
     fix: 'Report it with the version of the kernel.',
+  },
+  'virtio.bad-inflight-log': {
+    meaning: 'The list of requests in flight that an earlier process left does not fit the virtqueue.',
+    fix: 'Restore the file if you changed it; otherwise restart the machine.',
   },
   'virtio.block-size': {
     meaning: 'The block size of a disk is not one that virtio-blk can present.',

@@ -6,12 +6,14 @@ import { errorToJson } from './error-json.ts';
 import { printError } from './print-error.ts';
 import type { Terminal } from './terminal.ts';
 
-type Announcement = Extract<GatewayEvent, { type: 'restarting' | 'stopping' | 'stopped' }>;
+type Announcement = Exclude<GatewayEvent, { type: 'ready' | 'held' } | { error: unknown }>;
 
 /** Shows an event to a person: what can be used on standard output, the rest on standard error. */
 export function printEvent(event: GatewayEvent, terminal: Terminal): void {
-  if (event.type === 'ready') terminal.print(readyLine(event.details, terminal));
-  else if ('error' in event) {
+  if (event.type === 'ready') {
+    terminal.print(readyLine(event.details, terminal));
+    for (const line of event.details.usage) terminal.print(`  ${line}`);
+  } else if ('error' in event) {
     terminal.say(terminal.tint('bold', `${event.disk}:`));
     printError(terminal, event.error);
   }
@@ -27,7 +29,15 @@ function readyLine({ name, path, size, stack, caps }: DiskDetails, terminal: Ter
 function announcement(event: Announcement): string {
   switch (event.type) {
     case 'restarting':
-      return `starting again in ${event.delayMs / 1000} s`;
+      return event.delayMs === 0 ? 'starting again' : `starting again in ${event.delayMs / 1000} s`;
+    case 'given-up':
+      return 'stays down';
+    case 'upgrading':
+      return 'another process takes over …';
+    case 'upgraded':
+      return `another process serves it; I/O was paused for ${event.pausedMs} ms`;
+    case 'resized':
+      return `has ${formatSize(event.size)} now`;
     case 'stopping':
       return 'stopping …';
     case 'stopped':
@@ -40,7 +50,7 @@ export function eventToJson(event: GatewayEvent): Readonly<Record<string, unknow
   const { type, ...facts } = event;
   if (event.type === 'ready') {
     const { name, ...details } = event.details;
-    return { event: type, disk: name, ...details };
+    return { event: type, disk: name, ...details, restarts: event.restarts };
   }
   if ('error' in event) return { event: type, disk: event.disk, error: errorToJson(event.error) };
   return { event: type, ...facts };

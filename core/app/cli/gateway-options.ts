@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LOG_LEVELS, type LogLevel } from '../../observe/log-level.ts';
+import { parseSize } from '../../util/size.ts';
 import { DEFAULT_GRACE_MS, defaultStateDir, type Settings } from '../settings.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -12,23 +13,27 @@ export interface GatewayOptions {
 }
 
 export function addGatewayOptions(command: Command): Command {
-  return command
+  const withConfig = command
     .option('-c, --config <file>', 'the configuration', 'plugins.json')
     .option(
       '--set <path=value>',
       'override one value, e.g. disks.disk0.readOnly=true; repeatable',
       collect,
       [],
-    )
-    .addOption(
-      new Option('--state-dir <folder>', 'what has to survive a restart').default(
-        defaultStateDir(),
-        '/var/lib/blockgate for root, else ~/.local/state/blockgate',
-      ),
-    )
-    .addOption(
-      new Option('--log-level <level>', 'what to log on standard error').choices(LOG_LEVELS).default('warn'),
     );
+  return addStateDirOption(withConfig).addOption(
+    new Option('--log-level <level>', 'what to log on standard error').choices(LOG_LEVELS).default('warn'),
+  );
+}
+
+/** For commands that talk to gateways rather than be one. */
+export function addStateDirOption(command: Command): Command {
+  return command.addOption(
+    new Option('--state-dir <folder>', 'what has to survive a restart').default(
+      defaultStateDir(),
+      '/var/lib/blockgate for root, else ~/.local/state/blockgate',
+    ),
+  );
 }
 
 export function settingsFrom(
@@ -55,6 +60,13 @@ export function seconds(value: string): number {
     throw new InvalidArgumentError('It has to be a number of seconds from 0 to 86400.');
   }
   return number;
+}
+
+/** For commander: bytes. */
+export function sizeArgument(value: string): number {
+  const bytes = parseSize(value);
+  if (bytes === undefined) throw new InvalidArgumentError('It has to be a size such as 20GiB.');
+  return bytes;
 }
 
 /** For commander: an option that may be given several times. */

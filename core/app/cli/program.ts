@@ -4,11 +4,16 @@ import { GatewayError } from '../../api/errors.ts';
 import type { CommandContext } from './command-context.ts';
 import { checkCommand } from './commands/check.ts';
 import { demoCommand } from './commands/demo.ts';
+import { destroyCommand } from './commands/destroy.ts';
+import { detachCommand } from './commands/detach.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { pluginCommand } from './commands/plugin.ts';
+import { resizeCommand } from './commands/resize.ts';
 import { runCommand } from './commands/run.ts';
 import { s3ServerCommand } from './commands/s3-server.ts';
 import { schemaCommand } from './commands/schema.ts';
+import { statusCommand } from './commands/status.ts';
+import { upgradeCommand } from './commands/upgrade.ts';
 import { volumeCommand } from './commands/volume.ts';
 import { ExitCode, exitCodeOf, Interrupted } from './exit-code.ts';
 import { printError } from './print-error.ts';
@@ -35,6 +40,11 @@ export function createProgram(ctx: CommandContext): Command {
     .configureHelp({ showGlobalOptions: false });
   const commands = [
     runCommand(ctx),
+    statusCommand(ctx),
+    detachCommand(ctx),
+    upgradeCommand(ctx),
+    resizeCommand(ctx),
+    destroyCommand(ctx),
     checkCommand(ctx),
     doctorCommand(ctx),
     volumeCommand(ctx),

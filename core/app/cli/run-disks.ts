@@ -1,6 +1,10 @@
+import type { Logger } from '../../api/logger.ts';
 import { sleep } from '../../util/backoff.ts';
 import { CaptiveCommand, type CommandEnd } from '../captive-command.ts';
 import { compose } from '../container.ts';
+import { gatewayControl } from '../control/gateway-control.ts';
+import { ControlServer } from '../control/server.ts';
+import { SocketFolder } from '../control/socket-folder.ts';
 import { type DiskOrder, orderFor } from '../disk-order.ts';
 import { allMistakes, validateDisks } from '../disk-validation.ts';
 import type { Gateway } from '../gateway.ts';
@@ -33,7 +37,7 @@ export interface RunRequest {
 
 /** Starts disks, serves them until a signal or until the captive command ends, stops them. Returns the exit status. */
 export async function runDisks(settings: Settings, request: RunRequest, terminal: Terminal): Promise<number> {
-  const { config, registry, gateway } = await compose(settings);
+  const { config, registry, gateway, logger } = await compose(settings);
   const show = (event: GatewayEvent) => {
     if (!request.json) return printEvent(event, terminal);
     const line = JSON.stringify(eventToJson(event));
@@ -49,10 +53,28 @@ export async function runDisks(settings: Settings, request: RunRequest, terminal
   for (const [disk, error] of disks.mistakes) show({ type: 'failed', disk, error });
   // A plugin that cannot be used matters only to the disks that use it.
   if (registry.problems.length > 0) printError(terminal, new AggregateError(registry.problems));
+  using _control = await serveControl(gateway, config.file, settings, logger);
   const session = new RunSession(gateway, settings, request, terminal, report);
   const status = await session.run(disks.valid.map((disk) => orderFor(config, disk)));
   const isIncomplete = gateway.failed || disks.mistakes.size > 0;
   return status === ExitCode.OK && isIncomplete ? ExitCode.FAILED : status;
+}
+
+/** Lets other commands find and steer the gateway. Without a socket it serves disks all the same. */
+async function serveControl(
+  gateway: Gateway,
+  configFile: string,
+  { stateDir }: Settings,
+  logger: Logger,
+): Promise<Disposable | undefined> {
+  try {
+    return await ControlServer.start(new SocketFolder(stateDir), gatewayControl(gateway, configFile));
+  } catch (error) {
+    logger.warn('there is no control socket: blockgate status, detach, upgrade and resize do not work', {
+      reason: (error as Error).message,
+    });
+    return undefined;
+  }
 }
 
 /** One run of a set of disks, from start to stop. */

@@ -1,5 +1,5 @@
 import { S3Server, type S3ServerOptions } from '../../s3-server/server.ts';
-import { toWire, type WireError } from '../wire-error.ts';
+import { toWire, type WireError } from '../../util/wire-error.ts';
 
 /** The demo's S3 server in a process of its own, so that stopping and starting it is what it says. */
 

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { extname } from 'node:path';
 import type { S3ServerOptions } from '../../s3-server/server.ts';
-import { fromWire } from '../wire-error.ts';
+import { fromWire } from '../../util/wire-error.ts';
 import type { FromS3Process, ToS3Process } from './s3-process-main.ts';
 
 const MAIN = new URL(`./s3-process-main${extname(import.meta.url)}`, import.meta.url);

@@ -1,9 +1,12 @@
 import type { Readable, Writable } from 'node:stream';
 import { GatewayError } from '../../../core/api/errors.ts';
 import type { Holder } from '../../../core/api/frontend.ts';
+import { fromWire } from '../../../core/util/wire-error.ts';
 import type { DeviceAdmin, DeviceAttributes, DeviceShape } from '../device-admin.ts';
+import type { InFlightQueues } from '../inflight-file.ts';
+import type { Attachment } from '../outlet.ts';
 import { jsonLines } from './json-lines.ts';
-import { type Call, createCall, fromWire, type Reply, type Request } from './protocol.ts';
+import { type Call, createCall, type Reply, type Request } from './protocol.ts';
 
 /** Has a helper do what takes root: this process's end of `serveAdmin`. */
 export class HelperClient implements DeviceAdmin {
@@ -20,8 +23,8 @@ export class HelperClient implements DeviceAdmin {
     void this.#receive(input);
   }
 
-  loadModules(): Promise<void> {
-    return this.#call({ call: 'loadModules' });
+  loadModules(attach: Attachment): Promise<void> {
+    return this.#call({ call: 'loadModules', attach });
   }
 
   create(shape: DeviceShape): Promise<'created' | 'exists'> {
@@ -36,8 +39,13 @@ export class HelperClient implements DeviceAdmin {
     return this.#call({ call: 'configure', msgTimeout, bounceSize });
   }
 
-  attach(signal: AbortSignal): Promise<void> {
-    return this.#call({ call: 'attach' }, signal);
+  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'> {
+    const { queues: count, queueSize, keep } = queues;
+    return this.#call({ call: 'provideInFlight', queues: count, queueSize, keep });
+  }
+
+  attach(attach: Attachment, signal: AbortSignal): Promise<void> {
+    return this.#call({ call: 'attach', attach }, signal);
   }
 
   detach(signal: AbortSignal): Promise<void> {

@@ -1,7 +1,8 @@
 import type { Readable, Writable } from 'node:stream';
+import { toWire } from '../../../core/util/wire-error.ts';
 import type { DeviceAdmin } from '../device-admin.ts';
 import { jsonLines } from './json-lines.ts';
-import { type Call, deviceShape, type Reply, requestSchema, toWire } from './protocol.ts';
+import { type Call, deviceShape, type Reply, requestSchema } from './protocol.ts';
 
 /** Characters of a request: the largest, `create`, has some 600. */
 const MAX_REQUEST = 4096;
@@ -53,8 +54,12 @@ async function carryOut(request: Call, admin: DeviceAdmin, signal: AbortSignal):
       return admin.create(deviceShape(request));
     case 'configure':
       return admin.configure(request);
+    case 'loadModules':
+      return admin.loadModules(request.attach);
+    case 'provideInFlight':
+      return admin.provideInFlight(request);
     case 'attach':
-      return admin.attach(signal);
+      return admin.attach(request.attach, signal);
     case 'detach':
       return admin.detach(signal);
     default:

@@ -1,14 +1,24 @@
 import { z } from 'zod';
-import { GatewayError } from '../../../core/api/errors.ts';
-import { MAX_BOUNCE, MAX_MSG_TIMEOUT, MAX_QUEUES, MIN_BOUNCE, MIN_MSG_TIMEOUT } from '../config.ts';
+import type { WireError } from '../../../core/util/wire-error.ts';
+import {
+  MAX_BOUNCE,
+  MAX_MSG_TIMEOUT,
+  MAX_QUEUE_SIZE,
+  MAX_QUEUES,
+  MIN_BOUNCE,
+  MIN_MSG_TIMEOUT,
+  MIN_QUEUE_SIZE,
+} from '../config.ts';
 import type { DeviceShape } from '../device-admin.ts';
+
+const attach = z.enum(['host', 'vm']);
 
 /**
  * What a disk's process and its helper say to each other: a line of JSON each. The helper is root and trusts nobody:
  * `callSchema` is all that it understands. Which disk it is about, it was told when it was started.
  */
 export const callSchema = z.discriminatedUnion('call', [
-  z.strictObject({ call: z.literal('loadModules') }),
+  z.strictObject({ call: z.literal('loadModules'), attach }),
   z.strictObject({
     call: z.literal('create'),
     features: z.string().regex(/^[0-9a-f]{1,16}$/),
@@ -21,7 +31,13 @@ export const callSchema = z.discriminatedUnion('call', [
     msgTimeout: z.int().min(MIN_MSG_TIMEOUT).max(MAX_MSG_TIMEOUT),
     bounceSize: z.int().min(MIN_BOUNCE).max(MAX_BOUNCE).multipleOf(4096).optional(),
   }),
-  z.strictObject({ call: z.literal('attach') }),
+  z.strictObject({
+    call: z.literal('provideInFlight'),
+    queues: z.int().min(1).max(MAX_QUEUES),
+    queueSize: z.int().min(MIN_QUEUE_SIZE).max(MAX_QUEUE_SIZE),
+    keep: z.boolean(),
+  }),
+  z.strictObject({ call: z.literal('attach'), attach }),
   z.strictObject({ call: z.literal('detach') }),
   z.strictObject({ call: z.literal('link') }),
   z.strictObject({ call: z.literal('unlink') }),
@@ -42,28 +58,6 @@ export interface Reply {
   readonly id: number;
   readonly value?: unknown;
   readonly error?: WireError;
-}
-
-/** An error as a person needs it. */
-export interface WireError {
-  readonly message: string;
-  readonly code?: string;
-  readonly why?: string;
-  readonly fix?: string;
-}
-
-export function toWire(error: unknown): WireError {
-  if (!GatewayError.is(error)) return { message: error instanceof Error ? error.message : String(error) };
-  const { message, code, why, fix } = error;
-  return { message, code, ...(why === undefined ? {} : { why }), ...(fix === undefined ? {} : { fix }) };
-}
-
-export function fromWire({ message, code, why, fix }: WireError): Error {
-  if (code === undefined) return new Error(message);
-  return new GatewayError(code, message, {
-    ...(why === undefined ? {} : { why }),
-    ...(fix === undefined ? {} : { fix }),
-  });
 }
 
 export function createCall({ features, queues, configSpace }: DeviceShape): Call {

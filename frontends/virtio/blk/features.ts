@@ -14,8 +14,10 @@ import {
   VIRTIO_F_ACCESS_PLATFORM,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
 } from '../abi/virtio-ring.ts';
+import type { RingLayout } from '../virtq/ring-state.ts';
 
 const NAMES: readonly (readonly [number, string])[] = [
   [VIRTIO_BLK_F_SIZE_MAX, 'SIZE_MAX'],
@@ -31,6 +33,7 @@ const NAMES: readonly (readonly [number, string])[] = [
   [VIRTIO_F_EVENT_IDX, 'EVENT_IDX'],
   [VIRTIO_F_VERSION_1, 'VERSION_1'],
   [VIRTIO_F_ACCESS_PLATFORM, 'ACCESS_PLATFORM'],
+  [VIRTIO_F_RING_PACKED, 'RING_PACKED'],
 ];
 
 const ALWAYS: readonly number[] = [
@@ -39,22 +42,38 @@ const ALWAYS: readonly number[] = [
   VIRTIO_BLK_F_BLK_SIZE,
   VIRTIO_BLK_F_TOPOLOGY,
   VIRTIO_BLK_F_MQ,
-  VIRTIO_F_INDIRECT_DESC,
-  VIRTIO_F_EVENT_IDX,
   VIRTIO_F_VERSION_1,
   VIRTIO_F_ACCESS_PLATFORM,
 ];
 
-/** Without these two nothing here works: little-endian rings, and addresses that VDUSE translates. */
-const REQUIRED: readonly number[] = [VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM];
+/** What the rings may have. Linux chooses every feature of these that it is offered. */
+export interface OfferedRing {
+  readonly layout: RingLayout;
+  readonly eventIdx: boolean;
+  readonly indirect: boolean;
+}
+
+/**
+ * Rings are little-endian with it, and of the machine's byte order without. ACCESS_PLATFORM is not required, though
+ * every address goes through the IOTLB: a guest without an IOMMU does not have it, and its hypervisor maps what such a
+ * guest means, but need not say so to the device (QEMU does).
+ */
+const REQUIRED: readonly number[] = [VIRTIO_F_VERSION_1];
 
 const mask = (bits: readonly number[]): bigint => bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 
 export const hasFeature = (features: bigint, bit: number): boolean => ((features >> BigInt(bit)) & 1n) === 1n;
 
+/** The layout of the rings of a driver with these features. */
+export const ringLayout = (features: bigint): RingLayout =>
+  hasFeature(features, VIRTIO_F_RING_PACKED) ? 'packed' : 'split';
+
 /** The feature bits a disk of these capabilities offers. */
-export function offeredFeatures(caps: ResolvedCaps): bigint {
+export function offeredFeatures(caps: ResolvedCaps, ring: OfferedRing): bigint {
   const bits = [...ALWAYS];
+  if (ring.layout === 'packed') bits.push(VIRTIO_F_RING_PACKED);
+  if (ring.eventIdx) bits.push(VIRTIO_F_EVENT_IDX);
+  if (ring.indirect) bits.push(VIRTIO_F_INDIRECT_DESC);
   if (!caps.write) bits.push(VIRTIO_BLK_F_RO);
   if (caps.write && caps.flush) bits.push(VIRTIO_BLK_F_FLUSH);
   if (caps.write && caps.discard) bits.push(VIRTIO_BLK_F_DISCARD);

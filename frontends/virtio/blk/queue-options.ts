@@ -1,15 +1,8 @@
 import type { Volume } from '../../../core/api/device.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { AdaptiveSpin } from '../virtq/adaptive-spin.ts';
 import type { RingGeometry } from '../virtq/virtqueue.ts';
 import type { BlkLimits } from './limits.ts';
-
-/** Told about every head between taking it and giving it back: what crash recovery needs to know. */
-interface InFlightObserver {
-  /** Before the request is carried out. */
-  onTake(head: number): void;
-  /** After the used ring element is written, before it is published. */
-  onComplete(head: number): void;
-}
 
 export interface BlkQueueOptions {
   /** Number of the virtqueue; for messages. */
@@ -33,5 +26,13 @@ export interface BlkQueueOptions {
   readonly onRequestError?: (error: unknown) => void;
   /** The driver sent a chain that is no request, and why not. It has been given back. */
   readonly onMalformed?: (defect: string) => void;
-  readonly observer?: InFlightObserver;
+  /** Looks at the empty ring for a moment before the driver is asked for kicks. Only where the thread may be held up. */
+  readonly spin?: AdaptiveSpin | undefined;
+  /** Nothing is in flight any more. */
+  readonly onIdle?: (() => void) | undefined;
+  /**
+   * Memory that outlives the process and tells the next one what was in flight: `inFlightLogBytes` of it, zero at
+   * first. A log that is in use decides where the queue starts, and `ring` does not.
+   */
+  readonly inFlightLog?: Uint8Array;
 }

@@ -14,7 +14,8 @@ import {
 import { VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../abi/virtio-ring.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Chain } from '../virtq/chain.ts';
-import { SplitVirtqueue } from '../virtq/split.ts';
+import { openVirtqueue } from '../virtq/open-virtqueue.ts';
+import type { RingState } from '../virtq/ring-state.ts';
 import { POP_BROKEN, type Virtqueue } from '../virtq/virtqueue.ts';
 import { hasFeature } from './features.ts';
 import type { BlkQueueOptions } from './queue-options.ts';
@@ -63,17 +64,21 @@ export class BlkQueue {
   #unpublishedBytes = 0;
   readonly #drained: (() => void)[] = [];
 
-  /** Throws `virtio.bad-ring` when the rings are unmapped, misaligned or of an impossible size. */
+  /**
+   * Throws `virtio.bad-ring` when the rings are unmapped, misaligned or of an impossible size, and
+   * `virtio.bad-inflight-log`.
+   */
   constructor(options: BlkQueueOptions) {
     const { memory, volume, features, ring } = options;
     this.index = options.index;
     this.#options = options;
     this.#memory = memory;
     this.#volume = volume;
-    this.#ring = new SplitVirtqueue(ring, memory, {
+    const ringFeatures = {
       eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
-    });
+    };
+    this.#ring = openVirtqueue(ring, memory, ringFeatures, options.inFlightLog);
     this.#parser = new RequestParser(
       memory,
       options.limits,
@@ -94,9 +99,14 @@ export class BlkQueue {
     return this.#inFlight;
   }
 
+  /** True when nothing is in flight and nothing waits for a later turn: the next thing to happen is a kick. */
+  get idle(): boolean {
+    return this.#inFlight === 0 && !this.#processing && !this.#continuationPending;
+  }
+
   /** Where a successor of this queue starts; exact once the queue is stopped and drained. */
-  get availIndex(): number {
-    return this.#ring.availIndex;
+  get ringState(): RingState {
+    return this.#ring.state;
   }
 
   /** Serves what is available: on a kick, and once after the start, when kicks may have been missed. */
@@ -134,15 +144,18 @@ export class BlkQueue {
   /** Suppress, take until empty, enable, look again. */
   #drainRing(): void {
     const ring = this.#ring;
+    const { spin } = this.#options;
     let budget = WORK_PER_TURN;
     ring.disableKicks();
+    spin?.woken();
     while (this.#state === 'running') {
       const head = ring.pop(this.#chain);
       if (head >= 0) {
         const work = this.#take(head);
         if (work === 0) return;
         budget -= work;
-        if (budget > 0) continue;
+        // What a predecessor had in flight is in flight: whoever stops this queue waits for all of it.
+        if (budget > 0 || ring.inherited > 0) continue;
         this.#publish();
         this.#continuationPending = true;
         this.#options.schedule(this.#continue);
@@ -153,6 +166,7 @@ export class BlkQueue {
         return;
       }
       this.#publish();
+      if (spin !== undefined && this.#inFlight === 0 && spin.untilAvailable(ring)) continue;
       if (!ring.enableKicks()) return;
       ring.disableKicks();
     }
@@ -173,7 +187,6 @@ export class BlkQueue {
     }
     slot.busy = true;
     this.#inFlight++;
-    this.#options.observer?.onTake(head);
     const chain = this.#chain;
     let verdict: number;
     try {
@@ -184,15 +197,16 @@ export class BlkQueue {
       this.#inFlight--;
       throw error;
     }
+    // Also of a request that fails: its pages had to be looked for.
+    const work = 1 + (slot.length >>> WORK_SHIFT);
     if (verdict === EXECUTE) {
-      const work = 1 + (slot.length >>> WORK_SHIFT);
       this.#execute(slot);
       return work;
     }
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return 1;
+    return work;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */
@@ -250,7 +264,6 @@ export class BlkQueue {
       if (status === VIRTIO_BLK_S_OK && slot.type === VIRTIO_BLK_T_IN) slot.written = slot.length;
       slot.statusMapping?.storeByte(slot.statusIova, status);
       this.#ring.push(slot.head, usedLength(slot));
-      this.#options.observer?.onComplete(slot.head);
       this.#unpublished++;
       this.#unpublishedBytes += slot.length;
       if (this.#unpublished >= PUBLISH_COMPLETIONS || this.#unpublishedBytes >= PUBLISH_BYTES)
@@ -303,6 +316,7 @@ export class BlkQueue {
       this.#memory.unpin();
     }
     for (const resolve of this.#drained.splice(0)) resolve();
+    this.#options.onIdle?.();
   }
 }
 

@@ -73,8 +73,10 @@ export class RequestParser {
     slot.statusMapping = undefined;
     if (chain.lastWritable < 0) return UNANSWERABLE;
     slot.statusIova = chain.lastWritable;
-    slot.statusMapping = this.#memory.lookup(chain.lastWritable, Access.WRITE);
-    if (slot.statusMapping === undefined) return UNANSWERABLE;
+    const mapping = this.#memory.lookup(chain.lastWritable, Access.WRITE);
+    if (mapping === undefined || !mapping.present(chain.lastWritable, chain.lastWritable + 1))
+      return UNANSWERABLE;
+    slot.statusMapping = mapping;
     if (chain.defect !== undefined) return VIRTIO_BLK_S_IOERR;
     const header = this.#header;
     if (chain.readableBytes < BLK_HEADER_SIZE) {

@@ -13,8 +13,8 @@ export interface BlkRange {
 export const NO_RANGES: readonly BlkRange[] = [];
 
 /**
- * The state of one request. A queue has one per descriptor, found by the head of the chain and used again and again,
- * so that a request allocates nothing but the segments of its `iov`.
+ * The state of one request. A queue has one per descriptor, found by the head of the chain (split rings) or its buffer
+ * id (packed ones) and used again and again, so that a request allocates nothing but the segments of its `iov`.
  */
 export class Slot {
   readonly head: number;

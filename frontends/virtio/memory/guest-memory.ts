@@ -31,7 +31,10 @@ export class GuestMemory {
     this.#resolve = resolve;
   }
 
-  /** The mapping that holds `iova` and grants `access`. Undefined is an ordinary outcome: guests send anything. */
+  /**
+   * The mapping that holds `iova` and grants `access`; whether its pages are present is another question. Undefined is
+   * an ordinary outcome: guests send anything.
+   */
   lookup(iova: number, access: AccessBits): Mapping | undefined {
     let mapping: Mapping | undefined = this.#last;
     if (iova < mapping.iova || iova >= mapping.end) {
@@ -49,6 +52,7 @@ export class GuestMemory {
       const mapping = this.lookup(iova + done, 1);
       if (mapping === undefined) return false;
       const take = Math.min(length - done, mapping.end - iova - done);
+      if (!mapping.present(iova + done, iova + done + take)) return false;
       mapping.load(iova + done, take, target, at + done);
       done += take;
     }
@@ -62,6 +66,7 @@ export class GuestMemory {
       const mapping = this.lookup(iova + done, 2);
       if (mapping === undefined) return false;
       const take = Math.min(length - done, mapping.end - iova - done);
+      if (!mapping.present(iova + done, iova + done + take)) return false;
       mapping.store(iova + done, take, source, at + done);
       done += take;
     }

@@ -1,5 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
+import { PresentPages, type Probe } from './present-pages.ts';
 import type { Scratch } from './scratch.ts';
 
 /** What the device may do with a range of guest memory; bits, with the values VDUSE uses for permissions. */
@@ -19,6 +20,8 @@ export interface MappingOptions {
   readonly offset?: number;
   /** Detaches `buffer`, so that no view of it can be used any more, and unmaps. Default: detaches only. */
   readonly unmap?: () => void;
+  /** Asks for pages of `buffer`, which starts on one, before they are touched. Default: all of them are there. */
+  readonly probe?: Probe;
 }
 
 /** Copies of at most this many bytes go word by word, which beats the making of a `subarray`. */
@@ -27,9 +30,8 @@ const WORDWISE_LIMIT = 256;
 /**
  * A contiguous range of guest memory: one region, one mmap, one ArrayBuffer.
  *
- * Every dereference of guest memory that is not part of a request's payload happens in `load`, `store` and
- * `storeByte`. Touching a page that the driver has never mapped raises SIGBUS, so callers pass addresses that come
- * from a descriptor and nothing else.
+ * Every dereference of guest memory that is neither a ring nor a request's payload happens in `load`, `store` and
+ * `storeByte`. Whoever touches bytes, or hands out a view of them, has asked `present` about them before.
  */
 export class Mapping {
   readonly iova: number;
@@ -41,10 +43,11 @@ export class Mapping {
   readonly bias: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #pages: PresentPages | undefined;
   readonly #unmap: () => void;
 
   /** Throws RangeError when the range does not lie inside the buffer, or ends above 2^53. */
-  constructor({ iova, length, access, buffer, offset = 0, unmap }: MappingOptions) {
+  constructor({ iova, length, access, buffer, offset = 0, unmap, probe }: MappingOptions) {
     if (!Number.isSafeInteger(iova) || iova < 0 || !Number.isSafeInteger(iova + length) || length < 0)
       throw new RangeError(`no range of addresses: ${length} bytes at ${iova}`);
     if (offset < 0 || offset + length > buffer.byteLength)
@@ -56,7 +59,14 @@ export class Mapping {
     this.bias = offset - iova;
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
+    this.#pages = probe && new PresentPages(buffer.byteLength, probe);
     this.#unmap = unmap ?? (() => void buffer.transfer(0));
+  }
+
+  /** True when the bytes [start, end) can be touched. Addresses must lie inside the mapping. */
+  present(start: number, end: number): boolean {
+    const pages = this.#pages;
+    return pages === undefined || pages.covers(start + this.bias, end + this.bias);
   }
 
   /** The bytes [start, end) as a view. Addresses must lie inside the mapping. */

@@ -26,7 +26,7 @@ export class Scatter {
     this.#mapping = undefined;
   }
 
-  /** Appends `length` bytes at `iova`. False: some of them are not mapped for `access`; the list is useless then. */
+  /** Appends `length` bytes at `iova`. False: some are absent, or not mapped for `access`; the list is useless then. */
   add(iova: number, length: number, access: AccessBits): boolean {
     let at = iova;
     const end = iova + length;
@@ -34,6 +34,7 @@ export class Scatter {
       const mapping = this.#memory.lookup(at, access);
       if (mapping === undefined) return false;
       const until = Math.min(mapping.end, end);
+      if (!mapping.present(at, until)) return false;
       if (mapping === this.#mapping && at === this.#end) {
         this.#end = until;
       } else {

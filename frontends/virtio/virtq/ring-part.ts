@@ -26,6 +26,8 @@ export function ringPart(
   if (mapping === undefined) throw badRing(`The ${name} (${range}) is not in memory the device may use.`);
   if (iova + bytes > mapping.end)
     throw badRing(`The ${name} (${range}) reaches beyond its region of memory.`);
+  if (!mapping.present(iova, iova + bytes))
+    throw badRing(`The ${name} (${range}) has pages that do not exist.`);
   const offset = iova + mapping.bias;
   if (offset % align !== 0 || iova % align !== 0)
     throw badRing(`The ${name} (${range}) is not aligned to ${align} bytes.`);
@@ -40,6 +42,12 @@ export function checkSplitSize(num: number): void {
     );
 }
 
-function badRing(why: string): GatewayError {
+/** Throws `virtio.bad-ring` unless `num` is a size a packed virtqueue can have. */
+export function checkPackedSize(num: number): void {
+  if (!Number.isInteger(num) || num < 1 || num > VIRTQ_MAX_SIZE)
+    throw badRing(`A packed virtqueue cannot have ${num} entries: 1 to ${VIRTQ_MAX_SIZE} can be.`);
+}
+
+export function badRing(why: string): GatewayError {
   return new GatewayError('virtio.bad-ring', 'The driver set up a virtqueue that cannot be used.', { why });
 }

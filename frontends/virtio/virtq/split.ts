@@ -22,15 +22,13 @@ import {
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Access } from '../memory/mapping.ts';
 import type { Chain } from './chain.ts';
+import { isInFlightLogInUse } from './inflight.ts';
+import { SplitInFlightLog } from './inflight-split.ts';
 import { needEvent } from './notify.ts';
 import { checkSplitSize, ringPart } from './ring-part.ts';
+import type { SplitState } from './ring-state.ts';
 import { SplitWalk } from './split-walk.ts';
-import { POP_BROKEN, POP_EMPTY, type RingGeometry, type Virtqueue } from './virtqueue.ts';
-
-export interface SplitFeatures {
-  readonly eventIdx: boolean;
-  readonly indirect: boolean;
-}
+import { POP_BROKEN, POP_EMPTY, type RingFeatures, type RingGeometry, type Virtqueue } from './virtqueue.ts';
 
 /**
  * A split virtqueue (VIRTIO 1.3, 2.7), device side, working on the rings in place. The host is little-endian, as the
@@ -50,6 +48,9 @@ export class SplitVirtqueue implements Virtqueue {
   readonly #usedEvent: number;
   readonly #availEvent: number;
   readonly #walk: SplitWalk;
+  readonly #log: SplitInFlightLog | undefined;
+  /** Heads that a predecessor had in flight, youngest first: the last is taken next. */
+  #inherited: number[] = [];
   /** Index of the available ring that `pop` takes next. */
   #lastAvail: number;
   /** The driver's index when it was last looked at. */
@@ -59,8 +60,17 @@ export class SplitVirtqueue implements Virtqueue {
   #consideredUsed = -1;
   #brokenReason: string | undefined;
 
-  /** Throws `virtio.bad-ring` when a part is unmapped, misaligned or of an impossible size. */
-  constructor(ring: RingGeometry, memory: GuestMemory, { eventIdx, indirect }: SplitFeatures) {
+  /**
+   * `log`: memory that outlives the process. One that is in use is a predecessor's, and says where to go on and what
+   * to take once more. Throws `virtio.bad-ring` when a part is unmapped, misaligned or of an impossible size, and
+   * `virtio.bad-inflight-log`.
+   */
+  constructor(
+    ring: RingGeometry<SplitState>,
+    memory: GuestMemory,
+    { eventIdx, indirect }: RingFeatures,
+    log?: Uint8Array,
+  ) {
     const { num } = ring;
     checkSplitSize(num);
     const descBytes = num * VIRTQ_DESC_SIZE;
@@ -100,21 +110,29 @@ export class SplitVirtqueue implements Virtqueue {
     this.#availEvent = availEventIndex(num);
     const table = new Uint32Array(desc.buffer, desc.offset, num * VIRTQ_DESC_WORDS);
     this.#walk = new SplitWalk(num, table, memory, indirect);
-    this.#lastAvail = ring.availIndex & 0xffff;
-    this.#seenAvail = this.#lastAvail;
+    this.#lastAvail = ring.state.availIndex & 0xffff;
     this.#usedIdx = Atomics.load(this.#used, USED_IDX);
+    this.#log = log && new SplitInFlightLog(log, num);
+    if (log && isInFlightLogInUse(log)) this.#inherit();
+    else this.#log?.start(this.#usedIdx);
+    this.#seenAvail = this.#lastAvail;
     if (eventIdx) Atomics.store(this.#used, USED_FLAGS, 0);
   }
 
-  get availIndex(): number {
-    return this.#lastAvail;
+  get state(): SplitState {
+    return { layout: 'split', availIndex: this.#lastAvail };
   }
 
   get brokenReason(): string | undefined {
     return this.#brokenReason;
   }
 
+  get inherited(): number {
+    return this.#inherited.length;
+  }
+
   pop(chain: Chain): number {
+    if (this.#inherited.length > 0) return this.#popInherited(chain);
     if (this.#lastAvail === this.#seenAvail && !this.#lookAtAvail())
       return this.#brokenReason === undefined ? POP_EMPTY : POP_BROKEN;
     const head = this.#avail[AVAIL_RING + (this.#lastAvail & this.#mask)]!;
@@ -123,8 +141,13 @@ export class SplitVirtqueue implements Virtqueue {
       return POP_BROKEN;
     }
     this.#lastAvail = (this.#lastAvail + 1) & 0xffff;
+    this.#log?.take(head);
     this.#walk.follow(head, chain);
     return head;
+  }
+
+  hasAvailable(): boolean {
+    return Atomics.load(this.#avail, AVAIL_IDX) !== this.#lastAvail;
   }
 
   push(head: number, written: number): void {
@@ -132,10 +155,12 @@ export class SplitVirtqueue implements Virtqueue {
     this.#usedElements[word] = head;
     this.#usedElements[word + 1] = written;
     this.#usedIdx = (this.#usedIdx + 1) & 0xffff;
+    this.#log?.give(head);
   }
 
   publish(): void {
     Atomics.store(this.#used, USED_IDX, this.#usedIdx);
+    this.#log?.settle(this.#usedIdx);
   }
 
   needsInterrupt(): boolean {
@@ -158,6 +183,20 @@ export class SplitVirtqueue implements Virtqueue {
     else Atomics.store(this.#used, USED_FLAGS, 0);
     // The store above is also the barrier: a chain the driver added without a kick is seen here, or it saw the store.
     return Atomics.load(this.#avail, AVAIL_IDX) !== this.#lastAvail;
+  }
+
+  /** What was taken and not given back lies between the used index and the next available one, in any order. */
+  #inherit(): void {
+    const heads = this.#log!.recover(this.#usedIdx, Atomics.load(this.#avail, AVAIL_IDX));
+    this.#lastAvail = (this.#usedIdx + heads.length) & 0xffff;
+    this.#inherited = heads.reverse();
+  }
+
+  /** The driver leaves the descriptors of a chain alone until it gets it back, so they are all still there. */
+  #popInherited(chain: Chain): number {
+    const head = this.#inherited.pop()!;
+    this.#walk.follow(head, chain);
+    return head;
   }
 
   /** Reads the driver's index. False: nothing new, or the index is one that no driver can have reached. */

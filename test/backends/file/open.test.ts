@@ -50,7 +50,16 @@ describe('opening a file', () => {
         .sort();
     {
       await using device = await openDisk(folder.path, { size: MIB });
-      expect(methods(device)).toEqual(['discard', 'extents', 'flush', 'read', 'write', 'writeZeroes']);
+      expect(methods(device)).toEqual([
+        'discard',
+        'extents',
+        'flush',
+        'perThread',
+        'read',
+        'resize',
+        'write',
+        'writeZeroes',
+      ]);
       expect(device.info.limits).toEqual({
         blockSize: 512,
         physicalBlockSize: 4096,
@@ -58,7 +67,7 @@ describe('opening a file', () => {
       });
     }
     await using device = await openDisk(folder.path, {}, { readOnly: true });
-    expect(methods(device)).toEqual(['extents', 'read']);
+    expect(methods(device)).toEqual(['extents', 'perThread', 'read', 'resize']);
     expect(device.info.caps?.readOnly).toBe(true);
   });
 

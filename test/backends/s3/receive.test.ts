@@ -24,6 +24,17 @@ describe('receive', () => {
     expect(await received).toBe(5);
   });
 
+  it('stands it that the memory is taken away in the middle of a body', async () => {
+    const body = new PassThrough();
+    const into = segments(4, 4);
+    const received = receive(body, into);
+    body.write(Buffer.alloc(2));
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const { buffer } of into) (buffer as ArrayBuffer).transfer(0);
+    body.end(Buffer.alloc(6));
+    expect(await received).toBe(8);
+  });
+
   it('fails when the connection breaks', async () => {
     const body = new PassThrough();
     const received = receive(body, segments(2));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Layout } from '../../../backends/s3/layout.ts';
+import { StoreError } from '../../../backends/s3/store-error.ts';
 import {
   createVolume,
   deleteVolume,
@@ -160,6 +161,71 @@ describe('a volume', () => {
     await using _device = await openDevice(new FakeStore(bucket), settings);
     const resize = on(bucket, (operation) => resizeVolume(operation, 2 * MIB));
     await expect(resize).rejects.toMatchObject({ code: 'volume.owned' });
+  });
+
+  it('grows under a disk that is in use, over the end of a page of the map', async () => {
+    const { bucket, settings } = await newVolume(PAGE - CHUNK - 512);
+    {
+      await using device = await openDevice(new FakeStore(bucket), settings);
+      await device.write(PAGE - CHUNK - 1024, [pattern(512, 1)]);
+      await device.resize(2 * PAGE);
+      expect(device.info.size).toBe(2 * PAGE);
+      expect(await readAll(device, PAGE - CHUNK - 512, 1024)).toEqual(new Uint8Array(1024));
+      await device.write(2 * PAGE - 512, [pattern(512, 2)]);
+      await device.discard(PAGE, CHUNK);
+      await device.flush();
+      // Nothing is new now.
+      await device.resize();
+      expect(device.info.size).toBe(2 * PAGE);
+    }
+    await using device = await openDevice(new FakeStore(bucket), config({ size: 2 * PAGE }));
+    expect(await readAll(device, PAGE - CHUNK - 1024, 512)).toEqual(pattern(512, 1));
+    expect(await readAll(device, 2 * PAGE - 512, 512)).toEqual(pattern(512, 2));
+  });
+
+  it('is what it was when growing under a disk was interrupted, at any request, and can be repeated', async () => {
+    for (let allowed = 0; ; allowed++) {
+      const { bucket, settings } = await newVolume(PAGE);
+      const store = new FakeStore(bucket);
+      await using device = await openDevice(store, settings);
+      await device.write(0, [pattern(512, 1)]);
+      store.requests.length = 0;
+      store.gate = () => {
+        if (store.requests.length > allowed) store.broken = new StoreError('rejected', 'not now');
+        return undefined;
+      };
+      const done = await device.resize(2 * PAGE).then(
+        () => true,
+        () => false,
+      );
+      store.gate = undefined;
+      store.broken = undefined;
+      if (done) {
+        expect(allowed).toBeGreaterThan(5);
+        break;
+      }
+      expect(device.info.size, `after ${allowed} requests`).toBe(PAGE);
+      expect(await readAll(device, 0, 512)).toEqual(pattern(512, 1));
+      await device.resize(2 * PAGE);
+      await device.write(2 * PAGE - 512, [pattern(512, 2)]);
+      await device.flush();
+    }
+  });
+
+  it('is only looked at by a read-only disk', async () => {
+    const { bucket, settings } = await newVolume(MIB);
+    await using reader = await openDevice(new FakeStore(bucket), settings, { readOnly: true });
+    await expect(reader.resize(2 * MIB)).rejects.toMatchObject({ code: 'volume.unsupported' });
+    await on(bucket, (operation) => resizeVolume(operation, 2 * MIB));
+    await reader.resize();
+    expect(reader.info.size).toBe(2 * MIB);
+  });
+
+  it('does not shrink under a disk that is in use', async () => {
+    const { bucket, settings } = await newVolume(MIB);
+    await using device = await openDevice(new FakeStore(bucket), settings);
+    await expect(device.resize(MIB - 512)).rejects.toMatchObject({ code: 'volume.cannot-shrink' });
+    expect(device.info.size).toBe(MIB);
   });
 
   it.each([

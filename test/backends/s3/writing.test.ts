@@ -105,6 +105,23 @@ describe('writing', () => {
     );
   });
 
+  it('whose memory is taken away while it waits for room leaves no trace, and the next one has its turn', async () => {
+    const { bucket } = await newVolume(16 * CHUNK);
+    await using disk = await opened(bucket, { writeBuffer: 4 * CHUNK });
+    const release = hold(disk.store, 'put');
+    for (let i = 0; i < 4; i++) await disk.device.write(i * CHUNK, [pattern(512, i + 1)]);
+    const memory = pattern(512, 9);
+    const late = Promise.resolve(disk.device.write(4 * CHUNK, [memory]));
+    const next = disk.device.write(5 * CHUNK, [pattern(512, 10)]);
+    (memory.buffer as ArrayBuffer).transfer(0);
+    release();
+    await expect(late).rejects.toMatchObject({ code: 'ESHUTDOWN' });
+    await next;
+    await disk.device.flush();
+    await expectTag(disk.device, 4 * CHUNK, 512, 0);
+    await expectTag(disk.device, 5 * CHUNK, 512, 10);
+  });
+
   it('of zeros over a whole chunk leaves no object', async () => {
     const bucket = await filled(2);
     await using disk = await opened(bucket);

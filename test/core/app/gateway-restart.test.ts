@@ -3,11 +3,13 @@ import type { DiskOrder } from '../../../core/app/disk-order.ts';
 import { Gateway } from '../../../core/app/gateway.ts';
 import type { GatewayEvent } from '../../../core/app/gateway-events.ts';
 import { GracefulStop } from '../../../core/app/graceful-stop.ts';
-import { neverRestart, type RestartPolicy } from '../../../core/app/restart-policy.ts';
+import type { RestartPolicy } from '../../../core/app/restart-policy.ts';
 import type { DiskDetails, DiskLauncher, RunningDisk } from '../../../core/app/running-disk.ts';
 import type { Holder } from '../../../core/plugin.ts';
 
 const ORDER = { disk: { name: 'disk0' } } as unknown as DiskOrder;
+
+const neverRestart: RestartPolicy = { delayAfter: () => undefined };
 
 /** Launches disks that live until they are told to die. */
 class FakeLauncher implements DiskLauncher {
@@ -20,10 +22,14 @@ class FakeLauncher implements DiskLauncher {
     const life = Promise.withResolvers<Error | undefined>();
     this.lives.push(life);
     return {
-      details: { name: order.disk.name } as DiskDetails,
+      details: { name: order.disk.name, caps: {} } as DiskDetails,
       holders: async () => this.holders,
       stop: async () => life.resolve(undefined),
       ended: life.promise,
+      report: () => Promise.reject(new Error('not asked here')),
+      flush: async () => {},
+      resize: async (size = 0) => size,
+      handOver: async () => life.resolve(undefined),
     };
   }
 }
@@ -37,12 +43,12 @@ function make(policy: RestartPolicy) {
 }
 
 describe('a disk that dies', () => {
-  it('stays dead by the default policy, and the gateway has failed', async () => {
+  it('stays dead when the policy says so, and the gateway has failed', async () => {
     const { launcher, gateway, events } = make(neverRestart);
     await gateway.start([ORDER]);
     launcher.lives[0]!.resolve(new Error('boom'));
     await gateway.ended();
-    expect(events).toEqual(['ready', 'died']);
+    expect(events).toEqual(['ready', 'died', 'given-up']);
     expect(gateway.failed).toBe(true);
   });
 
@@ -65,7 +71,7 @@ describe('a disk that dies', () => {
       'ready',
       ...['died', 'restarting', 'ready'],
       ...['died', 'restarting', 'ready'],
-      'died',
+      ...['died', 'given-up'],
     ]);
   });
 
@@ -74,18 +80,35 @@ describe('a disk that dies', () => {
     await gateway.start([ORDER]);
     launcher.lives[0]!.resolve(new Error('boom'));
     while (!events.includes('restarting')) await new Promise(setImmediate);
-    await gateway.stop();
+    // Its device is still there: whoever uses it has to be told.
+    await expect(gateway.stop()).rejects.toMatchObject({ code: 'disk.left-behind' });
     expect(launcher.lives).toHaveLength(1);
-    expect(events).toEqual(['ready', 'died', 'restarting']);
+    expect(events).toEqual(['ready', 'died', 'restarting', 'stop-failed']);
+    expect(gateway.failed).toBe(true);
   });
 
-  it('is given up when it cannot start again', async () => {
-    const { launcher, gateway, events } = make({ delayAfter: () => 0 });
+  it('is tried again when it cannot start again, and the gateway has not failed once it does', async () => {
+    const counts: number[] = [];
+    const { launcher, gateway, events } = make({
+      delayAfter: ({ count }) => {
+        counts.push(count);
+        if (count === 3) launcher.launchError = undefined;
+        return 0;
+      },
+    });
     await gateway.start([ORDER]);
-    launcher.launchError = new Error('no more');
+    launcher.launchError = new Error('not yet');
     launcher.lives[0]!.resolve(new Error('boom'));
-    await gateway.ended();
-    expect(events).toEqual(['ready', 'died', 'restarting', 'failed']);
+    while (launcher.lives.length < 2) await new Promise(setImmediate);
+    await gateway.stop();
+    expect(counts).toEqual([1, 2, 3]);
+    expect(events).toEqual([
+      'ready',
+      'died',
+      ...['restarting', 'failed', 'restarting', 'failed', 'restarting', 'ready'],
+      ...['stopping', 'stopped'],
+    ]);
+    expect(gateway.failed).toBe(false);
   });
 });
 

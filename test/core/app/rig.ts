@@ -7,7 +7,12 @@ import type { WindowConfig } from './fixtures/window.ts';
 
 const WINDOW = fileURLToPath(new URL('./fixtures/window.ts', import.meta.url));
 
-export type RigDisk = Partial<WindowConfig> & { readonly size?: string; readonly readOnly?: boolean };
+export type RigDisk = Partial<WindowConfig> & {
+  readonly size?: string;
+  readonly readOnly?: boolean;
+  /** In a file: its content does not end with its process. Default false. */
+  readonly durable?: boolean;
+};
 
 /** A folder with a plugins.json whose disks have the `window` frontend and the memory backend. */
 export class Rig implements AsyncDisposable {
@@ -15,9 +20,11 @@ export class Rig implements AsyncDisposable {
 
   static async make(disks: Readonly<Record<string, RigDisk>> = { disk0: {} }): Promise<Rig> {
     const rig = new Rig(await mkdtemp(join(tmpdir(), 'blockgate-app-')));
-    const entries = Object.entries(disks).map(([name, { size = '1MiB', readOnly = false, ...window }]) => {
+    const entries = Object.entries(disks).map(([name, disk]) => {
+      const { size = '1MiB', readOnly = false, durable = false, ...window } = disk;
+      const backend = durable ? { type: 'file', path: `${name}.img`, size } : { type: 'memory', size };
       const frontend = { type: 'window', journal: rig.path('journal'), ...window };
-      return [name, { readOnly, frontend, backend: { type: 'memory', size } }];
+      return [name, { readOnly, frontend, backend }];
     });
     const config = { version: 1, plugins: [WINDOW], disks: Object.fromEntries(entries) };
     await writeFile(rig.configFile, JSON.stringify(config));

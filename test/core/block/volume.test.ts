@@ -92,6 +92,23 @@ describe('DiskVolume', () => {
     await volume.drain();
   });
 
+  it('takes requests up to where its device has grown, once it is told', async () => {
+    const { device, volume } = setup();
+    device.info = { ...device.info, size: 2 * SIZE };
+    expect(await codeOf(() => volume.read(SIZE, [new Uint8Array(512)], 0))).toBe('EINVAL');
+    volume.grow();
+    expect(volume.size).toBe(2 * SIZE);
+    expect(await codeOf(() => volume.read(2 * SIZE - 512, [new Uint8Array(512)], 0))).toBe('no error');
+    expect(await codeOf(() => volume.read(2 * SIZE, [new Uint8Array(512)], 0))).toBe('EINVAL');
+  });
+
+  it.each([SIZE - 512, SIZE + 1, Number.NaN])('keeps its size when its device says %d', (size) => {
+    const { device, volume } = setup();
+    device.info = { ...device.info, size };
+    expect(() => volume.grow()).toThrow(expect.objectContaining({ code: 'disk.bad-size' }));
+    expect(volume.size).toBe(SIZE);
+  });
+
   it('fails everything with ESHUTDOWN once closed', async () => {
     const { volume } = setup();
     volume.close();

@@ -234,15 +234,33 @@ describe('FileIo', () => {
     const engine = new ScriptedEngine(0, -Errno.EIO, 0);
     const io = new FileIo(FD, { path: PATH, engine, syscalls: scriptedSyscalls({}) });
     await io.flush();
-    const failure = {
+    const consequence = `; writes since the last successful flush of ${PATH} may be lost, so every later one fails too`;
+    await expect(io.flush()).rejects.toMatchObject({
       code: 'EIO',
-      message:
-        `${PATH}: flush failed: fdatasync: EIO, i/o error; ` +
-        'writes since the last successful flush may be lost, so every later flush fails too',
-    };
-    await expect(io.flush()).rejects.toMatchObject(failure);
-    await expect(io.flush()).rejects.toMatchObject(failure);
+      message: `${PATH}: flush failed: fdatasync: EIO, i/o error${consequence}`,
+    });
+    await expect(io.flush()).rejects.toMatchObject({
+      code: 'EIO',
+      message: `an earlier flush failed${consequence}`,
+    });
     expect(engine.calls).toHaveLength(2);
+  });
+
+  it('fails flushes in every thread after one of them failed', async () => {
+    const flushState = new SharedArrayBuffer(FileIo.FLUSH_STATE_BYTES);
+    const open = (...results: number[]) =>
+      new FileIo(FD, {
+        path: PATH,
+        engine: new ScriptedEngine(...results),
+        syscalls: scriptedSyscalls({}),
+        flushState,
+      });
+    const [first, second] = [open(-Errno.EIO), open(0, 0)];
+    const [failing, beside] = [first.flush(), second.flush()];
+    beside.catch(() => undefined);
+    await expect(failing).rejects.toMatchObject({ code: 'EIO' });
+    await expect(beside).rejects.toMatchObject({ code: 'EIO' });
+    await expect(second.flush()).rejects.toMatchObject({ code: 'EIO' });
   });
 
   it('uses the thread pool when told to, and says why', async () => {

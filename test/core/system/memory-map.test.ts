@@ -1,7 +1,14 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import koffi from 'koffi';
 import { describe, expect, it } from 'vitest';
 import { addressOf, MemoryMap, PROT_READ, PROT_WRITE } from '../../../core/system/memory-map.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+
+const libc = koffi.load('libc.so.6');
+/** By address, as a thread of the kernel knows memory. */
+const write = libc.func('int64_t write(int fd, int64_t buffer, size_t length)');
+const read = libc.func('int64_t read(int fd, int64_t buffer, size_t length)');
 
 const LENGTH = 8192;
 
@@ -58,6 +65,16 @@ describe('MemoryMap', () => {
     expect(byte[0]).toBe(7);
     rig.map.unmap();
     expect(isMapped(rig.map.address)).toBe(false);
+  });
+
+  it('makes system calls that are late fail when it is detached: they neither read zeros nor write', () => {
+    using rig = setup();
+    const { address } = rig.map;
+    rig.map.detach();
+    expect(write(rig.fd, address, 512)).toBe(-1);
+    expect(koffi.errno()).toBe(constants.errno.EFAULT);
+    expect(read(rig.fd, address, 512)).toBe(-1);
+    expect(koffi.errno()).toBe(constants.errno.EFAULT);
   });
 
   it('throws with the name of the error when it cannot map', () => {

@@ -3,16 +3,32 @@ import { vduseConfig } from '../../../frontends/vduse/config.ts';
 
 describe('configuration of the vduse frontend', () => {
   it('has a default for everything', () => {
-    expect(vduseConfig.parse({})).toEqual({ queues: 1, queueSize: 256, msgTimeout: 120 });
+    expect(vduseConfig.parse({})).toEqual({
+      attach: 'host',
+      queues: 1,
+      queueSize: 256,
+      spin: 50,
+      ring: 'split',
+      eventIdx: true,
+      indirect: true,
+      msgTimeout: 120,
+    });
+  });
+
+  it('takes any queue size for packed virtqueues', () => {
+    expect(vduseConfig.parse({ ring: 'packed', queueSize: 100 })).toMatchObject({ queueSize: 100 });
   });
 
   it.each([
     ['a queue size that is no power of two', { queueSize: 100 }, 'must be a power of two'],
     ['a queue size above 1024', { queueSize: 2048 }, '1024'],
+    ['a queue too small for a request', { ring: 'packed', queueSize: 2 }, '>=3'],
+    ['a layout that there is not', { ring: 'round' }, 'split'],
+    ['an attachment that there is not', { attach: 'guest' }, 'attach'],
     ['no queues', { queues: 0 }, '>=1'],
     ['a serial number of 21 characters', { serial: 'x'.repeat(21) }, '20'],
     ['a serial number beyond ASCII', { serial: 'größe' }, 'must be printable ASCII'],
-    ['bounce memory in which a request might never find room', { bounceSize: '32MiB' }, 'less than 64 MiB'],
+    ['bounce memory below what VDUSE can have', { bounceSize: '512KiB' }, 'less than 1 MiB'],
     ['bounce memory beyond what VDUSE can have', { bounceSize: '2GiB' }, 'more than 1 GiB'],
     ['a key that there is not', { queueDepth: 1 }, 'queueDepth'],
   ])('refuses %s', (_name, config, message) => {

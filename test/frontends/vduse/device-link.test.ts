@@ -5,7 +5,7 @@ import { tempFolder } from '../../support/temp-folder.ts';
 
 function setup() {
   const folder = tempFolder();
-  const paths = { dev: folder.path, proc: '/nonexistent', sys: '/nonexistent' };
+  const paths = { dev: folder.path, proc: '/nonexistent', sys: '/nonexistent', run: '/nonexistent' };
   return { folder, paths, [Symbol.dispose]: () => folder[Symbol.dispose]() };
 }
 

@@ -19,9 +19,14 @@ function machine(files: Record<string, string> = {}, links: Record<string, strin
   for (const [name, text] of Object.entries(all)) write(name, (path) => writeFileSync(path, text));
   const net = { 'proc/self/ns/net': 'net:[1]', 'proc/1/ns/net': 'net:[1]', ...links };
   for (const [name, target] of Object.entries(net)) write(name, (path) => symlinkSync(target, path));
-  const paths = { dev: folder.file('dev'), proc: folder.file('proc'), sys: folder.file('sys') };
+  const paths = {
+    dev: folder.file('dev'),
+    proc: folder.file('proc'),
+    sys: folder.file('sys'),
+    run: folder.file('run'),
+  };
   return {
-    check: () => checkHost(paths, folder.file('modules')),
+    check: (attach: 'host' | 'vm' = 'host') => checkHost(attach, paths, folder.file('modules')),
     [Symbol.dispose]: () => folder[Symbol.dispose](),
   };
 }
@@ -39,6 +44,13 @@ describe('checkHost', () => {
       'sys/module/virtio_vdpa/refcnt': '0',
     });
     expect(host.check().every(({ severity }) => severity === 'ok')).toBe(true);
+  });
+
+  it('wants the driver by which the disk is used', () => {
+    using host = machine();
+    expect(host.check('vm')).toContainEqual(
+      expect.objectContaining({ severity: 'error', summary: `kernel ${release()} has no module vhost_vdpa` }),
+    );
   });
 
   it('finds modules that are part of the kernel', () => {

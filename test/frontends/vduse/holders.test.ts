@@ -14,7 +14,12 @@ function machine(files: Record<string, string> = {}, links: Record<string, strin
   const all = { 'sys/block/vda/dev': '254:0\n', 'sys/block/vda/vda1/dev': '254:1\n', ...files };
   for (const [name, text] of Object.entries(all)) writeFileSync(place(name), text);
   for (const [name, target] of Object.entries(links)) symlinkSync(target, place(name));
-  const paths = { dev: folder.file('dev'), proc: folder.file('proc'), sys: folder.file('sys') };
+  const paths = {
+    dev: folder.file('dev'),
+    proc: folder.file('proc'),
+    sys: folder.file('sys'),
+    run: folder.file('run'),
+  };
   return {
     holders: () => findHolders(paths, { name: 'vda', path: '/dev/vda' }),
     [Symbol.dispose]: () => folder[Symbol.dispose](),

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeRequest, encodeReply } from '../../../frontends/vduse/messages.ts';
+import { readVqState } from '../../../frontends/vduse/vq-state.ts';
+import type { RingState } from '../../../frontends/virtio/virtq/ring-state.ts';
 
 function message(type: number, id: number, payload: (view: DataView) => void): Uint8Array {
   const bytes = new Uint8Array(152);
@@ -68,11 +70,16 @@ describe('encodeReply', () => {
     expect(bytes.subarray(8).every((byte) => byte === 0)).toBe(true);
   });
 
-  it('writes the state of a virtqueue', () => {
-    const bytes = encodeReply(1, { ok: true, vqState: { index: 2, availIndex: 0xfffe } });
+  it.each<[RingState, readonly number[]]>([
+    [{ layout: 'split', availIndex: 0xfffe }, [0xfffe, 0, 0, 0]],
+    [{ layout: 'packed', avail: { index: 0x7fff, wrap: 1 }, used: { index: 3, wrap: 0 } }, [1, 0x7fff, 0, 3]],
+  ])('writes the state of a virtqueue: %j', (state, words) => {
+    const bytes = encodeReply(1, { ok: true, vqState: { index: 2, state } });
     const view = new DataView(bytes.buffer);
     expect(view.getUint32(4, true)).toBe(0);
     expect(view.getUint32(24, true)).toBe(2);
-    expect(view.getUint16(28, true)).toBe(0xfffe);
+    expect([28, 30, 32, 34].map((at) => view.getUint16(at, true))).toEqual(words);
+    expect(bytes.subarray(36).every((byte) => byte === 0)).toBe(true);
+    expect(readVqState(view, 28, state.layout)).toEqual(state);
   });
 });

@@ -15,6 +15,8 @@ export const NAME = 'blockgate-disk0';
 const SIZE = 2 ** 20;
 
 export interface RigOptions {
+  /** Default: a `FakeDevice` of 1 MiB. */
+  readonly store?: FakeDevice;
   readonly info?: Partial<DeviceInfo>;
   readonly config?: Partial<Record<keyof VduseConfig, unknown>>;
   readonly readOnly?: boolean;
@@ -35,20 +37,20 @@ export class Rig implements AsyncDisposable {
     this.#options = options;
     this.folder = this.#temp.path;
     this.kernel = new FakeKernel(this.folder);
-    this.store = new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' }, ...options.info });
+    this.store =
+      options.store ?? new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' }, ...options.info });
     for (let i = 0; i < this.store.data.length; i++) this.store.data[i] = (i >> 9) + i;
   }
 
-  async attach(config: RigOptions['config'] = this.#options.config): Promise<FrontendHandle> {
+  async attach(
+    config: RigOptions['config'] = {},
+    { readOnly = this.#options.readOnly ?? false } = {},
+  ): Promise<FrontendHandle> {
     const device = adaptDevice(resolve(this.store, 'fake')).device;
-    const volume = new DiskVolume(
-      'disk0',
-      protect(device, this.#options.readOnly ?? false).device,
-      this.logger,
-    );
+    const volume = new DiskVolume('disk0', protect(device, readOnly).device, this.logger);
     const handle = await attachDisk(
       volume,
-      vduseConfig.parse({ queueSize: 16, ...config }),
+      vduseConfig.parse({ queueSize: 16, ...this.#options.config, ...config }),
       {
         disk: 'disk0',
         logger: this.logger,

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { LAYOUTS } from '../../support/make-ring.ts';
 import { Rig, turns } from './rig.ts';
 
 const SET_STATUS_RESET = 0;
@@ -10,14 +11,14 @@ function holdRequests(rig: Rig): { release(): void } {
   return { release: gate.resolve };
 }
 
-describe('a reset by the driver', () => {
+describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
   it('is answered once the requests in flight have settled, and their completions are dropped', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     const held = holdRequests(rig);
     void rig.driver.read(0, 4096);
     await turns(() => rig.store.active === 1);
-    const published = rig.driver.ring.publishedIndex;
+    const published = rig.driver.ring.published;
     let answered = false;
     const reset = rig.device.setStatus(SET_STATUS_RESET).then(() => {
       answered = true;
@@ -26,12 +27,12 @@ describe('a reset by the driver', () => {
     expect(answered).toBe(false);
     held.release();
     await reset;
-    expect(rig.driver.ring.publishedIndex).toBe(published);
+    expect(rig.driver.ring.published).toBe(published);
     expect(rig.kernel.mappings).toBe(0);
   });
 
   it('drops kicks, mappings and interrupts, and a driver may start again', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     await rig.kernel.restartDriver('blockgate-disk0');
     expect(await rig.driver.read(1, 512)).toMatchObject({ status: 0 });
@@ -39,7 +40,7 @@ describe('a reset by the driver', () => {
   });
 
   it('does not end a pause either: a driver that starts then is served later', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     const handle = await rig.attach();
     await handle.quiesce();
     rig.kernel.driverScript = { scans: false };
@@ -52,7 +53,7 @@ describe('a reset by the driver', () => {
   });
 
   it('tolerates DRIVER_OK twice', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     expect(await rig.device.setStatus(0x0f)).toBe(true);
     expect(await rig.driver.read(1, 512)).toMatchObject({ status: 0 });
@@ -62,7 +63,7 @@ describe('a reset by the driver', () => {
     afterEach(() => void vi.useRealTimers());
 
     it('takes the memory away from requests in flight after half of msg_timeout', async () => {
-      await using rig = new Rig();
+      await using rig = new Rig({ config: { ring } });
       await rig.attach({ msgTimeout: 20 });
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const held = holdRequests(rig);
@@ -88,7 +89,7 @@ describe('a reset by the driver', () => {
     });
 
     it('answers UPDATE_IOTLB with a failure after half of msg_timeout, and goes on afterwards', async () => {
-      await using rig = new Rig();
+      await using rig = new Rig({ config: { ring } });
       await rig.attach({ msgTimeout: 20 });
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const held = holdRequests(rig);
@@ -107,9 +108,9 @@ describe('a reset by the driver', () => {
   });
 });
 
-describe('UPDATE_IOTLB', () => {
+describe.each(LAYOUTS)('UPDATE_IOTLB, %s ring', (ring) => {
   it('waits for requests in flight, maps anew, and loses nothing', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     const held = holdRequests(rig);
     const first = rig.driver.read(0, 4096);
@@ -122,8 +123,20 @@ describe('UPDATE_IOTLB', () => {
     expect((await second).data).toEqual(rig.store.data.subarray(4096, 8192));
   });
 
-  it('does not end a pause', async () => {
+  it('that takes the rings away during a pause ends the service, and nothing else', async () => {
     await using rig = new Rig();
+    const handle = await rig.attach();
+    await handle.quiesce();
+    rig.device.regions = [];
+    expect(await rig.device.updateIotlb()).toBe(true);
+    // Stopping serves requests once more, so that the page cache can be written back.
+    await rig.stop();
+    expect(rig.messages('error')).toContain('virtqueue stopped');
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
+  it('does not end a pause', async () => {
+    await using rig = new Rig({ config: { ring } });
     const handle = await rig.attach();
     await handle.quiesce();
     expect(await rig.device.updateIotlb()).toBe(true);
@@ -135,32 +148,44 @@ describe('UPDATE_IOTLB', () => {
   });
 
   it('makes regions that are gone unusable', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
-    rig.device.regions.splice(1);
+    rig.device.regions.pop();
     expect(await rig.device.updateIotlb()).toBe(true);
+    const { published } = rig.driver.ring;
     const request = rig.driver.blk.read(0, 512);
     rig.kernel.kick(rig.device.queues[0]!.kickFd);
-    await turns(() => rig.driver.ring.publishedIndex !== rig.driver.ring.usedIndex);
+    await turns(() => rig.driver.ring.published > published);
     expect(rig.driver.ring.takeUsed()).toEqual({ head: request.head, written: 0 });
   });
 });
 
-describe('GET_VQ_STATE', () => {
+describe.each(LAYOUTS)('GET_VQ_STATE, %s ring', (ring) => {
   it('stops the queue and answers where a successor goes on', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     for (let i = 0; i < 4; i++) await rig.driver.read(i, 512);
     // Four reads here, and that of the partition scan.
-    expect(await rig.device.vqState(0)).toEqual({ ok: true, vqAvailIndex: 5 });
+    const vqState = ring === 'split' ? [5, 0, 0, 0] : [1, 15, 1, 15];
+    expect(await rig.device.vqState(0)).toEqual({ ok: true, vqState });
     rig.driver.blk.read(0, 512);
     rig.kernel.kick(rig.device.queues[0]!.kickFd);
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-    expect(rig.driver.ring.publishedIndex).toBe(5);
+    expect(rig.driver.ring.published).toBe(5);
+  });
+
+  it('answers where the driver has started while no queue is set up', async () => {
+    await using rig = new Rig({ config: { ring } });
+    await rig.attach();
+    await rig.device.setStatus(SET_STATUS_RESET);
+    rig.device.features = rig.device.offered;
+    rig.device.queues[0]!.state = [1, 7, 0, 8];
+    const vqState = ring === 'split' ? [1, 0, 0, 0] : [1, 7, 0, 8];
+    expect(await rig.device.vqState(0)).toEqual({ ok: true, vqState });
   });
 
   it('fails for a queue that there is not', async () => {
-    await using rig = new Rig();
+    await using rig = new Rig({ config: { ring } });
     await rig.attach();
     expect(await rig.device.vqState(7)).toMatchObject({ ok: false });
   });

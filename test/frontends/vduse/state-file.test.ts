@@ -1,14 +1,25 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type DeviceState, StateFile, stateDifference } from '../../../frontends/vduse/state-file.ts';
+import { capacityField } from '../../../frontends/virtio/blk/config-space.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+
+const SECTORS = 100;
+
+function space(sectors: number, blockSize = 1): Uint8Array {
+  const bytes = new Uint8Array(96);
+  bytes.set(capacityField(sectors * 512));
+  bytes[20] = blockSize;
+  return bytes;
+}
 
 const STATE: DeviceState = {
   name: 'blockgate-disk0',
+  attach: 'vm',
   features: (1n << 33n) | (1n << 32n),
   queues: 2,
   queueSize: 256,
-  configSpace: Uint8Array.of(1, 2, 3),
+  configSpace: space(SECTORS),
   serial: 'disk0',
 };
 
@@ -16,6 +27,8 @@ describe('StateFile', () => {
   it('gives back what was written', () => {
     using folder = tempFolder();
     const file = new StateFile(folder.path);
+    file.write(STATE);
+    expect(file.read()).toEqual(STATE);
     file.write(STATE);
     expect(file.read()).toEqual(STATE);
     file.remove();
@@ -35,12 +48,24 @@ describe('StateFile', () => {
 
 describe('stateDifference', () => {
   it('finds none between equals', () => {
-    expect(stateDifference(STATE, { ...STATE, configSpace: Uint8Array.of(1, 2, 3) })).toBeUndefined();
+    expect(stateDifference(STATE, { ...STATE, configSpace: space(SECTORS) })).toBeUndefined();
+  });
+
+  it('finds none in a disk that has grown: its driver can be told', () => {
+    expect(stateDifference(STATE, { ...STATE, configSpace: space(SECTORS + 1) })).toBeUndefined();
+  });
+
+  it('says in the words of the configuration that a disk has become read-only', () => {
+    expect(stateDifference(STATE, { ...STATE, features: STATE.features | (1n << 5n) })).toBe(
+      'readOnly: false, now true',
+    );
   });
 
   it.each([
-    ['features', { features: 1n << 33n }],
-    ['size', { configSpace: Uint8Array.of(1, 2, 4) }],
+    ['VERSION_1', { features: 1n << 33n }],
+    ['size: 51200 bytes, now 50688', { configSpace: space(SECTORS - 1) }],
+    ['block size', { configSpace: space(SECTORS, 2) }],
+    ['attach', { attach: 'host' }],
     ['queues', { queues: 1 }],
     ['queueSize', { queueSize: 128 }],
     ['serial', { serial: 'disk1' }],

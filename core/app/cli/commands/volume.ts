@@ -1,7 +1,6 @@
-import { Command, InvalidArgumentError } from 'commander';
-import { parseSize } from '../../../util/size.ts';
+import { Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
-import { addGatewayOptions, type GatewayOptions, settingsFrom } from '../gateway-options.ts';
+import { addGatewayOptions, type GatewayOptions, settingsFrom, sizeArgument } from '../gateway-options.ts';
 import type { VolumeAction } from '../volumes.ts';
 
 export interface VolumeOptions extends GatewayOptions {
@@ -54,10 +53,4 @@ export function volumeCommand(ctx: CommandContext): Command {
       .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
   );
   return command;
-}
-
-function sizeArgument(value: string): number {
-  const bytes = parseSize(value);
-  if (bytes === undefined) throw new InvalidArgumentError('It has to be a size such as 20GiB.');
-  return bytes;
 }

@@ -36,6 +36,14 @@ describe('run', () => {
     expect(await rig.journal()).toEqual(['disk0 attach', 'disk0 quiesce', 'disk0 detach']);
   });
 
+  it('says how a disk is used where its path does not tell', async () => {
+    const run = await serve(await use({ disk0: { usage: ['QEMU:', '  -device something'] } }));
+    await eventually(() => run.stdout.includes('-device'));
+    expect(run.stdout.split('\n').slice(1)).toEqual(['  QEMU:', '    -device something', '']);
+    run.kill('SIGTERM');
+    await run.ended;
+  });
+
   it('prints an object a line with --json', async () => {
     const run = await serve([...(await use()), '--json']);
     run.kill('SIGINT');
@@ -113,15 +121,36 @@ describe('run', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
-  it('ends with status 1 and says what it means when the last disk dies', async () => {
+  it('starts a disk again that dies, and says what it means', async () => {
+    const run = await serve(await use({ disk0: { durable: true } }));
+    process.kill(await rig.pidOf('disk0'), 'SIGKILL');
+    await eventually(() => run.stdout.split('\n').length === 3);
+    run.kill('SIGTERM');
+    const { status, stderr } = await run.ended;
+    expect(status).toBe(0);
+    expect(stderr).toContain('✖ The process of disk "disk0" was killed by SIGKILL.');
+    expect(stderr).toContain('Whoever uses /dev/fake/disk0 waits until it is served again.');
+    expect(stderr).toContain('disk0: starting again\n');
+  });
+
+  it('does not start a disk again that has lost its content, and ends with status 1', async () => {
     const run = await serve(await use());
     process.kill(await rig.pidOf('disk0'), 'SIGKILL');
     const { status, stderr } = await run.ended;
     expect(status).toBe(1);
-    expect(stderr).toContain('✖ The process of disk "disk0" was killed by SIGKILL; /dev/fake/disk0 is dead.');
-    expect(stderr).toContain(
-      '  Fix    Unmount /dev/fake/disk0 (umount --lazy if it hangs), run "blockgate run disk0"',
-    );
+    expect(stderr).toContain('✖ Disk "disk0" has lost its content with its process.');
+    expect(stderr).toContain('disk0: stays down\n');
+  });
+
+  it('ends with status 1 when it is stopped while a disk is down', async () => {
+    const run = await serve(await use({ disk0: { refuse: 'refuse', durable: true } }));
+    await writeFile(rig.path('refuse'), '');
+    process.kill(await rig.pidOf('disk0'), 'SIGKILL');
+    await eventually(() => run.stderr.includes('starting again in'));
+    run.kill('SIGTERM');
+    const { status, stderr } = await run.ended;
+    expect(status).toBe(1);
+    expect(stderr).toContain('blockgate destroy disk0');
   });
 
   it('refuses an unknown disk with status 2 and the nearest name', async () => {

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { chmod, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findUser } from '../../../../core/system/user.ts';
 import { DatagramReceiver } from '../../../support/datagram-receiver.ts';
@@ -77,14 +77,17 @@ describe('run as a service of systemd', () => {
   });
 
   it('kills the process of a disk that hangs, and that one alone', async () => {
-    const rig = owned.use(await Rig.make({ disk0: {}, disk1: {} }));
+    const rig = owned.use(await Rig.make({ disk0: { durable: true }, disk1: {} }));
     const { run, heard } = await serve(rig, [], { WATCHDOG_USEC: '2000000' });
-    process.kill(await rig.pidOf('disk0'), 'SIGSTOP');
+    const hung = await rig.pidOf('disk0');
+    process.kill(hung, 'SIGSTOP');
     await eventually(
       () => heard('STATUS=serving disk1; down: disk0') || heard('STATUS=down: disk0; serving disk1'),
     );
     expect(run.stderr).toContain('gave no sign of life for 2 s and was killed');
     expect(isAlive(await rig.pidOf('disk1'))).toBe(true);
+    // Another one takes its place.
+    await eventually(async () => (await rig.pidOf('disk0')) !== hung);
   });
 });
 
@@ -113,6 +116,25 @@ describe('run --user', () => {
       expect(await rig.journal()).toHaveLength(6);
     },
   );
+
+  it.runIf(process.getuid?.() === 0)('stays that user when the disk is upgraded', async () => {
+    const rig = owned.use(await Rig.make({ disk0: { durable: true } }));
+    const { uid, gid } = findUser('nobody')!;
+    await chmod(rig.folder, 0o711);
+    await chmod(rig.path('journal'), 0o666);
+    await writeFile(rig.path('disk0.img'), new Uint8Array(1 << 20));
+    await chown(rig.path('disk0.img'), uid, gid);
+    const { run } = await serve(rig, ['--user', 'nobody']);
+    expect(run.stderr).toBe('');
+    const before = await rig.pidOf('disk0');
+    const upgrade = await cli(['upgrade', '--state-dir', rig.path('state'), 'disk0']);
+    expect(upgrade).toMatchObject({ status: 0 });
+    const after = await rig.pidOf('disk0');
+    expect(after).not.toBe(before);
+    expect(readFileSync(`/proc/${after}/status`, 'utf8')).toMatch(new RegExp(`^Uid:(\\t${uid}){4}$`, 'm'));
+    run.kill('SIGTERM');
+    expect(await run.ended).toMatchObject({ status: 0 });
+  });
 
   it.each([
     ['nobody-has-this-name', 'cli.unknown-user'],

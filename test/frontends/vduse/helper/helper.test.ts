@@ -1,12 +1,14 @@
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { GatewayError } from '../../../../core/api/errors.ts';
 import { type DeviceAdmin, LocalAdmin } from '../../../../frontends/vduse/device-admin.ts';
 import { HelperClient } from '../../../../frontends/vduse/helper/helper-client.ts';
 import { serveAdmin } from '../../../../frontends/vduse/helper/helper-server.ts';
-import { devicePath } from '../../../../frontends/vduse/host-paths.ts';
+import { devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
+import { provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
+import { inFlightLogBytes } from '../../../../frontends/virtio/virtq/inflight.ts';
 import { NAME, Rig } from '../rig.ts';
 
 /** A disk whose frontend has the scripted kernel for itself, but for what takes root. */
@@ -20,11 +22,7 @@ class HelperRig extends Rig {
     this.kernel.administer = (disk) => {
       this.requests = new PassThrough();
       const replies = new PassThrough();
-      const { syscalls: _, ...rest } = this.kernel;
-      const admin = new LocalAdmin(
-        { ...rest, syscalls: this.kernel.syscalls, loadModules: async () => {} },
-        disk,
-      );
+      const admin = new LocalAdmin(this.kernel, disk);
       this.served.push(
         serveAdmin(admin, this.requests, replies).finally(() => {
           admin[Symbol.dispose]();
@@ -59,6 +57,38 @@ describe('a disk with a helper', () => {
     await Promise.all(rig.served);
   });
 
+  it('may be one for a hypervisor, and is left to it', async () => {
+    await using rig = new HelperRig();
+    const handle = await rig.attach({ attach: 'vm' });
+    expect(handle.usage!.join()).toContain(handle.path);
+    const guest = await rig.kernel.startHypervisor(NAME);
+    expect(await guest.read(0, 512)).toMatchObject({ status: 0 });
+    await expect(handle[Symbol.asyncDispose]()).rejects.toMatchObject({ code: 'vduse.open-in-vm' });
+    rig.forget();
+    await rig.attach({ attach: 'vm' });
+    expect(await guest.read(0, 512)).toMatchObject({ status: 0 });
+    await rig.kernel.stopHypervisor(NAME);
+    await rig.stop();
+    await Promise.all(rig.served);
+    expect(rig.kernel.devices.size).toBe(0);
+  });
+
+  it('is left attached for the next process when it is released', async () => {
+    await using rig = new HelperRig();
+    const handle = await rig.attach();
+    await handle.quiesce();
+    await handle.release!();
+    rig.forget();
+    expect(existsSync(handle.path)).toBe(true);
+    expect(existsSync(inFlightPath(rig.kernel.paths, NAME))).toBe(true);
+    await rig.attach();
+    expect(await rig.driver.read(3, 512)).toMatchObject({ status: 0 });
+    await rig.stop();
+    expect(existsSync(inFlightPath(rig.kernel.paths, NAME))).toBe(false);
+    expect(existsSync(handle.path)).toBe(false);
+    await Promise.all(rig.served);
+  });
+
   it('passes errors on with code, reason and fix', async () => {
     await using rig = new HelperRig();
     rig.kernel.bus.add = () =>
@@ -80,7 +110,7 @@ describe('a disk with a helper', () => {
     const output = new PassThrough();
     const served = serveAdmin(
       fakeAdmin({
-        attach: (signal) =>
+        attach: (_, signal) =>
           new Promise((_, reject) => {
             calls.push('attach');
             giveUp.abort(new Error('enough'));
@@ -92,7 +122,7 @@ describe('a disk with a helper', () => {
       output,
     );
     const client = new HelperClient(output, input);
-    await expect(client.attach(giveUp.signal)).rejects.toThrow('enough');
+    await expect(client.attach('host', giveUp.signal)).rejects.toThrow('enough');
     await client.detach(new AbortController().signal);
     expect(calls).toEqual(['attach', 'detach']);
     client[Symbol.dispose]();
@@ -112,6 +142,7 @@ describe('a disk with a helper', () => {
 
 const call = (id: number, request: object): string => `${JSON.stringify({ id, request })}\n`;
 const CREATE = { call: 'create', features: '1', queues: 1, configSpace: '00' };
+const LOGS = { call: 'provideInFlight', queues: 1, queueSize: 256, keep: false };
 
 describe('a helper', () => {
   it.each([
@@ -126,6 +157,9 @@ describe('a helper', () => {
     ['no time limit for messages', call(1, { call: 'configure', msgTimeout: 0 })],
     ['text for a number', call(1, { call: 'configure', msgTimeout: '120' })],
     ['bounce memory of any size', call(1, { call: 'configure', msgTimeout: 120, bounceSize: 2 ** 40 })],
+    ['logs of more than a queue can have', call(1, { ...LOGS, queueSize: 1025 })],
+    ['a file of its own choice', call(1, { ...LOGS, path: '/etc/passwd' })],
+    ['a driver of its own choice', call(1, { call: 'attach', attach: 'dummy' })],
     ['a line without end', 'x'.repeat(2 ** 20)],
   ])('ends at %s, and does nothing', async (_name, text) => {
     const calls: string[] = [];
@@ -153,8 +187,8 @@ describe('a helper', () => {
     served.catch(() => output.end());
     const client = new HelperClient(output, input);
     const { signal } = new AbortController();
-    for (let count = 0; count < 16; count++) await client.attach(signal);
-    await expect(client.attach(signal)).rejects.toMatchObject({ code: 'vduse.helper-ended' });
+    for (let count = 0; count < 16; count++) await client.attach('host', signal);
+    await expect(client.attach('host', signal)).rejects.toMatchObject({ code: 'vduse.helper-ended' });
     await expect(served).rejects.toThrow('too many requests to the bus');
     expect(attached).toBe(16);
   });
@@ -168,6 +202,40 @@ describe('a helper', () => {
     await admin.create({ features: 1n << 33n, queues: 1, configSpace: new Uint8Array(96) });
     expect(statSync(path)).toMatchObject({ uid: 65534, gid: 65533 });
     await admin.destroy();
+  });
+
+  it.runIf(process.getuid?.() === 0)('gives the logs of what is in flight to whoever serves it', async () => {
+    await using rig = new Rig();
+    const path = inFlightPath(rig.kernel.paths, NAME);
+    const queues = { queues: 1, queueSize: 16 };
+    // Left by a process that was root.
+    expect(provideInFlightFile(path, { ...queues, keep: true })).toBe('made');
+    using admin = new LocalAdmin(rig.kernel, 'disk0', { uid: 65534, gid: 65533 });
+    expect(await admin.provideInFlight({ ...queues, keep: true })).toBe('kept');
+    expect(statSync(path)).toMatchObject({ uid: 65534, gid: 65533, mode: 0o100600 });
+    expect(await admin.provideInFlight({ ...queues, keep: false })).toBe('made');
+    expect(statSync(path)).toMatchObject({ uid: 65534, gid: 65533, mode: 0o100600 });
+    await admin.destroy();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it.each([
+    ['a link', (path: string, other: string) => symlinkSync(other, path)],
+    ['a second name of one', (path: string, other: string) => linkSync(other, path)],
+    ['a folder', (path: string) => mkdirSync(path)],
+  ])('gives nothing away but that file: not %s in its place', async (_name, put) => {
+    await using rig = new Rig();
+    const other = join(rig.folder, 'other');
+    const path = inFlightPath(rig.kernel.paths, NAME);
+    writeFileSync(other, new Uint8Array(inFlightLogBytes(16)));
+    mkdirSync(dirname(path));
+    put(path, other);
+    const { uid, gid } = statSync(other);
+    using admin = new LocalAdmin(rig.kernel, 'disk0', { uid: 65534, gid: 65533 });
+    await expect(admin.provideInFlight({ queues: 1, queueSize: 16, keep: true })).rejects.toMatchObject({
+      code: 'vduse.inflight-file',
+    });
+    expect(statSync(other)).toMatchObject({ uid, gid });
   });
 });
 

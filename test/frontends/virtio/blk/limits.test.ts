@@ -38,7 +38,7 @@ describe('the limits of a request', () => {
   });
 
   it('leave room for one segment on the smallest queue', () => {
-    expect(blkLimits(CAPS, LIMITS, 2).segMax).toBe(1);
+    expect(blkLimits(CAPS, LIMITS, 3).segMax).toBe(1);
   });
 
   it.each([256, 8192, 1000])('cannot be made for blocks of %i bytes', (blockSize) => {

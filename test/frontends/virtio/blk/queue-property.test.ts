@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { PackedState } from '../../../../frontends/virtio/virtq/ring-state.ts';
 import type { Framing, SentRequest } from '../../../support/blk-driver.ts';
 import { pattern, QueueRig } from './queue-rig.ts';
 
@@ -17,6 +18,7 @@ const request = fc.record({
   readable: cuts,
   writable: cuts,
   indirect: fc.boolean(),
+  direct: fc.nat(3),
   asynchronous: fc.boolean(),
 });
 const batch = fc.record({
@@ -27,10 +29,13 @@ const batch = fc.record({
 });
 const run = fc.record({
   batches: fc.array(batch, { minLength: 1, maxLength: 8 }),
-  index: fc.oneof(fc.constant(0), fc.integer({ min: 65500, max: 65535 })),
+  index: fc.oneof(fc.constant(0), fc.nat(300), fc.integer({ min: 65500, max: 65535 })),
   eventIdx: fc.boolean(),
   indirect: fc.boolean(),
-  num: fc.constantFrom(64, 128),
+  ring: fc.oneof(
+    fc.record({ layout: fc.constant('split' as const), num: fc.constantFrom(64, 128) }),
+    fc.record({ layout: fc.constant('packed' as const), num: fc.integer({ min: 36, max: 130 }) }),
+  ),
 });
 type Run = typeof run extends fc.Arbitrary<infer T> ? T : never;
 type Request = typeof request extends fc.Arbitrary<infer T> ? T : never;
@@ -77,9 +82,9 @@ function send(rig: QueueRig, model: Uint8Array, r: Request, part: number, framin
 }
 
 /** Plays a driver that sleeps between batches: it kicks only when asked, and looks only when interrupted. */
-async function play({ batches, index, eventIdx, indirect, num }: Run): Promise<void> {
+async function play({ batches, index, eventIdx, indirect, ring }: Run): Promise<void> {
   const without = indirect ? [] : [INDIRECT_DESC_BIT];
-  const rig = new QueueRig({ num, index, eventIdx, size: SECTORS * 512, memory: 2 ** 17, without });
+  const rig = new QueueRig({ ...ring, index, eventIdx, size: SECTORS * 512, memory: 2 ** 17, without });
   const model = new Uint8Array(SECTORS * 512);
   rig.device.data.set(pattern(model.length));
   model.set(pattern(model.length));
@@ -98,7 +103,8 @@ async function play({ batches, index, eventIdx, indirect, num }: Run): Promise<v
       if (rig.ring.needsKick()) rig.run();
     };
     const expected = requests.map((r, part) => {
-      const framing = { readable: r.readable, writable: r.writable, indirect: r.indirect && indirect };
+      const direct = ring.layout === 'split' ? r.direct : 0;
+      const framing = { ...r, indirect: r.indirect && indirect, direct };
       const sent = send(rig, model, r, part, framing);
       if (!together) kick();
       current++;
@@ -136,7 +142,7 @@ describe('any sequence of requests', () => {
 });
 
 describe('any bytes in the rings', () => {
-  it('complete or stop the queue; nothing escapes, and draining settles', async () => {
+  it('complete or stop a split queue; nothing escapes, and draining settles', async () => {
     const bytes = fc.uint8Array({ minLength: 16 * 8 + 64, maxLength: 16 * 8 + 64 });
     await fc.assert(
       fc.asyncProperty(bytes, fc.boolean(), fc.nat(65535), async (junk, eventIdx, ahead) => {
@@ -152,12 +158,48 @@ describe('any bytes in the rings', () => {
             for (let entry = 0; entry < 4; entry++) view.setUint16(132 + 2 * entry, entry, true);
         }
         rig.ring.bytes.set(junk, 0);
-        rig.ring.setAvailIndex(ahead % 12);
+        rig.split.setAvailIndex(ahead % 12);
         rig.run();
         rig.run();
         await rig.queue.drain();
         expect(rig.queue.inFlight).toBe(0);
-        expect(rig.broken.length === 1 || rig.ring.publishedIndex === rig.queue.availIndex).toBe(true);
+        const { publishedIndex: availIndex } = rig.split;
+        expect(rig.broken.length === 1 || rig.queue.ringState).toEqual(
+          rig.broken.length === 1 || { layout: 'split', availIndex },
+        );
+        expect(rig.memory.pins).toBe(rig.broken.length === 1 ? 0 : 1);
+      }),
+      { numRuns: 1000 },
+    );
+  }, 60_000);
+
+  it('complete or stop a packed queue; nothing escapes, and draining settles', async () => {
+    const descriptor = fc.record({
+      addr: fc.nat(65535),
+      len: fc.nat(4096),
+      // Hardly any id or flags would get far if they were all equally likely.
+      id: fc.oneof({ weight: 4, arbitrary: fc.nat(9) }, fc.nat(65535)),
+      flags: fc.constantFrom(0, 1, 2, 3, 4, 5, 6),
+      turn: fc.constantFrom(0x80, 0x80, 0x80, 0x8000, 0x8000, 0, 0x8080),
+    });
+    const junk = fc.array(descriptor, { minLength: 9, maxLength: 9 });
+    await fc.assert(
+      fc.asyncProperty(junk, fc.boolean(), fc.nat(17), fc.nat(), async (ring, eventIdx, index, events) => {
+        const rig = new QueueRig({ layout: 'packed', num: 9, eventIdx, index, memory: 65536 });
+        rig.device.gate = () => Promise.resolve();
+        for (const [slot, { addr, len, id, flags, turn }] of ring.entries()) {
+          rig.ring.view.setBigUint64(16 * slot, BigInt(rig.ring.base + addr), true);
+          rig.ring.view.setUint32(16 * slot + 8, len, true);
+          rig.ring.view.setUint16(16 * slot + 12, id, true);
+          rig.packed.setFlags(slot, flags | turn);
+        }
+        rig.ring.view.setUint32(rig.ring.geometry.driverAddr - rig.ring.base, events, true);
+        rig.run();
+        rig.run();
+        await rig.queue.drain();
+        expect(rig.queue.inFlight).toBe(0);
+        const { avail, used } = rig.queue.ringState as PackedState;
+        expect(rig.broken.length === 1 || avail).toEqual(rig.broken.length === 1 || used);
         expect(rig.memory.pins).toBe(rig.broken.length === 1 ? 0 : 1);
       }),
       { numRuns: 1000 },

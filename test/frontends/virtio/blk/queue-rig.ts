@@ -7,11 +7,19 @@ import { BlkQueue } from '../../../../frontends/virtio/blk/queue.ts';
 import type { BlkQueueOptions } from '../../../../frontends/virtio/blk/queue-options.ts';
 import { GuestMemory } from '../../../../frontends/virtio/memory/guest-memory.ts';
 import { Access, Mapping } from '../../../../frontends/virtio/memory/mapping.ts';
+import type { RingLayout } from '../../../../frontends/virtio/virtq/ring-state.ts';
 import { BlkDriver } from '../../../support/blk-driver.ts';
+import type { DriverRing, RingBuilderOptions } from '../../../support/driver-ring.ts';
 import { FakeDevice, MemoryLogger } from '../../../support/fake-device.ts';
-import { RingBuilder, type RingBuilderOptions } from '../../../support/ring-builder.ts';
+import { makeRing } from '../../../support/make-ring.ts';
+import { PackedRingBuilder } from '../../../support/packed-ring-builder.ts';
+import { RingBuilder } from '../../../support/ring-builder.ts';
 
 export interface RigOptions extends RingBuilderOptions {
+  /** Default split. */
+  readonly layout?: RingLayout;
+  /** The ring of an earlier queue. Default: a new one. */
+  readonly ring?: DriverRing;
   /** Bytes of the disk. Default 1 MiB. */
   readonly size?: number;
   readonly readOnly?: boolean;
@@ -24,7 +32,7 @@ export interface RigOptions extends RingBuilderOptions {
 
 /** A block queue with a driver on one side and a disk in memory on the other. */
 export class QueueRig {
-  readonly ring: RingBuilder;
+  readonly ring: DriverRing;
   readonly driver: BlkDriver;
   readonly memory: GuestMemory;
   readonly device: FakeDevice;
@@ -39,14 +47,14 @@ export class QueueRig {
   interrupts = 0;
 
   constructor(options: RigOptions = {}) {
-    const { size = 2 ** 20, readOnly = false, without = [], eventIdx = true } = options;
-    this.ring = new RingBuilder(options);
+    const { size = 2 ** 20, readOnly = false, without = [], eventIdx = true, layout = 'split' } = options;
+    this.ring = options.ring ?? makeRing(layout, options);
     this.driver = new BlkDriver(this.ring);
     this.device = new FakeDevice({ size, caps: { readOnly, concurrency: 'parallel' } });
     this.volume = new DiskVolume('rig', resolve(this.device, 'fake'), new MemoryLogger());
     this.memory = wholeMemory(this.ring, options.readOnlyTail);
-    let features = offeredFeatures(this.volume.caps);
-    for (const bit of eventIdx ? without : [...without, 29]) features &= ~(1n << BigInt(bit));
+    let features = offeredFeatures(this.volume.caps, { layout, eventIdx, indirect: true });
+    for (const bit of without) features &= ~(1n << BigInt(bit));
     this.limits = blkLimits(this.volume.caps, this.volume.limits, this.ring.num);
     this.queue = new BlkQueue({
       index: 0,
@@ -63,6 +71,18 @@ export class QueueRig {
       onRequestError: (error) => void this.errors.push(error),
       ...options.queue,
     });
+  }
+
+  /** The ring, if it is a split one. */
+  get split(): RingBuilder {
+    if (this.ring instanceof RingBuilder) return this.ring;
+    throw new Error('the ring is packed');
+  }
+
+  /** The ring, if it is a packed one. */
+  get packed(): PackedRingBuilder {
+    if (this.ring instanceof PackedRingBuilder) return this.ring;
+    throw new Error('the ring is split');
   }
 
   /** Processes until the queue asks for no more turns. */
@@ -116,7 +136,7 @@ export const pattern = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 
 /** A ring builder's memory: one region, and a second that may only be read where `readOnlyTail` says so. */
-export function wholeMemory(ring: RingBuilder, readOnlyTail = 0): GuestMemory {
+export function wholeMemory(ring: Pick<DriverRing, 'base' | 'buffer'>, readOnlyTail = 0): GuestMemory {
   const { base, buffer } = ring;
   const length = buffer.byteLength - readOnlyTail;
   const regions = [

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type BlockErrno, BlockError } from '../../../../core/api/errors.ts';
+import { LAYOUTS } from '../../../support/make-ring.ts';
 import { pattern, QueueRig } from './queue-rig.ts';
 
 const OK = 0;
@@ -7,9 +8,9 @@ const IOERR = 1;
 const UNSUPP = 2;
 const FLUSH_BIT = 9;
 
-describe('a read or write', () => {
+describe.each(LAYOUTS)('a read or write, %s ring', (layout) => {
   it('reaches the disk and comes back, with the number of bytes written', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const write = rig.driver.write(8, pattern(4096));
     rig.run();
     expect(rig.ring.takeAllUsed()).toEqual([{ head: write.head, written: 1 }]);
@@ -27,7 +28,7 @@ describe('a read or write', () => {
     ['the status in the last piece of the payload', { readable: [16], writable: [512, 100] }],
     ['an indirect table', { readable: [16], writable: [512, 511], indirect: true }],
   ])('may be framed as it likes: %s', (_, framing) => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const write = rig.driver.write(3, pattern(1024), framing);
     rig.run();
     const read = rig.driver.read(3, 1024, framing);
@@ -38,7 +39,7 @@ describe('a read or write', () => {
   });
 
   it('arrives in as few segments as its addresses allow', () => {
-    const rig = new QueueRig({ num: 64 });
+    const rig = new QueueRig({ layout, num: 64 });
     const addr = rig.ring.allocate(32 * 4096, 4096);
     const status = rig.ring.allocate(1);
     const header = rig.driver.read(0, 0).readable[0]!;
@@ -53,7 +54,7 @@ describe('a read or write', () => {
   });
 
   it('of nothing succeeds without troubling the disk', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const request = rig.driver.read(0, 0);
     rig.run();
     expect(rig.driver.status(request)).toBe(OK);
@@ -62,7 +63,7 @@ describe('a read or write', () => {
   });
 
   it('that fails says so, claims no byte, and reports why', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const error = new BlockError('ETIMEDOUT', 'the store did not answer');
     rig.device.gate = () => {
       throw error;
@@ -80,7 +81,7 @@ describe('a read or write', () => {
     ['ENOSPC', IOERR],
     ['ESHUTDOWN', IOERR],
   ])('that fails later with %s gets status %i', async (code, status) => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     rig.device.gate = () => Promise.reject(new BlockError(code, 'later'));
     const request = rig.driver.write(0, pattern(512));
     rig.run();
@@ -89,9 +90,9 @@ describe('a read or write', () => {
   });
 });
 
-describe('a flush', () => {
+describe.each(LAYOUTS)('a flush, %s ring', (layout) => {
   it('flushes the disk', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const flush = rig.driver.flush();
     rig.run();
     expect(rig.device.calls.map((call) => call.op)).toEqual(['flush']);
@@ -99,7 +100,7 @@ describe('a flush', () => {
   });
 
   it('that the driver cannot send is made good for by flushing after each write, before it completes', async () => {
-    const rig = new QueueRig({ without: [FLUSH_BIT] });
+    const rig = new QueueRig({ layout, without: [FLUSH_BIT] });
     const flushed = Promise.withResolvers<void>();
     rig.device.gate = (call) => (call.op === 'flush' ? flushed.promise : undefined);
     const write = rig.driver.write(0, pattern(512));
@@ -113,10 +114,10 @@ describe('a flush', () => {
   });
 
   it('is not added to reads, nor to writes of a driver that can flush', () => {
-    const rig = new QueueRig({ without: [FLUSH_BIT] });
+    const rig = new QueueRig({ layout, without: [FLUSH_BIT] });
     rig.driver.read(0, 512);
     rig.run();
-    const other = new QueueRig();
+    const other = new QueueRig({ layout });
     other.driver.write(0, pattern(512));
     other.run();
     expect(rig.device.calls.map((call) => call.op)).toEqual(['read']);
@@ -124,7 +125,7 @@ describe('a flush', () => {
   });
 });
 
-describe('GET_ID', () => {
+describe.each(LAYOUTS)('GET_ID, %s ring', (layout) => {
   it.each([
     ['20 bytes, padded', 'disk0', 20, 'disk0'.padEnd(20, '\0'), 21],
     ['20 characters without a terminator', '0123456789abcdefghij', 20, '0123456789abcdefghij', 21],
@@ -132,7 +133,7 @@ describe('GET_ID', () => {
     ['what fits', 'disk0', 3, 'dis', 4],
     ['20 bytes of a longer buffer', 'disk0', 32, `disk0${'\0'.repeat(15)}${'\xee'.repeat(12)}`, 20],
   ])('returns %s', (_, serial, length, expected, written) => {
-    const rig = new QueueRig({ queue: { serial } });
+    const rig = new QueueRig({ layout, queue: { serial } });
     const request = rig.driver.send(8, 0, new Uint8Array(0), length);
     rig.run();
     expect(String.fromCharCode(...rig.driver.payload(request))).toBe(expected);
@@ -141,9 +142,9 @@ describe('GET_ID', () => {
   });
 });
 
-describe('discard and write-zeroes', () => {
+describe.each(LAYOUTS)('discard and write-zeroes, %s ring', (layout) => {
   it('carry out every segment, in order', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     rig.device.data.fill(1);
     const discard = rig.driver.ranges(11, [
       { sector: 8, count: 8 },
@@ -164,7 +165,7 @@ describe('discard and write-zeroes', () => {
   });
 
   it('wait for one segment before they start the next', async () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     rig.device.gate = () => Promise.resolve();
     const request = rig.driver.ranges(13, [
       { sector: 0, count: 1 },
@@ -179,7 +180,7 @@ describe('discard and write-zeroes', () => {
   });
 
   it('stop at the first segment that fails', async () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     rig.device.gate = (call) =>
       call.offset === 512 ? Promise.reject(new BlockError('EIO', 'bad')) : Promise.resolve();
     const request = rig.driver.ranges(11, [
@@ -194,7 +195,7 @@ describe('discard and write-zeroes', () => {
   });
 
   it('that failed half-way leave nothing behind for the next request', () => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     rig.device.gate = () => {
       throw new BlockError('EIO', 'bad');
     };
@@ -228,7 +229,7 @@ describe('discard and write-zeroes', () => {
       UNSUPP,
     ],
   ] as const)('with %s', (_, type, ranges, status) => {
-    const rig = new QueueRig({ num: 128 });
+    const rig = new QueueRig({ layout, num: 128 });
     const request = rig.driver.ranges(type, ranges);
     rig.run();
     expect(rig.driver.status(request)).toBe(status);
@@ -239,9 +240,9 @@ describe('discard and write-zeroes', () => {
     ['longer than the limit', { maxDiscardSectors: 8 }, 9],
     ['longer than the disk', {}, 4096],
   ])('refuse a segment that is %s', (_, change, count) => {
-    const plain = new QueueRig();
+    const plain = new QueueRig({ layout });
     const limits = { ...plain.limits, ...change };
-    const rig = new QueueRig({ queue: { limits } });
+    const rig = new QueueRig({ layout, queue: { limits } });
     const request = rig.driver.ranges(11, [{ sector: 0, count }]);
     rig.run();
     expect(rig.driver.status(request)).toBe(IOERR);
@@ -249,14 +250,14 @@ describe('discard and write-zeroes', () => {
   });
 
   it('are unsupported when they were not negotiated', () => {
-    const rig = new QueueRig({ without: [13, 14] });
+    const rig = new QueueRig({ layout, without: [13, 14] });
     const requests = [11, 13].map((type) => rig.driver.ranges(type, [{ sector: 0, count: 1 }]));
     rig.run();
     expect(requests.map((request) => rig.driver.status(request))).toEqual([UNSUPP, UNSUPP]);
   });
 });
 
-describe('a request that is not one', () => {
+describe.each(LAYOUTS)('a request that is not one, %s ring', (layout) => {
   it.each<[string, number, (rig: QueueRig) => ReturnType<QueueRig['driver']['read']>]>([
     ['a read that is not whole sectors', IOERR, ({ driver }) => driver.read(0, 1000)],
     ['a write that is not whole sectors', IOERR, ({ driver }) => driver.write(0, pattern(511))],
@@ -270,7 +271,7 @@ describe('a request that is not one', () => {
     ['a secure erase', UNSUPP, ({ driver }) => driver.ranges(14, [{ sector: 0, count: 1 }])],
     ['GET_LIFETIME', UNSUPP, ({ driver }) => driver.send(10, 0, new Uint8Array(0), 24)],
   ])('fails: %s', (_, status, send) => {
-    const rig = new QueueRig();
+    const rig = new QueueRig({ layout });
     const request = send(rig);
     rig.run();
     expect(rig.driver.status(request)).toBe(status);
@@ -279,7 +280,10 @@ describe('a request that is not one', () => {
   });
 
   it('fails when it is longer than the limits allow', () => {
-    const rig = new QueueRig({ queue: { limits: { ...new QueueRig().limits, sizeMax: 1024, segMax: 2 } } });
+    const rig = new QueueRig({
+      layout,
+      queue: { limits: { ...new QueueRig({ layout }).limits, sizeMax: 1024, segMax: 2 } },
+    });
     const fits = rig.driver.read(0, 2048);
     const tooLong = rig.driver.read(0, 2560);
     rig.run();
@@ -287,7 +291,7 @@ describe('a request that is not one', () => {
   });
 
   it('fails when it writes to a read-only disk', () => {
-    const rig = new QueueRig({ readOnly: true });
+    const rig = new QueueRig({ layout, readOnly: true });
     const requests = [
       rig.driver.write(0, pattern(512)),
       rig.driver.ranges(11, [{ sector: 0, count: 1 }]),

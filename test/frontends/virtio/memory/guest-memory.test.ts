@@ -113,6 +113,19 @@ describe('guest memory', () => {
     expect(target.bytes.subarray(1, 17)).toEqual(source.subarray(2, 18));
   });
 
+  it('does not touch a page that is absent', () => {
+    const buffer = new ArrayBuffer(8192);
+    const probe = (offset: number): boolean => offset === 0;
+    const memory = new GuestMemory(
+      () => new Mapping({ iova: 0, length: 8192, access: Access.READ_WRITE, buffer, probe }),
+    );
+    expect(memory.write(4090, 6, Uint8Array.of(1, 2, 3, 4, 5, 6), 0)).toBe(true);
+    expect(memory.write(4092, 6, Uint8Array.of(9, 9, 9, 9, 9, 9), 0)).toBe(false);
+    expect(memory.read(4090, 6, new Scratch(8), 0)).toBe(true);
+    expect(memory.read(4090, 7, new Scratch(8), 0)).toBe(false);
+    expect([...new Uint8Array(buffer, 4090, 8)]).toEqual([1, 2, 3, 4, 5, 6, 0, 0]);
+  });
+
   it('does not copy over a hole', () => {
     const { memory } = memoryOf([
       { iova: 0, length: 8 },

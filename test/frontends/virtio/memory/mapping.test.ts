@@ -40,6 +40,31 @@ describe('a mapping', () => {
     expect([...new Uint8Array(buffer)]).toEqual([0, 0, 0, 0, 0, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0, 9]);
   });
 
+  it('asks for pages of its buffer, wherever in that its range begins', () => {
+    const asked: number[] = [];
+    const probe = (offset: number): boolean => {
+      asked.push(offset);
+      return offset !== 8192;
+    };
+    const buffer = new ArrayBuffer(16384);
+    const mapping = new Mapping({
+      iova: 0x100,
+      length: 8192,
+      access: Access.READ,
+      buffer,
+      offset: 4096,
+      probe,
+    });
+    expect(mapping.present(0x100, 0x1100)).toBe(true);
+    expect(mapping.present(0x1100, 0x1101)).toBe(false);
+    expect(asked).toEqual([4096, 8192]);
+  });
+
+  it('has every page when nobody says otherwise', () => {
+    const mapping = new Mapping({ iova: 0, length: 64, access: Access.READ, buffer: counting(64) });
+    expect(mapping.present(0, 64)).toBe(true);
+  });
+
   it('leaves no usable view behind when it is unmapped', () => {
     const mapping = new Mapping({ iova: 0, length: 64, access: Access.READ_WRITE, buffer: counting(64) });
     const segment = mapping.segment(0, 64);

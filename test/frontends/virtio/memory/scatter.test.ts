@@ -50,6 +50,16 @@ describe('a scatter list', () => {
     expect(list.add(190, 20, Access.READ)).toBe(false);
   });
 
+  it('says when a range has a page that is absent', () => {
+    const probe = (offset: number): boolean => offset < 8192;
+    const buffer = new ArrayBuffer(3 * 4096);
+    const mapping = new Mapping({ iova: 0, length: 3 * 4096, access: Access.READ, buffer, probe });
+    const list = new Scatter(new GuestMemory(() => mapping));
+    list.begin([]);
+    expect(list.add(0, 8192, Access.READ)).toBe(true);
+    expect(list.add(8190, 4, Access.READ)).toBe(false);
+  });
+
   it('writes over the list of the time before, longer or shorter', () => {
     const list = scatter();
     const iov: Uint8Array[] = [];

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Chain } from '../../../../frontends/virtio/virtq/chain.ts';
 import { SplitWalk } from '../../../../frontends/virtio/virtq/split-walk.ts';
-import { type Descriptor, RingBuilder } from '../../../support/ring-builder.ts';
+import type { Descriptor } from '../../../support/driver-ring.ts';
+import { RingBuilder } from '../../../support/ring-builder.ts';
 import { wholeMemory } from '../blk/queue-rig.ts';
 
 const NEXT = 1;

@@ -1,6 +1,6 @@
 import { type ErrorLocation, GatewayError } from '../api/errors.ts';
 
-/** An error as it crosses from a disk's process to the gateway's: everything a person needs, cause included. */
+/** An error as it crosses to another process or thread: everything a person needs, cause included. */
 export interface WireError {
   readonly name: string;
   readonly message: string;

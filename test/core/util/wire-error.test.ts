@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ChannelLogger } from '../../../core/app/channel-logger.ts';
-import { fromWire, toWire } from '../../../core/app/wire-error.ts';
 import { GatewayError } from '../../../core/plugin.ts';
 import { Secret } from '../../../core/util/secret.ts';
+import { fromWire, toWire } from '../../../core/util/wire-error.ts';
 
 const throughJson = (error: unknown) => fromWire(JSON.parse(JSON.stringify(toWire(error))));
 

@@ -1,0 +1,56 @@
+import type { ThreadVolume } from '../../../core/api/device.ts';
+import type { LogFields } from '../../../core/api/logger.ts';
+import type { WireError } from '../../../core/util/wire-error.ts';
+import type { BlkLimits } from '../../virtio/blk/limits.ts';
+import type { QueueInfo } from '../device.ts';
+
+/** What the thread of the messages and the thread of a queue say to each other. */
+
+/** `workerData` of a queue's thread. */
+export interface WorkerSettings {
+  /** Number of the virtqueue. */
+  readonly index: number;
+  /** The VDUSE device, open in this process. */
+  readonly device: { readonly fd: number; readonly name: string };
+  readonly volume: ThreadVolume;
+  readonly limits: BlkLimits;
+  /** The file with the logs of requests in flight, which each thread maps for itself. */
+  readonly inFlight: { readonly path: string; readonly queues: number; readonly queueSize: number };
+  readonly serial: string;
+  readonly spinUs: number;
+  /** Eventfd that interrupts the thread's sleep. */
+  readonly wakeFd: number;
+  /** `WorkerState` words. */
+  readonly state: SharedArrayBuffer;
+}
+
+/** Words of memory that both threads see. */
+export const WorkerState = {
+  /** Messages sent to the worker so far. While it has received fewer, it must not sleep. */
+  SENT: 0,
+  /** Requests in flight when the worker last looked. */
+  IN_FLIGHT: 1,
+  /** Not 0: the process is ending, and the worker must not sleep. */
+  ENDING: 2,
+  BYTES: 12,
+} as const;
+
+/** Those with an `id` are answered. */
+export type ToWorker =
+  | { readonly type: 'open'; readonly id: number; readonly features: bigint; readonly info: QueueInfo }
+  | { readonly type: 'resume' }
+  | { readonly type: 'pause' | 'stop' | 'remap' | 'grow' | 'close'; readonly id: number }
+  | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };
+
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'answer'; readonly id: number; readonly result: unknown }
+  | { readonly type: 'failure'; readonly id: number; readonly error: WireError }
+  /** The driver cannot be reached any more. */
+  | { readonly type: 'broken'; readonly error: WireError }
+  | {
+      readonly type: 'log';
+      readonly level: 'error' | 'warn' | 'info' | 'debug';
+      readonly message: string;
+      readonly fields: LogFields;
+    };

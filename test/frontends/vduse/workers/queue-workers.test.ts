@@ -1,0 +1,71 @@
+import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { fileDevice } from '../../../../backends/file/device.ts';
+import { openStore } from '../../../../backends/file/open-store.ts';
+import type { BlockDevice } from '../../../../core/api/device.ts';
+import { resolve } from '../../../../core/block/resolve.ts';
+import { threadVolume } from '../../../../core/block/thread-volume.ts';
+import { provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
+import { QueueWorkers } from '../../../../frontends/vduse/workers/queue-workers.ts';
+import { blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
+import type { MemoryLogger } from '../../../support/fake-device.ts';
+import { openContext } from '../../../support/plugin-context.ts';
+import { tempFolder } from '../../../support/temp-folder.ts';
+
+const threads = () => readdirSync('/proc/self/task').length;
+const fds = () => readdirSync('/proc/self/fd').length;
+
+function settingsFor(device: BlockDevice, logger: MemoryLogger, fd: number, log: string) {
+  const { caps, limits } = resolve(device, 'file');
+  return {
+    device: { fd, name: 'none' },
+    volume: threadVolume({
+      name: 'disk0',
+      backend: 'file',
+      readOnly: false,
+      opener: device.perThread,
+      filters: 0,
+      automatic: [],
+    })!,
+    limits: blkLimits(caps, limits, 16),
+    inFlight: { path: log, queues: 2, queueSize: 16 },
+    serial: '',
+    spinUs: 0,
+    logger,
+    onBroken: () => {},
+  };
+}
+
+const info = {
+  num: 16,
+  descAddr: 0,
+  driverAddr: 4096,
+  deviceAddr: 8192,
+  state: { layout: 'split', availIndex: 0 },
+  ready: true,
+} as const;
+
+describe('threads of queues', () => {
+  it('open the volume, tell what goes wrong with a driver, and leave nothing behind', async () => {
+    using folder = tempFolder();
+    const ctx = openContext(folder.path);
+    await using device = await fileDevice(
+      await openStore({ path: 'disk', size: 2 ** 20, create: true, direct: false }, ctx),
+      ctx.logger,
+    );
+    writeFileSync(folder.file('no-device'), '');
+    provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
+    const fd = openSync(folder.file('no-device'), 'r+');
+    const before = { threads: threads(), fds: fds() };
+    const workers = await QueueWorkers.start(
+      2,
+      settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
+    );
+    expect(threads()).toBeGreaterThan(before.threads);
+    const opening = workers.open(0n, [info, info]);
+    await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
+    await workers[Symbol.asyncDispose]();
+    expect(fds()).toBe(before.fds);
+    closeSync(fd);
+  });
+});
