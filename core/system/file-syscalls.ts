@@ -9,7 +9,10 @@ import { errno, libc } from './native.ts';
  * more on success, a negated errno on failure. An interface, so that tests can make a call fail.
  */
 export interface FileSyscalls {
-  /** preadv2(2) into `iov` from byte `skip` on. Blocks unless `flags` has `RWF_NOWAIT`. Bytes read; 0 at the end. */
+  /**
+   * preadv2(2) into `iov` from byte `skip` on. Blocks unless `flags` has `RWF_NOWAIT`. Bytes read; 0 at the end.
+   * Of these calls, those for a single segment do without the array of them, which the kernel is slow to take over.
+   */
   preadv(fd: number, iov: IoVec, skip: number, offset: number, flags: number): number;
   /** pwritev(2) of `iov` from byte `skip` on. Blocks. Bytes written. */
   pwritev(fd: number, iov: IoVec, skip: number, offset: number): number;
@@ -31,6 +34,8 @@ export const FALLOC_FL_ZERO_RANGE = 16;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
+const pread = libc.func('int64_t pread(int fd, int64_t buffer, int64_t length, int64_t offset)');
+const pwrite = libc.func('int64_t pwrite(int fd, int64_t buffer, int64_t length, int64_t offset)');
 const preadv2 = libc.func('int64_t preadv2(int fd, int64_t iov, int count, int64_t offset, int flags)');
 const pwritev = libc.func('int64_t pwritev(int fd, int64_t iov, int count, int64_t offset)');
 const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
@@ -49,6 +54,12 @@ const scratch = IovecArray.block(1, IOV_MAX)[0]!;
 
 export const fileSyscalls: FileSyscalls = {
   preadv(fd, iov, skip, offset, flags) {
+    if (iov.length === 1 && skip === 0 && flags === 0) {
+      const segment = iov[0]!;
+      // SAFETY: the caller holds the segment; the call is over when it returns.
+      const result = pread(fd, addressOf(segment), segment.length, offset) as number;
+      return result < 0 ? -errno() : result;
+    }
     const count = scratch.fill(iov, skip);
     // SAFETY: the iovecs describe memory of `iov`, which the caller holds; the call is over when it returns.
     const result = preadv2(fd, scratch.address, count, offset, flags) as number;
@@ -56,6 +67,12 @@ export const fileSyscalls: FileSyscalls = {
   },
 
   pwritev(fd, iov, skip, offset) {
+    if (iov.length === 1 && skip === 0) {
+      const segment = iov[0]!;
+      // SAFETY: as for pread.
+      const result = pwrite(fd, addressOf(segment), segment.length, offset) as number;
+      return result < 0 ? -errno() : result;
+    }
     const count = scratch.fill(iov, skip);
     // SAFETY: as for preadv; the kernel only reads from the segments.
     const result = pwritev(fd, scratch.address, count, offset) as number;

@@ -57,7 +57,8 @@ export class IovecArray {
         if (count === this.#capacity) break;
         const at = count++ * 4;
         length = bytes;
-        words[at] = address % WORD;
+        // An element takes a number modulo 2^32.
+        words[at] = address;
         words[at + 1] = address / WORD;
         words[at + 2] = bytes;
         words[at + 3] = 0;

@@ -28,8 +28,11 @@ export type DeviceShape = Omit<DeviceConfig, 'name'>;
 export interface DeviceAdmin extends Disposable {
   /** Throws `vduse.module-missing`. */
   loadModules(attach: Attachment): Promise<void>;
-  /** As `ControlDevice.create`, and this process may open the device afterwards. */
-  create(shape: DeviceShape): Promise<'created' | 'exists'>;
+  /**
+   * As `ControlDevice.create`, and this process may open the device afterwards. Returns with what of VDUSE the device
+   * is made, for logs; undefined: there is one of that name already.
+   */
+  create(shape: DeviceShape): Promise<string | undefined>;
   /** As `ControlDevice.destroy`; the file of what was in flight goes with the device. */
   destroy(): Promise<'destroyed' | 'busy' | 'missing'>;
   configure(attributes: DeviceAttributes): Promise<void>;
@@ -79,11 +82,12 @@ export class LocalAdmin implements DeviceAdmin {
     return this.#parts.loadModules(OUTLETS[attach].driver);
   }
 
-  async create(shape: DeviceShape): Promise<'created' | 'exists'> {
-    const outcome = this.#controlDevice().create({ ...shape, name: this.#name });
+  async create(shape: DeviceShape): Promise<string | undefined> {
+    const control = this.#controlDevice();
+    const outcome = control.create({ ...shape, name: this.#name });
     // The kernel has made the node by now; a rule of udev's that comes later leaves the owner alone.
     if (this.#owner) chownSync(devicePath(this.#parts.paths, this.#name), this.#owner.uid, this.#owner.gid);
-    return outcome;
+    return outcome === 'created' ? control.used : undefined;
   }
 
   async destroy(): Promise<'destroyed' | 'busy' | 'missing'> {

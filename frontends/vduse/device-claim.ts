@@ -1,4 +1,5 @@
 import { GatewayError } from '../../core/api/errors.ts';
+import type { Logger } from '../../core/api/logger.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import { VduseDevice } from './device.ts';
 import type { DeviceAdmin } from './device-admin.ts';
@@ -15,6 +16,7 @@ export interface ClaimContext {
   readonly stateFile: StateFile;
   readonly syscalls: Syscalls;
   readonly paths: HostPaths;
+  readonly logger: Logger;
 }
 
 /**
@@ -40,17 +42,27 @@ export async function destroyDevice(admin: DeviceAdmin, stateFile: StateFile, na
   stateFile.remove();
 }
 
-async function claimOnce({ admin, stateFile, paths }: ClaimContext, wanted: DeviceState): Promise<Claim> {
-  if ((await admin.create(wanted)) === 'exists') {
-    if (isAttached(paths, wanted.name)) {
+async function claimOnce(context: ClaimContext, wanted: DeviceState): Promise<Claim> {
+  const { admin, stateFile, paths } = context;
+  const { name } = wanted;
+  if (!(await make(context, wanted))) {
+    if (isAttached(paths, name)) {
       checkAdoptable(stateFile.read(), wanted);
       return 'adopted';
     }
-    if ((await admin.destroy()) === 'busy') throw deviceBusy(wanted.name);
-    if ((await admin.create(wanted)) === 'exists') throw deviceBusy(wanted.name);
+    if ((await admin.destroy()) === 'busy') throw deviceBusy(name);
+    if (!(await make(context, wanted))) throw deviceBusy(name);
   }
   stateFile.write(wanted);
   return 'created';
+}
+
+/** False: there is one of that name already. */
+async function make({ admin, logger }: ClaimContext, wanted: DeviceState): Promise<boolean> {
+  const api = await admin.create(wanted);
+  if (api === undefined) return false;
+  logger.debug('VDUSE device made', { device: wanted.name, with: api });
+  return true;
 }
 
 function isBroken({ syscalls, paths }: ClaimContext, name: string): boolean {

@@ -18,6 +18,8 @@ import {
   VDUSE_DEV_INJECT_CONFIG_IRQ,
   VDUSE_DEV_SET_CONFIG,
   VDUSE_IOTLB_GET_FD,
+  VDUSE_IOTLB_GET_FD2,
+  VDUSE_IOTLB_GET_FD2_OF_7_0,
   VDUSE_VQ_GET_INFO,
   VDUSE_VQ_INJECT_IRQ,
   VDUSE_VQ_SETUP,
@@ -56,6 +58,7 @@ export class VduseDevice implements Disposable {
   readonly #request = new Uint8Array(DevRequest.SIZE);
   readonly #irq = new Uint32Array(1);
   readonly #irqBytes = new Uint8Array(this.#irq.buffer);
+  #getFd2 = VDUSE_IOTLB_GET_FD2;
 
   /** `fd`: the device, open in this process; the one object that disposes of itself closes it. */
   constructor(syscalls: Syscalls, fd: number, name: string) {
@@ -118,7 +121,7 @@ export class VduseDevice implements Disposable {
     return this.#inject('VDUSE_DEV_INJECT_CONFIG_IRQ', VDUSE_DEV_INJECT_CONFIG_IRQ, undefined);
   }
 
-  /** Without this for every queue the device cannot be attached. `maxSize`: entries. */
+  /** Without this for every queue the device cannot be attached. `maxSize`: entries. All are in group 0. */
   setupQueue(index: number, maxSize: number): void {
     const bytes = new Uint8Array(VqConfig.SIZE);
     const view = new DataView(bytes.buffer);
@@ -163,13 +166,17 @@ export class VduseDevice implements Disposable {
     return this.#inject('VDUSE_VQ_INJECT_IRQ', VDUSE_VQ_INJECT_IRQ, this.#irqBytes);
   }
 
-  /** The region that holds `iova`; undefined when there is none. The caller closes the region's fd. */
-  iotlbRegion(iova: number): IotlbRegion | undefined {
-    const bytes = new Uint8Array(IotlbEntry.SIZE);
+  /**
+   * The region of address space `asid` that holds `iova`; undefined when there is none. The caller closes the region's
+   * fd.
+   */
+  iotlbRegion(iova: number, asid: number): IotlbRegion | undefined {
+    const bytes = new Uint8Array(IotlbEntry.SIZE_V2_OF_7_0);
     const view = new DataView(bytes.buffer);
     view.setBigUint64(IotlbEntry.START, BigInt(iova), true);
     view.setBigUint64(IotlbEntry.LAST, BigInt(iova), true);
-    const fd = this.#try(VDUSE_IOTLB_GET_FD, bytes);
+    view.setUint32(IotlbEntry.ASID, asid, true);
+    const fd = asid === 0 ? this.#try(VDUSE_IOTLB_GET_FD, bytes) : this.#tryGetFd2(bytes);
     if (fd === -Errno.EINVAL) return undefined;
     orThrow('VDUSE_IOTLB_GET_FD', fd);
     return {
@@ -195,6 +202,14 @@ export class VduseDevice implements Disposable {
 
   #try(request: number, argument: Uint8Array | undefined): number {
     return this.#syscalls.ioctl(this.fd, request, argument);
+  }
+
+  /** Asking the kernel is the only way to learn which of the two it has. */
+  #tryGetFd2(entry: Uint8Array): number {
+    const fd = this.#try(this.#getFd2, entry);
+    if (fd !== -Errno.ENOTTY || this.#getFd2 === VDUSE_IOTLB_GET_FD2_OF_7_0) return fd;
+    this.#getFd2 = VDUSE_IOTLB_GET_FD2_OF_7_0;
+    return this.#try(this.#getFd2, entry);
   }
 
   #inject(name: string, request: number, argument: Uint8Array | undefined): boolean {

@@ -2,6 +2,9 @@ import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Finding } from '../../core/api/backend.ts';
+import { linux } from '../../core/system/libc.ts';
+import type { Syscalls } from '../../core/system/syscalls.ts';
+import { ControlDevice } from './control-device.ts';
 import { controlPath, type HostPaths, hostPaths } from './host-paths.ts';
 import { moduleLoaded, VDUSE_MODULE } from './modules.ts';
 import { type Attachment, OUTLETS } from './outlet.ts';
@@ -14,6 +17,7 @@ export function checkHost(
   attach: Attachment,
   paths: HostPaths = hostPaths,
   modulesFolder = '/lib/modules',
+  syscalls: Syscalls = linux,
 ): Finding[] {
   const status = read(join(paths.proc, 'self/status'));
   const isRoot = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] === '0';
@@ -21,6 +25,7 @@ export function checkHost(
     ...[VDUSE_MODULE, OUTLETS[attach].driver].map((name) =>
       checkModule(paths, join(modulesFolder, release()), name, isRoot),
     ),
+    ...reportApi(paths, syscalls),
     checkPermission(paths, status, isRoot),
     checkNamespace(paths),
   ];
@@ -51,6 +56,16 @@ function listed(folder: string, name: string): boolean {
     const path = join(folder, file);
     return existsSync(path) && pattern.test(readFileSync(path, 'utf8'));
   });
+}
+
+/** Nothing before the module is loaded; that it may not be opened is `checkPermission`'s business. */
+function reportApi(paths: HostPaths, syscalls: Syscalls): Finding[] {
+  try {
+    using control = new ControlDevice(syscalls, controlPath(paths));
+    return [{ severity: 'ok', summary: `VDUSE of kernel ${release()} has ${control.offered}` }];
+  } catch {
+    return [];
+  }
 }
 
 function checkPermission(paths: HostPaths, status: string, isRoot: boolean): Finding {

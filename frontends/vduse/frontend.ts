@@ -29,7 +29,7 @@ export async function attachDisk(
   const { name } = plan.state;
   await admin.loadModules(attach);
   const stateFile = new StateFile(ctx.stateDir);
-  const claim = await claimDevice({ admin, stateFile, syscalls, paths }, plan.state);
+  const claim = await claimDevice({ admin, stateFile, syscalls, paths, logger }, plan.state);
   // An attached device outlives this process on purpose: it is destroyed only once it is known to be detached.
   owned.defer(async () => {
     if (!isAttached(paths, name)) await destroyDevice(admin, stateFile, name);

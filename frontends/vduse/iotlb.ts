@@ -11,18 +11,20 @@ const PAGE = 4096;
 const ALIGNMENTS: readonly number[] = [PAGE, 2 ** 21, 2 ** 30];
 
 /**
- * One generation of a device's IOTLB: guest memory that maps each region on the first access to it. A reset or an
+ * One generation of an address space of a device's IOTLB: guest memory that maps each region on the first access to it. A reset or an
  * UPDATE_IOTLB ends it, because the kernel then frees memory without a word about what was mapped.
  */
 export class Iotlb {
   readonly memory: GuestMemory;
   readonly #device: VduseDevice;
   readonly #logger: Logger;
+  readonly #asid: number;
   readonly #maps: SharedMapping[] = [];
 
-  constructor(device: VduseDevice, logger: Logger) {
+  constructor(device: VduseDevice, logger: Logger, asid = 0) {
     this.#device = device;
     this.#logger = logger;
+    this.#asid = asid;
     this.memory = new GuestMemory((iova) => this.#resolve(iova));
   }
 
@@ -38,7 +40,7 @@ export class Iotlb {
 
   #resolve(iova: number): Mapping | undefined {
     try {
-      const region = this.#device.iotlbRegion(iova);
+      const region = this.#device.iotlbRegion(iova, this.#asid);
       return region === undefined ? undefined : this.#map(region, iova);
     } catch (error) {
       // The request at hand fails, and the guest hears of it; the others have their memory.

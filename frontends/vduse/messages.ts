@@ -6,6 +6,9 @@ import {
   VDUSE_REQ_RESULT_FAILED,
   VDUSE_REQ_RESULT_OK,
   VDUSE_SET_STATUS,
+  VDUSE_SET_VQ_GROUP_ASID,
+  VDUSE_SET_VQ_READY,
+  VDUSE_SUSPEND,
   VDUSE_UPDATE_IOTLB,
 } from './abi.ts';
 import { writeVqState } from './vq-state.ts';
@@ -14,7 +17,16 @@ import { writeVqState } from './vq-state.ts';
 export type Request =
   | { readonly id: number; readonly type: 'set-status'; readonly status: number }
   | { readonly id: number; readonly type: 'get-vq-state'; readonly index: number }
-  | { readonly id: number; readonly type: 'update-iotlb'; readonly start: bigint; readonly last: bigint }
+  | {
+      readonly id: number;
+      readonly type: 'update-iotlb';
+      readonly start: bigint;
+      readonly last: bigint;
+      readonly asid: number;
+    }
+  | { readonly id: number; readonly type: 'set-vq-group-asid'; readonly group: number; readonly asid: number }
+  | { readonly id: number; readonly type: 'set-vq-ready'; readonly index: number; readonly ready: boolean }
+  | { readonly id: number; readonly type: 'suspend' }
   /** Of a newer kernel, about something that was not negotiated. */
   | { readonly id: number; readonly type: 'unknown'; readonly number: number };
 
@@ -41,7 +53,24 @@ export function decodeRequest(bytes: Uint8Array): Request | undefined {
         type: 'update-iotlb',
         start: view.getBigUint64(DevRequest.IOVA_START, true),
         last: view.getBigUint64(DevRequest.IOVA_LAST, true),
+        asid: view.getUint32(DevRequest.IOVA_ASID, true),
       };
+    case VDUSE_SET_VQ_GROUP_ASID:
+      return {
+        id,
+        type: 'set-vq-group-asid',
+        group: view.getUint32(DevRequest.GROUP, true),
+        asid: view.getUint32(DevRequest.GROUP_ASID, true),
+      };
+    case VDUSE_SET_VQ_READY:
+      return {
+        id,
+        type: 'set-vq-ready',
+        index: view.getUint32(DevRequest.VQ_READY_INDEX, true),
+        ready: view.getUint32(DevRequest.VQ_READY, true) !== 0,
+      };
+    case VDUSE_SUSPEND:
+      return { id, type: 'suspend' };
     default:
       return { id, type: 'unknown', number };
   }
@@ -68,7 +97,13 @@ export function describeRequest(request: Request): string {
     case 'get-vq-state':
       return `get-vq-state ${request.index}`;
     case 'update-iotlb':
-      return `update-iotlb 0x${request.start.toString(16)}-0x${request.last.toString(16)}`;
+      return `update-iotlb 0x${request.start.toString(16)}-0x${request.last.toString(16)} of address space ${request.asid}`;
+    case 'set-vq-group-asid':
+      return `set-vq-group-asid ${request.group} ${request.asid}`;
+    case 'set-vq-ready':
+      return `set-vq-ready ${request.index} ${request.ready}`;
+    case 'suspend':
+      return 'suspend';
     case 'unknown':
       return `unknown request ${request.number}`;
   }

@@ -6,7 +6,12 @@ import { QueueSet, type QueueSetContext } from './queue-set.ts';
 import { QueueWorkers } from './workers/queue-workers.ts';
 
 /** Sets up the virtqueues that a driver has made ready. */
-export type OpenQueues = (features: bigint, infos: readonly QueueInfo[]) => MaybePromise<QueueHost>;
+export type OpenQueues = (
+  features: bigint,
+  infos: readonly QueueInfo[],
+  /** Address space of the queues. */
+  asid: number,
+) => MaybePromise<QueueHost>;
 
 /** Where the virtqueues of a disk are served. */
 interface QueueHome {
@@ -32,7 +37,7 @@ export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeO
   if (volume.perThread === undefined) {
     const context = { ...options, spinUs: 0 };
     return {
-      open: (features, infos) => new QueueSet(context, features, infos),
+      open: (features, infos, asid) => new QueueSet(context, features, infos, asid),
       grow: async () => {},
     };
   }
@@ -48,7 +53,10 @@ export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeO
       onBroken,
     }),
   );
-  return { open: (features, infos) => workers.open(features, infos), grow: () => workers.grow() };
+  return {
+    open: (features, infos, asid) => workers.open(features, infos, asid),
+    grow: () => workers.grow(),
+  };
 }
 
 /** A thread that spins must leave a processor to the driver. */

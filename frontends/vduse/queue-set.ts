@@ -33,16 +33,23 @@ export interface QueueSetContext {
   readonly onIdle?: () => void;
 }
 
-/** One virtqueue as long as a driver uses it: its kicks and interrupts outlive the queue object, which a pause ends. */
+/** One virtqueue while it is started: its kicks and interrupts outlive the queue object, which a pause ends. */
 interface Line {
   readonly info: QueueInfo;
-  readonly kick: Kick;
   readonly interrupt: InterruptLine;
+  /** Kicks and interrupts. */
+  readonly owned: DisposableStack;
   queue: BlkQueue | undefined;
-  /** For good: no further queue object follows, whatever ends the one there is. */
+  /** No further queue object follows, whatever ends the one there is. */
   stopped: boolean;
   /** Where the next queue object starts. */
   state: RingState;
+}
+
+/** Where a virtqueue stopped, and where it was told to start before. */
+interface Stop {
+  readonly told: RingState;
+  readonly reached: RingState;
 }
 
 /**
@@ -55,7 +62,7 @@ export class QueueSet implements QueueHost {
   readonly #context: QueueSetContext;
   readonly #features: bigint;
   readonly #lines: (Line | undefined)[] = [];
-  readonly #owned = new DisposableStack();
+  readonly #stops: (Stop | undefined)[] = [];
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
@@ -65,14 +72,15 @@ export class QueueSet implements QueueHost {
 
   /**
    * Sets the queues up; none takes a request before `resume`. Throws `virtio.bad-ring` or `SystemError`, and leaves
-   * nothing behind. `infos`: by index; queues that are not ready are left out.
+   * nothing behind. `infos`: by index; queues that are not ready are left out. `asid`: their address space.
    */
-  constructor(context: QueueSetContext, features: bigint, infos: readonly QueueInfo[]) {
+  constructor(context: QueueSetContext, features: bigint, infos: readonly QueueInfo[], asid = 0) {
     this.#context = context;
     this.#features = features;
-    this.#iotlb = new Iotlb(context.device, context.logger);
+    this.#iotlb = new Iotlb(context.device, context.logger, asid);
     try {
-      for (const [index, info] of infos.entries()) this.#lines[index] = this.#openLine(index, info);
+      for (const [index, info] of infos.entries())
+        if (info.ready) this.#lines[index] = this.#openLine(index, info, info.state);
       for (const [index, line] of this.#lines.entries())
         if (line !== undefined) line.queue = this.#buildQueue(index, line);
     } catch (error) {
@@ -108,36 +116,56 @@ export class QueueSet implements QueueHost {
   async pause(): Promise<void> {
     this.#paused = true;
     await this.#endQueues();
+    // Who wanted it may have given up waiting, and the queues go on.
+    this.#serveUnlessPaused();
   }
 
   async stopQueue(index: number): Promise<RingState | undefined> {
     const line = this.#lines[index];
-    if (line === undefined) return undefined;
-    line.stopped = true;
-    await this.#endQueue(line);
-    this.#lines[index] = undefined;
-    return line.state;
+    if (line !== undefined) {
+      line.stopped = true;
+      await this.#endQueue(line);
+      if (!line.stopped) this.#serveUnlessPaused();
+      else if (this.#lines[index] === line) this.#closeLine(index, line);
+    }
+    return this.#stops[index]?.reached;
   }
 
-  async remap(): Promise<void> {
+  startQueue(index: number, info: QueueInfo): void {
+    const started = this.#lines[index];
+    if (started !== undefined) started.stopped = false;
+    if (this.#ended || started !== undefined) return;
+    const line = this.#openLine(index, info, this.#startOf(index, info));
+    this.#lines[index] = line;
+    try {
+      if (this.#remaps === 0) line.queue = this.#buildQueue(index, line);
+    } catch (error) {
+      this.#lines[index] = undefined;
+      line.owned.dispose();
+      throw error;
+    }
+    this.#serveUnlessPaused();
+  }
+
+  async remap(asid: number): Promise<void> {
     this.#remaps++;
     try {
       await this.#endQueues();
       if (this.#ended) return;
       const old = this.#iotlb;
-      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger);
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger, asid);
       await old.retire();
     } finally {
       this.#remaps--;
     }
-    if (!this.#paused) this.#serve();
+    this.#serveUnlessPaused();
   }
 
   async abandon(deadlineMs: number): Promise<boolean> {
     this.#ended = true;
     const queues = this.#running().map(({ queue }) => queue!);
     for (const queue of queues) queue.abandon();
-    this.#owned.dispose();
+    this.#disposeLines();
     const drained = Promise.all(queues.map((queue) => queue.drain()));
     const late = !(await settlesWithin(drained, deadlineMs));
     if (late) this.#iotlb.detach();
@@ -148,20 +176,49 @@ export class QueueSet implements QueueHost {
     return late;
   }
 
-  #openLine(index: number, info: QueueInfo): Line | undefined {
-    if (!info.ready) return undefined;
+  #openLine(index: number, info: QueueInfo, state: RingState): Line {
     const { device, syscalls, reactor } = this.#context;
-    const interrupt = this.#owned.use(
+    using owned = new DisposableStack();
+    const interrupt = owned.use(
       new InterruptLine({
         inject: () => device.injectIrq(index),
         onBroken: this.#context.onBroken,
         onDelivered: this.#context.onIdle,
       }),
     );
-    const kick = this.#owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
+    const kick = owned.use(new Kick(syscalls, reactor, () => this.#kicked(line)));
     device.setupKick(index, kick.fd);
-    const line: Line = { info, kick, interrupt, queue: undefined, stopped: false, state: info.state };
+    const line: Line = {
+      info,
+      interrupt,
+      owned: owned.move(),
+      queue: undefined,
+      stopped: false,
+      state,
+    };
     return line;
+  }
+
+  #closeLine(index: number, line: Line): void {
+    this.#lines[index] = undefined;
+    this.#stops[index] = { told: line.info.state, reached: line.state };
+    line.owned.dispose();
+  }
+
+  /**
+   * The kernel keeps where a queue was told to start, not how far it got: unless it was told anew, it goes on where it
+   * stopped, which its log says as well.
+   */
+  #startOf(index: number, info: QueueInfo): RingState {
+    const stop = this.#stops[index];
+    if (stop === undefined) return info.state;
+    if (sameState(stop.told, info.state)) return stop.reached;
+    this.#context.inFlight.log(index).fill(0);
+    return info.state;
+  }
+
+  #serveUnlessPaused(): void {
+    if (!this.#paused) this.#serve();
   }
 
   /**
@@ -231,7 +288,16 @@ export class QueueSet implements QueueHost {
   #end(): void {
     this.#ended = true;
     for (const { queue } of this.#running()) queue!.abandon();
-    this.#owned.dispose();
+    this.#disposeLines();
     void this.#iotlb.retire();
   }
+
+  #disposeLines(): void {
+    for (const line of this.#lines) line?.owned.dispose();
+  }
+}
+
+/** Their layout is the driver's. */
+function sameState(a: RingState, b: RingState): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -3,12 +3,10 @@ import { GatewayError } from '../../core/api/errors.ts';
 import type { Logger } from '../../core/api/logger.ts';
 import type { Reactor } from '../../core/system/reactor.ts';
 import { featureNames, featureProblem, ringLayout } from '../virtio/blk/features.ts';
-import type { GuestMemory } from '../virtio/memory/guest-memory.ts';
-import { Scratch } from '../virtio/memory/scratch.ts';
 import { STATUS_DRIVER_OK, STATUS_FAILED, STATUS_FEATURES_OK } from './abi.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
+import { idlePositions } from './idle-positions.ts';
 import type { InFlightFile } from './inflight-file.ts';
-import { Iotlb } from './iotlb.ts';
 import { type Answer, MessageLoop } from './message-loop.ts';
 import type { Request } from './messages.ts';
 import type { OpenQueues } from './queue-home.ts';
@@ -38,9 +36,6 @@ export interface SessionOptions {
 const OK: Answer = { ok: true };
 const FAILED: Answer = { ok: false };
 
-/** Offset of `idx` in the available and the used ring. */
-const RING_IDX = 2;
-
 /**
  * One open VDUSE device: answers the driver's life cycle and keeps its queues. A driver comes with
  * FEATURES_OK and DRIVER_OK and goes with a reset; any number of them may, one after the other.
@@ -61,6 +56,10 @@ export class Session implements AsyncDisposable {
   /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
   #adoptable = true;
   #paused = false;
+  /** The kernel wants no queue served until the driver resets the device. */
+  #suspended = false;
+  /** The address space of the queues. */
+  #asid = 0;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -152,7 +151,14 @@ export class Session implements AsyncDisposable {
       case 'set-status':
         return this.#setStatus(request.status);
       case 'update-iotlb':
-        return this.#updateIotlb();
+        return this.#remap();
+      case 'set-vq-group-asid':
+        this.#asid = request.asid;
+        return this.#remap();
+      case 'set-vq-ready':
+        return this.#queues === undefined ? OK : this.#setReady(this.#queues, request.index, request.ready);
+      case 'suspend':
+        return this.#suspend();
       case 'get-vq-state':
         return this.#vqState(request.index);
       case 'unknown':
@@ -212,14 +218,14 @@ export class Session implements AsyncDisposable {
   }
 
   async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
-    this.#queues = await this.#options.openQueues(features, infos);
+    this.#queues = await this.#options.openQueues(features, infos, this.#asid);
     this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
   }
 
   #resume(): void {
-    if (!this.#paused) this.#queues?.resume();
+    if (!this.#paused && !this.#suspended) this.#queues?.resume();
   }
 
   /** When this settles, nothing touches the driver's memory any more. */
@@ -227,6 +233,7 @@ export class Session implements AsyncDisposable {
     const queues = this.#queues;
     if (queues === undefined) return;
     this.#queues = undefined;
+    this.#suspended = false;
     this.#running = unobserved();
     const { inFlight } = queues;
     const late = await queues.abandon(this.#options.drainTimeoutMs);
@@ -245,10 +252,34 @@ export class Session implements AsyncDisposable {
     return OK;
   }
 
-  async #updateIotlb(): Promise<Answer> {
-    // The kernel names ranges but always means everything, and has installed the new map already.
-    const remapped = this.#queues?.remap() ?? Promise.resolve();
+  async #remap(): Promise<Answer> {
+    // The kernel names ranges but always means everything, and has installed the new map already. Memory of another
+    // address space would not matter, but there is none, and one remap too many does no harm.
+    const remapped = this.#queues?.remap(this.#asid) ?? Promise.resolve();
     return (await this.#inTime(remapped)) ? OK : FAILED;
+  }
+
+  /** Which queues were ready before DRIVER_OK is asked then. A FAILED breaks the device for good. */
+  async #setReady(queues: QueueHost, index: number, ready: boolean): Promise<Answer> {
+    const { device, logger } = this.#options;
+    if (!ready) return (await this.#inTime(queues.stopQueue(index))) ? OK : FAILED;
+    try {
+      await queues.startQueue(index, device.queueInfo(index, ringLayout(device.features())));
+    } catch (error) {
+      logger.error('the driver cannot use a virtqueue', { queue: index, error });
+    }
+    return OK;
+  }
+
+  async #suspend(): Promise<Answer> {
+    // As for the state of a queue: what an earlier process had in flight has to be given back first.
+    await this.#adopt();
+    if (this.#queues === undefined) return OK;
+    this.#suspended = true;
+    if (await this.#inTime(this.#queues.pause())) return OK;
+    this.#suspended = false;
+    this.#resume();
+    return FAILED;
   }
 
   async #vqState(index: number): Promise<Answer> {
@@ -267,7 +298,7 @@ export class Session implements AsyncDisposable {
    * False: requests in flight take too long for the kernel to wait for. Two thirds of what a reset is given: that of a
    * hypervisor which is killed meanwhile comes at once, and has to be answered in its own time.
    */
-  async #inTime(done: Promise<void>): Promise<boolean> {
+  async #inTime(done: Promise<unknown>): Promise<boolean> {
     const { drainTimeoutMs, logger } = this.#options;
     const waitedMs = (drainTimeoutMs * 2) / 3;
     const inTime = await settlesWithin(done, waitedMs);
@@ -281,27 +312,10 @@ export class Session implements AsyncDisposable {
     return Array.from({ length: queues }, (_, index) => device.queueInfo(index, layout));
   }
 
-  /**
-   * Where an earlier process stopped. The log says it, unless it got lost. The kernel only knows where the driver
-   * started, and a split ring tells only when nothing is outstanding, since completions come in any order.
-   */
-  #positions(infos: readonly QueueInfo[]): QueueInfo[] {
+  /** Where an earlier process stopped. The log says it, unless it got lost. */
+  #positions(infos: readonly QueueInfo[]): readonly QueueInfo[] {
     const { device, logger, inFlight } = this.#options;
-    if (!inFlight.isLost) return [...infos];
-    const iotlb = new Iotlb(device, logger);
-    try {
-      return infos.map((info, index) => {
-        if (!info.ready) return info;
-        if (info.state.layout === 'packed') throw positionLost(device.name);
-        const available = readU16(iotlb.memory, info.driverAddr + RING_IDX);
-        const used = readU16(iotlb.memory, info.deviceAddr + RING_IDX);
-        const outstanding = (available - used) & 0xffff;
-        if (outstanding !== 0) throw requestsOutstanding(device.name, index, outstanding);
-        return { ...info, state: { layout: 'split', availIndex: used } };
-      });
-    } finally {
-      void iotlb.retire();
-    }
+    return inFlight.isLost ? idlePositions(device, logger, infos) : infos;
   }
 
   #refuse(error: GatewayError): void {
@@ -318,12 +332,6 @@ function unobserved(): PromiseWithResolvers<void> {
   return resolvers;
 }
 
-function readU16(memory: GuestMemory, iova: number): number {
-  const scratch = new Scratch(2);
-  if (!memory.read(iova, 2, scratch, 0)) throw new Error(`the ring at 0x${iova.toString(16)} is not mapped`);
-  return new DataView(scratch.bytes.buffer).getUint16(0, true);
-}
-
 function asRefusal(name: string, error: unknown): GatewayError {
   if (!GatewayError.is(error)) return driverRefused(name, String(error), error);
   return error.code === 'vduse.driver-refused'
@@ -337,27 +345,4 @@ function driverRefused(name: string, why: string, cause?: unknown): GatewayError
     fix: 'Look at the kernel’s log (dmesg) for what the driver says.',
     cause,
   });
-}
-
-function requestsOutstanding(name: string, queue: number, count: number): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: ${count} requests are unanswered.`,
-    {
-      why: `An earlier process ended with requests in virtqueue ${queue}, and the file that says which is gone.`,
-      fix: 'If you run blockgate in a container, give it the /run/blockgate of the machine. Now restart this machine (the virtual machine, if it is one). What was flushed to the disk before is safe.',
-    },
-  );
-}
-
-/** The used index of a split ring is in the ring; of a packed one it is nowhere but in the device. */
-function positionLost(name: string): GatewayError {
-  return new GatewayError(
-    'vduse.requests-outstanding',
-    `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
-    {
-      why: 'An earlier process ended, and the file that says how far it was is gone.',
-      fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
-    },
-  );
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fioVerifyUntil } from '../support/disk-exercises.ts';
-import { Guest } from '../support/guest.ts';
+import { Guest, type GuestGateway } from '../support/guest.ts';
 
 /**
  * Processes killed with SIGKILL in the middle of everything. `BLOCKGATE_TEST_KILLS=200` for a long run.
@@ -29,11 +29,23 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
   const frontend = { type: 'vduse', ring, queues: 2, queueSize: 64 };
   const config = { disks: { disk0: { backend, frontend } } };
   const times = Math.ceil(KILLS / 2);
+  let running: GuestGateway | undefined;
+
+  async function serve(folder?: string): Promise<GuestGateway> {
+    const options = { arguments: '--log-level info', ...(folder && { folder }) };
+    running = await guest.startGateway(config, options);
+    return running;
+  }
+
+  // A test that failed half-way must not fail those after it.
+  afterEach(async () => {
+    await running?.stop();
+    running = undefined;
+  });
 
   it(`has no error and no wrong byte for fio, ${times} times`, async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
-    let gateway = await guest.startGateway(config);
-    const { folder } = gateway;
+    const { folder } = await serve();
     const over = '/run/no-more-kills';
     const fio = guest.sh(fioVerifyUntil(over, DEVICE, { depth: 32, direct: true }, seed), {
       timeoutMs: 120_000 + times * 60_000,
@@ -49,12 +61,12 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
           cd ${folder}; setsid ${Guest.blockgate} run > early-out 2> early-err < /dev/null & pid=$!
           sleep ${((Math.random() * LAUNCH_MS) / 1000).toFixed(3)}; kill -KILL -- -$pid`);
       }
-      gateway = await guest.startGateway(config, { folder });
-      expect(await gateway.log()).toContain('serving a device again');
+      const successor = await serve(folder);
+      expect(await successor.log()).toContain('serving a device again');
     }
     await guest.sh(`touch ${over}`);
     await fio;
-    await gateway.stop();
+    await running!.stop();
     expect((await guest.try('ls /run/blockgate/*.inflight')).exitCode).not.toBe(0);
   });
 });

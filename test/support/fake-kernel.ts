@@ -11,10 +11,10 @@ import type { HostPaths } from '../../frontends/vduse/host-paths.ts';
 import { checkDeviceConfig, type FakeQueue, FakeVduseDevice } from './fake-vduse-device.ts';
 import { FakeVirtioDriver } from './fake-virtio-driver.ts';
 import type { GuestRegion } from './guest-ram.ts';
+import { FakeControl, type KernelGeneration } from './kernel-generation.ts';
 
 const { EAGAIN, EBADF, EBUSY, EINVAL, ENODEV, ENOENT } = constants.errno;
 
-const SET_API_VERSION = 0x40088101;
 const CREATE_DEV = 0x41508102;
 const DESTROY_DEV = 0x41008103;
 const ACCESS_PLATFORM = 1n << 33n;
@@ -22,7 +22,7 @@ const ACCESS_PLATFORM = 1n << 33n;
 const FIRST_FD = 1_000_000;
 
 type Open =
-  | { readonly kind: 'control' }
+  | { readonly kind: 'control'; readonly control: FakeControl }
   | { readonly kind: 'device'; readonly device: FakeVduseDevice }
   | { readonly kind: 'eventfd'; count: number }
   | { readonly kind: 'region'; readonly region: GuestRegion }
@@ -58,14 +58,16 @@ export class FakeKernel implements Host, Disposable {
   /** Mappings that were detached before they were unmapped. */
   detachments = 0;
   readonly #folder: string;
+  readonly #generation: KernelGeneration;
   readonly #fds = new Map<number, Open>();
   readonly #watches = new Map<number, (readiness: Readiness) => void>();
   #nextFd = FIRST_FD;
   #disks = 0;
   #netlink: Promise<void> = Promise.resolve();
 
-  constructor(folder: string) {
+  constructor(folder: string, generation: KernelGeneration = '6.12') {
     this.#folder = folder;
+    this.#generation = generation;
     this.paths = {
       dev: join(folder, 'dev'),
       proc: join(folder, 'proc'),
@@ -145,6 +147,7 @@ export class FakeKernel implements Host, Disposable {
     const device = this.devices.get(name)!;
     await this.drivers.get(name)?.drained();
     await device.setStatus(0);
+    await device.setVqReady(0, false);
     this.drivers.get(name)?.[Symbol.dispose]();
     this.drivers.delete(name);
     this.driverScript = { ...this.driverScript, makesDisk: false };
@@ -193,6 +196,7 @@ export class FakeKernel implements Host, Disposable {
     if (device === undefined || !device.attached) return;
     await this.drivers.get(name)?.drained();
     await device.setStatus(0);
+    await device.setVqReady(0, false);
     await device.setStatus(1);
     this.drivers.get(name)?.[Symbol.dispose]();
     this.drivers.delete(name);
@@ -208,6 +212,7 @@ export class FakeKernel implements Host, Disposable {
     if (!(await device.setStatus(0x0b))) return void (await device.setStatus(0x83));
     const driver = new FakeVirtioDriver(device, this.#folder, (fd) => this.kick(fd));
     this.drivers.set(device.name, driver);
+    await device.setVqReady(0, true);
     this.tamperWithQueue(device.queues[0]!);
     const accepted = await device.setStatus(0x0f);
     if (accepted && scans) await driver.read(0, 512);
@@ -236,7 +241,9 @@ export class FakeKernel implements Host, Disposable {
 
   #open(path: string): number {
     const name = basename(path);
-    if (path === join(this.paths.dev, 'vduse/control')) return this.#allocate({ kind: 'control' });
+    if (path === join(this.paths.dev, 'vduse/control')) {
+      return this.#allocate({ kind: 'control', control: new FakeControl(this.#generation) });
+    }
     if (path.startsWith(this.paths.run)) return this.#allocate({ kind: 'file', fd: openSync(path, 'r+') });
     const device = this.devices.get(name);
     if (device === undefined) return -ENOENT;
@@ -274,21 +281,19 @@ export class FakeKernel implements Host, Disposable {
     if (open?.kind === 'device') return open.device.ioctl(request, argument);
     if (open?.kind !== 'control') return -EBADF;
     switch (request) {
-      case SET_API_VERSION:
-        return new DataView(argument!.buffer).getBigUint64(0, true) === 0n ? 0 : -EINVAL;
       case CREATE_DEV:
-        return this.#create(argument!);
+        return this.#create(argument!, open.control);
       case DESTROY_DEV:
         return this.#destroy(new TextDecoder().decode(argument!.subarray(0, argument!.indexOf(0))));
       default:
-        return -EINVAL;
+        return open.control.ioctl(request, argument!) ?? -EINVAL;
     }
   }
 
-  #create(config: Uint8Array): number {
-    const result = checkDeviceConfig(config, (name) => this.devices.has(name));
+  #create(config: Uint8Array, control: FakeControl): number {
+    const result = checkDeviceConfig(config, control.version, (name) => this.devices.has(name));
     if (result < 0) return result;
-    const device = new FakeVduseDevice(config, {
+    const device = new FakeVduseDevice(config, control, {
       regionFd: (region) => this.#allocate({ kind: 'region', region }),
       isEventfd: (fd) => this.#fds.get(fd)?.kind === 'eventfd',
       wake: (woken) => {

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { GuestRegion } from './guest-ram.ts';
+import { type FakeControl, getFd2Of } from './kernel-generation.ts';
 
 const { EAGAIN, EEXIST, EINVAL, ENOENT, ENOTTY, EPERM } = constants.errno;
 
@@ -14,6 +15,8 @@ const VQ_SETUP_KICKFD = 0x40088116;
 const VQ_INJECT_IRQ = 0x40048117;
 const MESSAGE_BYTES = 152;
 const DRIVER_OK = 4;
+const F_QUEUE_READY = 1n;
+const F_SUSPEND = 2n;
 
 export interface FakeQueue {
   maxSize: number;
@@ -59,7 +62,14 @@ export class FakeVduseDevice {
   /** The kernel's copy of the status: what interrupts are checked against. */
   status = 0;
   features = 0n;
+  /** The API version, and the VDUSE features, that it was made with. */
+  readonly apiVersion: bigint;
+  readonly vduseFeatures: bigint;
+  /** Of address space 0. */
   regions: GuestRegion[] = [];
+  /** Of address space 1, for a device that has more than one. */
+  otherRegions: GuestRegion[] | undefined;
+  suspended = false;
   attached = false;
   broken = false;
   opened = false;
@@ -71,17 +81,21 @@ export class FakeVduseDevice {
   onInterrupt: (queue: number) => void = () => {};
   onReset: () => void = () => {};
   readonly #surroundings: FakeSurroundings;
+  readonly #getFd2: number | undefined;
   #unread: Message[] = [];
   #unanswered: Message[] = [];
   #nextId = 0;
 
-  constructor(config: Uint8Array, surroundings: FakeSurroundings) {
+  constructor(config: Uint8Array, control: FakeControl, surroundings: FakeSurroundings) {
     const view = new DataView(config.buffer, config.byteOffset, config.length);
     this.name = new TextDecoder().decode(config.subarray(0, config.indexOf(0)));
     this.offered = view.getBigUint64(264, true);
     this.configSpace = config.slice(336, 336 + view.getUint32(332, true));
     this.queues = Array.from({ length: view.getUint32(272, true) }, emptyQueue);
     this.interrupts = this.queues.map(() => 0);
+    this.apiVersion = control.version;
+    this.vduseFeatures = control.features;
+    this.#getFd2 = this.apiVersion === 0n ? undefined : getFd2Of(control.generation);
     this.#surroundings = surroundings;
   }
 
@@ -104,12 +118,41 @@ export class FakeVduseDevice {
     return await this.send(0, (view) => view.setUint32(24, index, true));
   }
 
-  async updateIotlb(): Promise<boolean> {
+  async updateIotlb(asid = 0): Promise<boolean> {
     const reply = await this.send(2, (view) => {
       view.setBigUint64(24, 0n, true);
       view.setBigUint64(32, 0xffff_ffff_ffff_ffffn, true);
+      if (this.apiVersion > 0n) view.setUint32(40, asid, true);
     });
     return reply.ok;
+  }
+
+  async setGroupAsid(group: number, asid: number): Promise<boolean> {
+    if (this.apiVersion === 0n) return false;
+    const reply = await this.send(3, (view) => {
+      view.setUint32(24, group, true);
+      view.setUint32(28, asid, true);
+    });
+    return reply.ok;
+  }
+
+  /** The kernel says so only to those that wanted to know, and cannot use a device that does not hear of it. */
+  async setVqReady(index: number, ready: boolean): Promise<void> {
+    this.queues[index]!.ready = ready;
+    if ((this.vduseFeatures & F_QUEUE_READY) === 0n) return;
+    const { ok } = await this.send(4, (view) => {
+      view.setUint32(24, index, true);
+      view.setUint32(28, ready ? 1 : 0, true);
+    });
+    if (!ok) this.break();
+  }
+
+  /** False: not possible, or refused. */
+  async suspend(): Promise<boolean> {
+    if ((this.vduseFeatures & F_SUSPEND) === 0n) return false;
+    const { ok } = await this.send(5, () => {});
+    if (ok) this.suspended = true;
+    return ok;
   }
 
   send(type: number, payload: (view: DataView) => void): Promise<FakeReply> {
@@ -169,7 +212,7 @@ export class FakeVduseDevice {
     const view = argument && new DataView(argument.buffer, argument.byteOffset, argument.length);
     switch (request) {
       case DEV_INJECT_CONFIG_IRQ:
-        if ((this.status & DRIVER_OK) === 0) return -EINVAL;
+        if (this.suspended || (this.status & DRIVER_OK) === 0) return -EINVAL;
         this.configInterrupts++;
         return 0;
       case DEV_GET_FEATURES:
@@ -178,14 +221,14 @@ export class FakeVduseDevice {
       case DEV_SET_CONFIG:
         return this.#setConfig(view!, argument!);
       case IOTLB_GET_FD:
-        return this.#getFd(view!);
+        return this.#getFd(view!, this.regions);
       case VQ_SETUP:
       case VQ_GET_INFO:
       case VQ_SETUP_KICKFD:
       case VQ_INJECT_IRQ:
         return this.#queueIoctl(request, view!);
       default:
-        return -ENOTTY;
+        return request === this.#getFd2 ? this.#getFdOfSpace(view!) : -ENOTTY;
     }
   }
 
@@ -197,11 +240,19 @@ export class FakeVduseDevice {
     return 0;
   }
 
+  /** `struct vduse_iotlb_entry_v2`, in either of its two sizes. */
+  #getFdOfSpace(view: DataView): number {
+    const reserved = new Uint8Array(view.buffer, view.byteOffset + 36, view.byteLength - 36);
+    const regions = [this.regions, this.otherRegions][view.getUint32(32, true)];
+    if (regions === undefined || reserved.some((byte) => byte !== 0)) return -EINVAL;
+    return this.#getFd(view, regions);
+  }
+
   /** The first region that overlaps [start, last], by its lowest address. */
-  #getFd(view: DataView): number {
+  #getFd(view: DataView, regions: readonly GuestRegion[]): number {
     const start = Number(view.getBigUint64(8, true));
     const last = Number(view.getBigUint64(16, true));
-    const region = this.regions.find((candidate) => candidate.start <= last && candidate.last >= start);
+    const region = regions.find((candidate) => candidate.start <= last && candidate.last >= start);
     if (start > last || region === undefined) return -EINVAL;
     view.setBigUint64(0, BigInt(region.offset), true);
     view.setBigUint64(8, BigInt(region.start), true);
@@ -216,8 +267,7 @@ export class FakeVduseDevice {
     if (queue === undefined) return -EINVAL;
     switch (request) {
       case VQ_SETUP:
-        queue.maxSize = view.getUint16(4, true);
-        return 0;
+        return this.#setup(queue, view);
       case VQ_GET_INFO:
         view.setUint32(4, queue.num, true);
         view.setBigUint64(8, BigInt(queue.desc), true);
@@ -235,8 +285,16 @@ export class FakeVduseDevice {
     }
   }
 
+  /** Everything but index and size is zero: it is reserved, or the group, of which there is one. */
+  #setup(queue: FakeQueue, view: DataView): number {
+    for (let at = 6; at < 32; at++) if (view.getUint8(at) !== 0) return -EINVAL;
+    if (this.apiVersion > 0n && (this.status & DRIVER_OK) !== 0) return -EINVAL;
+    queue.maxSize = view.getUint16(4, true);
+    return 0;
+  }
+
   #inject(index: number): number {
-    if ((this.status & DRIVER_OK) === 0) {
+    if (this.suspended || (this.status & DRIVER_OK) === 0) {
       this.refusedInterrupts++;
       return -EINVAL;
     }
@@ -249,6 +307,7 @@ export class FakeVduseDevice {
   #reset(): void {
     this.status = 0;
     this.features = 0n;
+    this.suspended = false;
     this.regions = [];
     for (const queue of this.queues) Object.assign(queue, emptyQueue(), { maxSize: queue.maxSize });
   }
@@ -260,14 +319,21 @@ function emptyQueue(): FakeQueue {
 }
 
 /** Checks of VDUSE_CREATE_DEV: 0, or minus the errno. */
-export function checkDeviceConfig(config: Uint8Array, exists: (name: string) => boolean): number {
+export function checkDeviceConfig(
+  config: Uint8Array,
+  apiVersion: bigint,
+  exists: (name: string) => boolean,
+): number {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   const name = new TextDecoder().decode(config.subarray(0, config.indexOf(0)));
   const features = view.getBigUint64(264, true);
   const align = view.getUint32(276, true);
+  // Groups of queues and address spaces, which version 0 does not have.
+  const counts = [280, 284].map((at) => view.getUint32(at, true));
   const bad =
     name === '' ||
-    config.subarray(280, 332).some((byte) => byte !== 0) ||
+    counts.some((count) => (apiVersion === 0n ? count !== 0 : count < 1 || count > 0xffff)) ||
+    config.subarray(288, 332).some((byte) => byte !== 0) ||
     view.getUint32(260, true) !== 2 ||
     ((features >> 33n) & 1n) === 0n ||
     ((features >> 11n) & 1n) === 1n ||

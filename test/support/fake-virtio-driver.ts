@@ -95,7 +95,8 @@ export class FakeVirtioDriver implements Disposable {
 
   /** Kicks, if the device wants to be kicked. */
   notify(): void {
-    if (this.ring.needsKick()) this.#kick(this.#device.queues[0]!.kickFd);
+    const { queues, suspended } = this.#device;
+    if (this.ring.needsKick() && !suspended) this.#kick(queues[0]!.kickFd);
   }
 
   /** Data appears in the IOTLB with the first request, and not before. */

@@ -73,7 +73,8 @@ export class Guest implements AsyncDisposable {
     const folder = options.folder ?? `/run/gateway-${++this.#gateways}`;
     const paths = Object.keys(config.disks).map((disk) => `/dev/blockgate/${disk}`);
     await this.sh(
-      `mkdir -p ${folder} && cd ${folder}
+      // What an earlier gateway said there would pass for this one's.
+      `mkdir -p ${folder} && cd ${folder} && rm -f out
        cat > plugins.json <<'CONFIG'\n${JSON.stringify({ version: 1, ...config }, undefined, 2)}\nCONFIG
        setsid ${Guest.blockgate} run ${options.arguments ?? ''} > out 2> err < /dev/null &
        echo $! > pid

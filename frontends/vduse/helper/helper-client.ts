@@ -27,7 +27,7 @@ export class HelperClient implements DeviceAdmin {
     return this.#call({ call: 'loadModules', attach });
   }
 
-  create(shape: DeviceShape): Promise<'created' | 'exists'> {
+  create(shape: DeviceShape): Promise<string | undefined> {
     return this.#call(createCall(shape));
   }
 

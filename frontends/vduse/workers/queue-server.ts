@@ -66,7 +66,7 @@ export class QueueServer {
     const { index } = this.#options;
     switch (message.type) {
       case 'open':
-        this.#open(message.features, message.info);
+        this.#open(message.features, message.info, message.asid);
         return undefined;
       case 'resume':
         this.#set?.resume();
@@ -75,8 +75,11 @@ export class QueueServer {
         return await this.#set?.pause();
       case 'stop':
         return await this.#set?.stopQueue(index);
+      case 'start':
+        this.#set?.startQueue(index, message.info);
+        return undefined;
       case 'remap':
-        return await this.#set?.remap();
+        return await this.#set?.remap(message.asid);
       case 'grow':
         return await this.#options.grow();
       case 'abandon':
@@ -86,7 +89,7 @@ export class QueueServer {
     }
   }
 
-  #open(features: bigint, info: QueueInfo): void {
+  #open(features: bigint, info: QueueInfo, asid: number): void {
     const { index, syscalls, device, logger, volume, limits, inFlight, serial, spinUs, onBroken } =
       this.#options;
     const infos: QueueInfo[] = Array.from({ length: index }, () => ({ ...info, ready: false }));
@@ -107,6 +110,7 @@ export class QueueServer {
       },
       features,
       infos,
+      asid,
     );
   }
 

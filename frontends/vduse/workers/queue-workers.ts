@@ -27,17 +27,18 @@ export class QueueWorkers implements AsyncDisposable {
     throw failure.reason;
   }
 
-  /** Sets up those queues that are ready. Throws what the `QueueSet` of one of them throws. */
-  async open(features: bigint, infos: readonly QueueInfo[]): Promise<QueueHost> {
-    const ready = infos.flatMap((info, index) =>
-      info.ready ? [{ info, worker: this.#workers[index]! }] : [],
-    );
-    const host = new WorkerQueues(
-      ready.map(({ worker }) => worker),
-      this.#workers,
-    );
+  /**
+   * Sets up those queues that are ready; the threads of the others are ready for them to become so. Throws what the
+   * `QueueSet` of one of them throws.
+   */
+  async open(features: bigint, infos: readonly QueueInfo[], asid: number): Promise<QueueHost> {
+    const host = new WorkerQueues(this.#workers);
     try {
-      await Promise.all(ready.map(({ worker, info }) => worker.ask({ type: 'open', features, info })));
+      await Promise.all(
+        this.#workers.map((worker, index) =>
+          worker.ask({ type: 'open', features, info: infos[index]!, asid }),
+        ),
+      );
     } catch (error) {
       await host.abandon(0);
       throw error;
@@ -57,37 +58,39 @@ export class QueueWorkers implements AsyncDisposable {
 
 /** The virtqueues of one driver, each in its thread. */
 class WorkerQueues implements QueueHost {
-  readonly #serving: readonly QueueWorker[];
   /** By the number of the virtqueue. */
   readonly #workers: readonly QueueWorker[];
 
-  constructor(serving: readonly QueueWorker[], workers: readonly QueueWorker[]) {
-    this.#serving = serving;
+  constructor(workers: readonly QueueWorker[]) {
     this.#workers = workers;
   }
 
   get inFlight(): number {
-    return this.#serving.reduce((sum, worker) => sum + worker.inFlight, 0);
+    return this.#workers.reduce((sum, worker) => sum + worker.inFlight, 0);
   }
 
   resume(): void {
-    for (const worker of this.#serving) worker.tell({ type: 'resume' });
+    for (const worker of this.#workers) worker.tell({ type: 'resume' });
   }
 
   async pause(): Promise<void> {
-    await Promise.all(this.#serving.map((worker) => worker.ask({ type: 'pause' })));
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'pause' })));
   }
 
   async stopQueue(index: number): Promise<RingState | undefined> {
     return (await this.#workers[index]?.ask({ type: 'stop' })) as RingState | undefined;
   }
 
-  async remap(): Promise<void> {
-    await Promise.all(this.#serving.map((worker) => worker.ask({ type: 'remap' })));
+  async startQueue(index: number, info: QueueInfo): Promise<void> {
+    await this.#workers[index]?.ask({ type: 'start', info });
+  }
+
+  async remap(asid: number): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.ask({ type: 'remap', asid })));
   }
 
   async abandon(deadlineMs: number): Promise<boolean> {
-    const answers = Promise.all(this.#serving.map((worker) => worker.ask({ type: 'abandon', deadlineMs })));
+    const answers = Promise.all(this.#workers.map((worker) => worker.ask({ type: 'abandon', deadlineMs })));
     if (!(await settlesWithin(answers, deadlineMs + COMING_BACK_MS))) throw stuck();
     return (await answers).includes(true);
   }

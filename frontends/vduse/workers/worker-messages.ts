@@ -37,9 +37,17 @@ export const WorkerState = {
 
 /** Those with an `id` are answered. */
 export type ToWorker =
-  | { readonly type: 'open'; readonly id: number; readonly features: bigint; readonly info: QueueInfo }
+  | {
+      readonly type: 'open';
+      readonly id: number;
+      readonly features: bigint;
+      readonly info: QueueInfo;
+      readonly asid: number;
+    }
   | { readonly type: 'resume' }
-  | { readonly type: 'pause' | 'stop' | 'remap' | 'grow' | 'close'; readonly id: number }
+  | { readonly type: 'pause' | 'stop' | 'grow' | 'close'; readonly id: number }
+  | { readonly type: 'start'; readonly id: number; readonly info: QueueInfo }
+  | { readonly type: 'remap'; readonly id: number; readonly asid: number }
   | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };
 
 export type FromWorker =

@@ -51,7 +51,10 @@ export class BlkQueue {
   readonly #ring: Virtqueue;
   readonly #parser: RequestParser;
   readonly #chain: Chain;
-  readonly #slots: Slot[];
+  /** Slots of requests to come. The last one used comes first: it is still in the processor's cache. */
+  readonly #free: Slot[];
+  /** By head: 1 from taking it to giving it back. */
+  readonly #busy: Uint8Array;
   /** FUA when the driver cannot flush: every write is durable before it completes (VIRTIO 1.3, 5.2.6.2). */
   readonly #writeFlags: IoFlags;
   #state: State = 'running';
@@ -89,7 +92,8 @@ export class BlkQueue {
       options.serial,
     );
     this.#chain = new Chain(ring.num);
-    this.#slots = Array.from({ length: ring.num }, (_, head) => new Slot(head, this.#done, this.#fail));
+    this.#free = Array.from({ length: ring.num }, () => new Slot(this.#done, this.#fail));
+    this.#busy = new Uint8Array(ring.num);
     this.#writeFlags = volume.caps.flush && !hasFeature(features, VIRTIO_BLK_F_FLUSH) ? IoFlag.FUA : 0;
     memory.pin();
   }
@@ -180,21 +184,24 @@ export class BlkQueue {
 
   /** Returns the work it was, in units of the budget; 0 when the ring is corrupt, and the queue broken. */
   #take(head: number): number {
-    const slot = this.#slots[head]!;
-    if (slot.busy) {
+    if (this.#busy[head] !== 0) {
       this.#break(`the available ring names descriptor ${head} again while its request is in flight`);
       return 0;
     }
-    slot.busy = true;
+    this.#busy[head] = 1;
     this.#inFlight++;
+    // There is one: no more are in use than heads are busy.
+    const slot = this.#free.pop()!;
+    slot.head = head;
     const chain = this.#chain;
     let verdict: number;
     try {
       verdict = this.#parser.parse(chain, slot);
     } catch (error) {
       // Guest memory itself failed, not the guest: the head cannot be given back, but must not be waited for either.
-      slot.busy = false;
+      this.#busy[head] = 0;
       this.#inFlight--;
+      this.#free.push(slot);
       throw error;
     }
     // Also of a request that fails: its pages had to be looked for.
@@ -203,10 +210,15 @@ export class BlkQueue {
       this.#execute(slot);
       return work;
     }
+    this.#refuse(slot, verdict);
+    return work;
+  }
+
+  #refuse(slot: Slot, verdict: number): void {
+    const chain = this.#chain;
     if (verdict === UNANSWERABLE) chain.defect ??= 'there is no writable byte for the status';
     if (chain.defect !== undefined) this.#options.onMalformed?.(chain.defect);
     this.#finish(slot, verdict);
-    return work;
   }
 
   /** Starts the request, and goes on as long as its steps complete synchronously. */
@@ -258,7 +270,7 @@ export class BlkQueue {
 
   /** Writes the status, last of all, and gives the head back. */
   #finish(slot: Slot, status: number): void {
-    slot.busy = false;
+    this.#busy[slot.head] = 0;
     this.#inFlight--;
     if (this.#state !== 'abandoned') {
       if (status === VIRTIO_BLK_S_OK && slot.type === VIRTIO_BLK_T_IN) slot.written = slot.length;
@@ -270,6 +282,7 @@ export class BlkQueue {
         this.#publish();
       else this.#publishSoon();
     }
+    this.#free.push(slot);
     if (this.#inFlight === 0 && !this.#processing) this.#settleIfIdle();
   }
 
@@ -315,7 +328,7 @@ export class BlkQueue {
       this.#pinned = false;
       this.#memory.unpin();
     }
-    for (const resolve of this.#drained.splice(0)) resolve();
+    if (this.#drained.length > 0) for (const resolve of this.#drained.splice(0)) resolve();
     this.#options.onIdle?.();
   }
 }

@@ -13,13 +13,12 @@ export interface BlkRange {
 export const NO_RANGES: readonly BlkRange[] = [];
 
 /**
- * The state of one request. A queue has one per descriptor, found by the head of the chain (split rings) or its buffer
- * id (packed ones) and used again and again, so that a request allocates nothing but the segments of its `iov`.
+ * The state of one request. A queue has as many as descriptors and uses them again and again, so that a request
+ * allocates nothing but such segments of its `iov` as the mapping does not remember.
  */
 export class Slot {
-  readonly head: number;
-  /** True from taking the head to giving it back. */
-  busy = false;
+  /** What the ring knows the request by: head of the chain (split rings), or buffer id (packed ones). */
+  head = 0;
   /** VIRTIO_BLK_T_*. */
   type = 0;
   /** Byte of the disk where a read or write starts. */
@@ -42,8 +41,7 @@ export class Slot {
   readonly onDone: () => void;
   readonly onFail: (error: unknown) => void;
 
-  constructor(head: number, done: (slot: Slot) => void, fail: (slot: Slot, error: unknown) => void) {
-    this.head = head;
+  constructor(done: (slot: Slot) => void, fail: (slot: Slot, error: unknown) => void) {
     this.onDone = () => done(this);
     this.onFail = (error) => fail(this, error);
   }

@@ -26,6 +26,12 @@ export interface MappingOptions {
 
 /** Copies of at most this many bytes go word by word, which beats the making of a `subarray`. */
 const WORDWISE_LIMIT = 256;
+/**
+ * Views of payload that a mapping remembers, at most one that starts in each of so many consecutive pages: drivers use
+ * the same memory again and again, and making a view costs more than finding it. A power of two.
+ */
+const SEGMENTS = 1024;
+const SEGMENT_UNIT = 4096;
 
 /**
  * A contiguous range of guest memory: one region, one mmap, one ArrayBuffer.
@@ -42,6 +48,8 @@ export class Mapping {
   /** Add to an address to get an offset in `buffer`. */
   readonly bias: number;
   readonly #bytes: Uint8Array;
+  /** Views that were made last, by where they start. */
+  readonly #segments: Uint8Array[];
   readonly #view: DataView;
   readonly #pages: PresentPages | undefined;
   readonly #unmap: () => void;
@@ -58,6 +66,7 @@ export class Mapping {
     this.buffer = buffer;
     this.bias = offset - iova;
     this.#bytes = new Uint8Array(buffer);
+    this.#segments = new Array<Uint8Array>(SEGMENTS).fill(this.#bytes);
     this.#view = new DataView(buffer);
     this.#pages = probe && new PresentPages(buffer.byteLength, probe);
     this.#unmap = unmap ?? (() => void buffer.transfer(0));
@@ -69,9 +78,18 @@ export class Mapping {
     return pages === undefined || pages.covers(start + this.bias, end + this.bias);
   }
 
-  /** The bytes [start, end) as a view. Addresses must lie inside the mapping. */
+  /**
+   * The bytes [start, end) as a view; the same one again where it can be. Addresses must lie inside the mapping.
+   */
   segment(start: number, end: number): Uint8Array {
-    return this.#bytes.subarray(start + this.bias, end + this.bias);
+    const offset = start + this.bias;
+    const length = end - start;
+    const slot = (offset / SEGMENT_UNIT) & (SEGMENTS - 1);
+    const known = this.#segments[slot]!;
+    if (known.byteOffset === offset && known.length === length) return known;
+    const made = this.#bytes.subarray(offset, offset + length);
+    this.#segments[slot] = made;
+    return made;
   }
 
   /** Copies `length` bytes from `iova` to byte `at` of `target`. The range must lie inside the mapping. */

@@ -6,6 +6,7 @@ import { alignedBuffer, directAlignment } from '../../../core/system/direct-io.t
 import { Errno } from '../../../core/system/errno.ts';
 import type { FileEngine } from '../../../core/system/file-engine.ts';
 import { FileIo } from '../../../core/system/file-io.ts';
+import { type FileSyscalls, RWF_NOWAIT } from '../../../core/system/file-syscalls.ts';
 import { ThreadPoolEngine } from '../../../core/system/thread-pool-engine.ts';
 import { UringEngine } from '../../../core/system/uring-engine.ts';
 import { firstDifference } from '../../support/bytes.ts';
@@ -162,6 +163,34 @@ describe('FileIo', () => {
       { call: 'readv', skip: 256, offset: 4352 },
       { call: 'readv', skip: 356, offset: 4452 },
     ]);
+  });
+
+  it('reads without asking whether it has to wait, once the page cache has served very many reads', async () => {
+    const asked: boolean[] = [];
+    let cached = true;
+    const preadv: FileSyscalls['preadv'] = (_fd, iov, _skip, _offset, flags) => {
+      asked.push(flags === RWF_NOWAIT);
+      return cached ? iov.reduce((sum, { length }) => sum + length, 0) : -Errno.EAGAIN;
+    };
+    const engine = new ScriptedEngine(...Array(100).fill(512));
+    const io = new FileIo(FD, { path: PATH, engine, syscalls: scriptedSyscalls({ preadv }) });
+    const read = async (count: number, ...lengths: number[]): Promise<number> => {
+      asked.length = 0;
+      const iov = lengths.map((length) => new Uint8Array(length));
+      for (let i = 0; i < count; i++) await io.read(0, iov);
+      return asked.filter((flag) => flag).length;
+    };
+    expect(await read(16_384, 512)).toBe(16_384);
+    expect(await read(1600, 512)).toBe(100);
+    // Where nothing would be saved, or a disk would be waited for long.
+    expect(await read(16, 256, 256)).toBe(16);
+    expect(await read(16, 65536)).toBe(16);
+    cached = false;
+    await read(16, 512);
+    // A single answer ends it.
+    expect(asked.slice(asked.indexOf(true))).not.toContain(false);
+    cached = true;
+    expect(await read(1000, 512)).toBe(1000);
   });
 
   it('does a buffered write within the call', () => {

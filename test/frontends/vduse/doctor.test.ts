@@ -3,6 +3,8 @@ import { release } from 'node:os';
 import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { checkHost } from '../../../frontends/vduse/doctor.ts';
+import { FakeKernel } from '../../support/fake-kernel.ts';
+import type { KernelGeneration } from '../../support/kernel-generation.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
 const ROOT = 'Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n';
@@ -68,6 +70,21 @@ describe('checkHost', () => {
     expect(errors).toHaveLength(2);
     expect(errors[0]).toMatchObject({ summary: `kernel ${release()} has no module vduse` });
     expect(errors[0]!.fix).toContain('CONFIG_VDPA_USER');
+  });
+
+  it.each<[KernelGeneration, string]>([
+    ['6.12', 'API version 0'],
+    ['7.0', 'API version 1'],
+    ['7.3', 'API version 1 with QUEUE_READY, SUSPEND'],
+    ['future', 'API version 2 with QUEUE_READY, SUSPEND, bit 2'],
+  ])('tells what the VDUSE of Linux %s has', (generation, api) => {
+    using folder = tempFolder();
+    using kernel = new FakeKernel(folder.path, generation);
+    expect(checkHost('host', kernel.paths, folder.path, kernel.syscalls)).toContainEqual({
+      severity: 'ok',
+      summary: `VDUSE of kernel ${release()} has ${api}`,
+    });
+    expect(kernel.leaks).toEqual([]);
   });
 
   it('reports a missing capability', () => {

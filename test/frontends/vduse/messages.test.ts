@@ -32,7 +32,38 @@ describe('decodeRequest', () => {
 
   it('reads UPDATE_IOTLB of the whole address space', () => {
     const whole = message(2, 9, (view) => view.setBigUint64(32, 2n ** 64n - 1n, true));
-    expect(decodeRequest(whole)).toEqual({ id: 9, type: 'update-iotlb', start: 0n, last: 2n ** 64n - 1n });
+    expect(decodeRequest(whole)).toEqual({
+      id: 9,
+      type: 'update-iotlb',
+      start: 0n,
+      last: 2n ** 64n - 1n,
+      asid: 0,
+    });
+  });
+
+  it('reads UPDATE_IOTLB of one of several address spaces', () => {
+    const range = message(2, 9, (view) => view.setUint32(40, 3, true));
+    expect(decodeRequest(range)).toEqual({ id: 9, type: 'update-iotlb', start: 0n, last: 0n, asid: 3 });
+  });
+
+  it('reads SET_VQ_GROUP_ASID', () => {
+    const words = message(3, 10, (view) => {
+      view.setUint32(24, 1, true);
+      view.setUint32(28, 2, true);
+    });
+    expect(decodeRequest(words)).toEqual({ id: 10, type: 'set-vq-group-asid', group: 1, asid: 2 });
+  });
+
+  it.each([true, false])('reads SET_VQ_READY: %s', (ready) => {
+    const words = message(4, 11, (view) => {
+      view.setUint32(24, 5, true);
+      view.setUint32(28, ready ? 1 : 0, true);
+    });
+    expect(decodeRequest(words)).toEqual({ id: 11, type: 'set-vq-ready', index: 5, ready });
+  });
+
+  it('reads SUSPEND', () => {
+    expect(decodeRequest(message(5, 12, () => {}))).toEqual({ id: 12, type: 'suspend' });
   });
 
   it('keeps the number of what it does not know', () => {

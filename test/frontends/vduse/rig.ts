@@ -9,6 +9,7 @@ import { FakeDevice, MemoryLogger } from '../../support/fake-device.ts';
 import { FakeKernel } from '../../support/fake-kernel.ts';
 import type { FakeVduseDevice } from '../../support/fake-vduse-device.ts';
 import type { FakeVirtioDriver } from '../../support/fake-virtio-driver.ts';
+import type { KernelGeneration } from '../../support/kernel-generation.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
 export const NAME = 'blockgate-disk0';
@@ -21,6 +22,8 @@ export interface RigOptions {
   readonly config?: Partial<Record<keyof VduseConfig, unknown>>;
   readonly readOnly?: boolean;
   readonly signal?: AbortSignal;
+  /** Default: the oldest. */
+  readonly kernel?: KernelGeneration;
 }
 
 /** A disk on a scripted kernel. Disposal checks that nothing is left of it. */
@@ -36,7 +39,7 @@ export class Rig implements AsyncDisposable {
   constructor(options: RigOptions = {}) {
     this.#options = options;
     this.folder = this.#temp.path;
-    this.kernel = new FakeKernel(this.folder);
+    this.kernel = new FakeKernel(this.folder, options.kernel);
     this.store =
       options.store ?? new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' }, ...options.info });
     for (let i = 0; i < this.store.data.length; i++) this.store.data[i] = (i >> 9) + i;

@@ -1,6 +1,16 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { LAYOUTS } from '../../support/make-ring.ts';
+import type { RingLayout } from '../../../frontends/virtio/virtq/ring-state.ts';
+import type { KernelGeneration } from '../../support/kernel-generation.ts';
 import { Rig, turns } from './rig.ts';
+
+/** Both layouts, the oldest kernel and the newest, and each of them with the other. */
+const VARIANTS: readonly [RingLayout, KernelGeneration][] = [
+  ['split', '6.12'],
+  ['packed', '6.12'],
+  ['split', '7.0'],
+  ['split', '7.3'],
+  ['packed', '7.3'],
+];
 
 const SET_STATUS_RESET = 0;
 
@@ -11,9 +21,9 @@ function holdRequests(rig: Rig): { release(): void } {
   return { release: gate.resolve };
 }
 
-describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
+describe.each(VARIANTS)('a reset by the driver, %s ring, Linux %s', (ring, kernel) => {
   it('is answered once the requests in flight have settled, and their completions are dropped', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     const held = holdRequests(rig);
     void rig.driver.read(0, 4096);
@@ -32,7 +42,7 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
   });
 
   it('drops kicks, mappings and interrupts, and a driver may start again', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     await rig.kernel.restartDriver('blockgate-disk0');
     expect(await rig.driver.read(1, 512)).toMatchObject({ status: 0 });
@@ -40,7 +50,7 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
   });
 
   it('does not end a pause either: a driver that starts then is served later', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     const handle = await rig.attach();
     await handle.quiesce();
     rig.kernel.driverScript = { scans: false };
@@ -53,7 +63,7 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
   });
 
   it('tolerates DRIVER_OK twice', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     expect(await rig.device.setStatus(0x0f)).toBe(true);
     expect(await rig.driver.read(1, 512)).toMatchObject({ status: 0 });
@@ -63,7 +73,7 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
     afterEach(() => void vi.useRealTimers());
 
     it('takes the memory away from requests in flight after half of msg_timeout', async () => {
-      await using rig = new Rig({ config: { ring } });
+      await using rig = new Rig({ config: { ring }, kernel });
       await rig.attach({ msgTimeout: 20 });
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const held = holdRequests(rig);
@@ -89,7 +99,7 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
     });
 
     it('answers UPDATE_IOTLB with a failure after half of msg_timeout, and goes on afterwards', async () => {
-      await using rig = new Rig({ config: { ring } });
+      await using rig = new Rig({ config: { ring }, kernel });
       await rig.attach({ msgTimeout: 20 });
       vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const held = holdRequests(rig);
@@ -108,9 +118,9 @@ describe.each(LAYOUTS)('a reset by the driver, %s ring', (ring) => {
   });
 });
 
-describe.each(LAYOUTS)('UPDATE_IOTLB, %s ring', (ring) => {
+describe.each(VARIANTS)('UPDATE_IOTLB, %s ring, Linux %s', (ring, kernel) => {
   it('waits for requests in flight, maps anew, and loses nothing', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     const held = holdRequests(rig);
     const first = rig.driver.read(0, 4096);
@@ -136,7 +146,7 @@ describe.each(LAYOUTS)('UPDATE_IOTLB, %s ring', (ring) => {
   });
 
   it('does not end a pause', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     const handle = await rig.attach();
     await handle.quiesce();
     expect(await rig.device.updateIotlb()).toBe(true);
@@ -148,7 +158,7 @@ describe.each(LAYOUTS)('UPDATE_IOTLB, %s ring', (ring) => {
   });
 
   it('makes regions that are gone unusable', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     rig.device.regions.pop();
     expect(await rig.device.updateIotlb()).toBe(true);
@@ -160,9 +170,9 @@ describe.each(LAYOUTS)('UPDATE_IOTLB, %s ring', (ring) => {
   });
 });
 
-describe.each(LAYOUTS)('GET_VQ_STATE, %s ring', (ring) => {
+describe.each(VARIANTS)('GET_VQ_STATE, %s ring, Linux %s', (ring, kernel) => {
   it('stops the queue and answers where a successor goes on', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     for (let i = 0; i < 4; i++) await rig.driver.read(i, 512);
     // Four reads here, and that of the partition scan.
@@ -175,7 +185,7 @@ describe.each(LAYOUTS)('GET_VQ_STATE, %s ring', (ring) => {
   });
 
   it('answers where the driver has started while no queue is set up', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     await rig.device.setStatus(SET_STATUS_RESET);
     rig.device.features = rig.device.offered;
@@ -185,7 +195,7 @@ describe.each(LAYOUTS)('GET_VQ_STATE, %s ring', (ring) => {
   });
 
   it('fails for a queue that there is not', async () => {
-    await using rig = new Rig({ config: { ring } });
+    await using rig = new Rig({ config: { ring }, kernel });
     await rig.attach();
     expect(await rig.device.vqState(7)).toMatchObject({ ok: false });
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { resolve } from '../../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../../core/block/volume.ts';
 import { ControlDevice } from '../../../../frontends/vduse/control-device.ts';
-import { VduseDevice } from '../../../../frontends/vduse/device.ts';
+import { type QueueInfo, VduseDevice } from '../../../../frontends/vduse/device.ts';
 import { controlPath, devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
 import { InFlightFile, provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
 import { QueueServer } from '../../../../frontends/vduse/workers/queue-server.ts';
@@ -94,13 +94,16 @@ class Rig implements AsyncDisposable {
     return this.server.receive(message);
   }
 
-  ask(type: 'pause' | 'stop' | 'remap' | 'close'): Promise<unknown> {
+  ask(type: 'pause' | 'stop' | 'close'): Promise<unknown> {
     return this.tell({ type, id: this.#id++ });
   }
 
-  async start(): Promise<void> {
-    const info = this.#device.queueInfo(0, 'split');
-    await this.tell({ type: 'open', id: this.#id++, features: this.#features, info });
+  get info(): QueueInfo {
+    return this.#device.queueInfo(0, 'split');
+  }
+
+  async start(info = this.info): Promise<void> {
+    await this.tell({ type: 'open', id: this.#id++, features: this.#features, info, asid: 0 });
     await this.tell({ type: 'resume' });
   }
 
@@ -179,5 +182,32 @@ describe('the thread of a queue', () => {
     await rig.tell({ type: 'resume' });
     expect(await read).toMatchObject({ status: 0 });
     expect(await rig.ask('stop')).toEqual({ layout: 'split', availIndex: 2 });
+  });
+
+  it('serves a queue that is made ready later, and again after it was stopped', async () => {
+    await using rig = new Rig();
+    await rig.start({ ...rig.info, ready: false });
+    await turns(() => rig.sleeps === 1);
+    Atomics.store(rig.state, WorkerState.ENDING, 0);
+    const first = rig.driver.read(0, 512);
+    await rig.tell({ type: 'start', id: 50, info: rig.info });
+    expect(await first).toMatchObject({ status: 0 });
+    expect(await rig.ask('stop')).toEqual({ layout: 'split', availIndex: 1 });
+    const second = rig.driver.read(1, 512);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(rig.driver.outstanding).toBe(1);
+    await rig.tell({ type: 'start', id: 51, info: rig.info });
+    expect(await second).toMatchObject({ status: 0 });
+    expect(await rig.ask('stop')).toEqual({ layout: 'split', availIndex: 2 });
+  });
+
+  it('goes on when its memory is somewhere else', async () => {
+    await using rig = new Rig();
+    await rig.start();
+    await turns(() => rig.sleeps === 1);
+    Atomics.store(rig.state, WorkerState.ENDING, 0);
+    await rig.driver.read(0, 512);
+    await rig.tell({ type: 'remap', id: 52, asid: 0 });
+    expect(await rig.driver.read(1, 512)).toMatchObject({ status: 0 });
   });
 });

@@ -62,7 +62,7 @@ describe('threads of queues', () => {
       settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
     );
     expect(threads()).toBeGreaterThan(before.threads);
-    const opening = workers.open(0n, [info, info]);
+    const opening = workers.open(0n, [info, info], 0);
     await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
     await workers[Symbol.asyncDispose]();
     expect(fds()).toBe(before.fds);

@@ -40,6 +40,24 @@ describe('a mapping', () => {
     expect([...new Uint8Array(buffer)]).toEqual([0, 0, 0, 0, 0, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0, 9]);
   });
 
+  it('gives the same view again, and another where the range is another', () => {
+    const buffer = new ArrayBuffer(2 ** 23);
+    const mapping = new Mapping({ iova: 0x100, length: 2 ** 23, access: Access.READ_WRITE, buffer });
+    const first = mapping.segment(0x1100, 0x2100);
+    expect(mapping.segment(0x1100, 0x2100)).toBe(first);
+    for (const [start, end] of [
+      [0x1100, 0x1900],
+      [0x1104, 0x2100],
+      // What is remembered for the first page is forgotten for one of these in the end.
+      ...Array.from({ length: 1024 }, (_, i) => [0x2100 + i * 4096, 0x2100 + i * 4096 + 512]),
+      [0x1100, 0x2100],
+      [0x100, 0x100 + 2 ** 23],
+    ] as [number, number][]) {
+      const view = mapping.segment(start, end);
+      expect([view.buffer, view.byteOffset, view.length]).toEqual([buffer, start - 0x100, end - start]);
+    }
+  });
+
   it('asks for pages of its buffer, wherever in that its range begins', () => {
     const asked: number[] = [];
     const probe = (offset: number): boolean => {
@@ -70,6 +88,7 @@ describe('a mapping', () => {
     const segment = mapping.segment(0, 64);
     mapping.unmap();
     expect(segment.length).toBe(0);
+    expect(() => mapping.segment(0, 64)).toThrow(TypeError);
     expect(() => mapping.storeByte(0, 1)).toThrow(TypeError);
     expect(() => mapping.load(0, 4, new Scratch(4), 0)).toThrow(TypeError);
   });
