@@ -35,6 +35,12 @@ export interface FrontendHandle extends AsyncDisposable {
   readonly closed: Promise<Error | undefined>;
 }
 
+/** Whom a process belongs to. */
+export interface ProcessUser {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** A disk that a process of this frontend's left behind when it died, and that nobody serves. */
 export interface Leftover {
   /** Name of the disk in the configuration it was made by. */
@@ -53,6 +59,11 @@ export interface FrontendPlugin<C = unknown> {
   readonly description: string;
   readonly config: ConfigSchema<C>;
   attach(volume: Volume, config: C, ctx: PluginContext): Promise<FrontendHandle>;
+  /**
+   * For a process that is root and is about to give that up for good, to run this disk as `user`: starts what has to
+   * stay root, and returns an `attach` that gets by with that. Without this, `attach` has to work for any user.
+   */
+  attachUnprivileged?(disk: string, user: ProcessUser): Promise<FrontendPlugin<C>['attach']>;
   /** For `blockgate doctor`: can this machine do it? Changes nothing. */
   check?(config: C | undefined): Promise<readonly Finding[]>;
   /** Imports what `attach` needs, which then need not wait for it. */

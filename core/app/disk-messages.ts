@@ -1,5 +1,6 @@
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
+import type { User } from '../system/user.ts';
 import type { WireError } from '../util/wire-error.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { DiskDetails, DiskReport } from './running-disk.ts';
@@ -25,20 +26,28 @@ export type Question =
   /** Without a size: what the store has grown to. */
   | { readonly about: 'resize'; readonly size?: number };
 
+/** Which disk a process is to be, and whose. */
+export interface Identity {
+  readonly order: DiskOrder;
+  readonly stateDir: string;
+  /** Whom the process becomes before it loads what it serves the disk with; as it is, when absent. */
+  readonly user?: User | undefined;
+}
+
 export type ToDisk =
   /** Loads and checks everything that can be without touching the store. Answered by `prepared` or `failed`. */
-  | { readonly type: 'prepare'; readonly order: DiskOrder }
-  | {
+  | ({ readonly type: 'prepare' } & Identity)
+  | ({
       readonly type: 'start';
-      readonly order: DiskOrder;
-      readonly stateDir: string;
       readonly takeOver: boolean;
       /** How long a stop may take before plugins are told to give up. Milliseconds. */
       readonly graceMs: number;
       readonly logLevel: LogLevel;
-    }
+    } & Identity)
   /** Answered by `answer` with the same `id`. */
   | ({ readonly type: 'ask'; readonly id: number } & Question)
+  /** Answered by `pong`, at once. */
+  | { readonly type: 'ping' }
   /** Also gives up a start under way. Answered by `stopped` or `failed`; the process ends afterwards. */
   | { readonly type: 'stop' }
   /** As `stop`, but the device stays for a successor. */
@@ -51,6 +60,7 @@ export type FromDisk =
   | { readonly type: 'failed'; readonly error: WireError }
   | { readonly type: 'stopped' }
   | { readonly type: 'answer'; readonly id: number; readonly value?: unknown; readonly error?: WireError }
+  | { readonly type: 'pong' }
   | {
       readonly type: 'log';
       readonly level: Exclude<LogLevel, 'silent'>;

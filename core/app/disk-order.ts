@@ -1,3 +1,4 @@
+import type { FrontendPlugin } from '../api/frontend.ts';
 import type { DiskConfig, LoadedConfig, Locator, PluginUse } from '../config/config.ts';
 import { PluginRegistry, type PreparedDisk } from '../plugins/registry.ts';
 
@@ -55,12 +56,16 @@ function plain({ type, config, pointer }: PluginUse): PlainUse {
   return { type, config, pointer };
 }
 
+/** The frontend of a disk alone; undefined when no plugin provides it. */
+export async function frontendOf(order: DiskOrder): Promise<FrontendPlugin | undefined> {
+  const registry = await loadRegistry(order);
+  return (await registry.find('frontend', order.disk.frontend.type))?.load();
+}
+
 /** Loads the plugins and checks the configuration again, in the process that will run the disk. */
 export async function prepareOrder(order: DiskOrder): Promise<PreparedDisk> {
-  // The gateway has found and shown mistakes with line and column already; here the pointer is enough.
-  const locate: Locator['locate'] = (pointer) => ({ file: order.file, pointer });
-  const registry = await PluginRegistry.load({ ...order, locate });
-  const use = (part: PlainUse): PluginUse => ({ ...part, locate });
+  const registry = await loadRegistry(order);
+  const use = (part: PlainUse): PluginUse => ({ ...part, locate: locatorOf(order) });
   const { name, readOnly, frontend, filters, backend } = order.disk;
   return registry.prepareDisk({
     name,
@@ -69,4 +74,13 @@ export async function prepareOrder(order: DiskOrder): Promise<PreparedDisk> {
     filters: filters.map(use),
     backend: use(backend),
   });
+}
+
+function loadRegistry(order: DiskOrder): Promise<PluginRegistry> {
+  return PluginRegistry.load({ ...order, locate: locatorOf(order) });
+}
+
+/** The gateway has found and shown mistakes with line and column already; here the pointer is enough. */
+function locatorOf({ file }: DiskOrder): Locator['locate'] {
+  return (pointer) => ({ file, pointer });
 }

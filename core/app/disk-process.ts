@@ -1,10 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { PreparedDisk } from '../plugins/registry.ts';
 import { toWire } from '../util/wire-error.ts';
 import { ChannelLogger } from './channel-logger.ts';
 import type { Disk } from './disk.ts';
-import { CHANNEL_VERSION, type FromDisk, type Question, type ToDisk } from './disk-messages.ts';
-import { type DiskOrder, prepareOrder, warmUp } from './disk-order.ts';
+import {
+  CHANNEL_VERSION,
+  type FromDisk,
+  type Identity,
+  type Question,
+  type ToDisk,
+} from './disk-messages.ts';
+import { prepareOrder, warmUp } from './disk-order.ts';
 import { runDisk } from './disk-runner.ts';
+import { prepareAsUser } from './unprivileged.ts';
 
 /**
  * The process of one disk, started by `ProcessLauncher`. It ends by itself when the gateway is gone.
@@ -19,17 +27,19 @@ const ORPHAN_POLL_MS = 500;
 
 const givingUp = new AbortController();
 let graceMs = 0;
-let prepared: ReturnType<typeof prepareOrder> | undefined;
+let prepared: Promise<PreparedDisk> | undefined;
 let running: Promise<Disk> | undefined;
 
 process.on('message', (message: ToDisk) => {
   switch (message.type) {
     case 'prepare':
-      return void prepare(message.order);
+      return void prepare(message);
     case 'start':
       return start(message);
     case 'ask':
       return void answer(message.id, message);
+    case 'ping':
+      return send({ type: 'pong' });
     case 'stop':
       return void stop();
     case 'hand-over':
@@ -38,8 +48,8 @@ process.on('message', (message: ToDisk) => {
 });
 process.on('disconnect', () => void orphaned());
 
-async function prepare(order: DiskOrder): Promise<void> {
-  prepared = prepareOrder(order);
+async function prepare(identity: Identity): Promise<void> {
+  prepared = prepareDisk(identity);
   try {
     await warmUp(await prepared);
     send({ type: 'prepared', version: CHANNEL_VERSION });
@@ -48,12 +58,16 @@ async function prepare(order: DiskOrder): Promise<void> {
   }
 }
 
+function prepareDisk({ order, stateDir, user }: Identity): Promise<PreparedDisk> {
+  return user === undefined ? prepareOrder(order) : prepareAsUser(order, user, stateDir);
+}
+
 function start(message: Extract<ToDisk, { type: 'start' }>): void {
   const { order, stateDir, takeOver, logLevel } = message;
   graceMs = message.graceMs;
   const logger = new ChannelLogger(logLevel, send);
   const { signal } = givingUp;
-  prepared ??= prepareOrder(order);
+  prepared ??= prepareDisk(message);
   running = prepared.then((disk) =>
     runDisk(disk, { logger, baseDir: order.baseDir, stateDir, takeOver, graceMs, signal }),
   );

@@ -67,6 +67,8 @@ export async function pluginContext(
 ): Promise<OpenContext> {
   const stateDir = join(options.stateDir, plan.name);
   try {
+    // A disk that is served by another user has to get through the folder of all.
+    await mkdir(options.stateDir, { recursive: true, mode: 0o755 });
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new GatewayError('disk.state-folder', `The folder ${stateDir} cannot be created.`, {

@@ -2,10 +2,13 @@ import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Finding } from '../api/backend.ts';
+import { findUser } from '../system/user.ts';
 
 const LEAST_NODE = 24;
 /** Each disk needs a few dozen; stores with many connections need more. */
 const LEAST_OPEN_FILES = 1024;
+/** Whom packaging/sysusers.d creates. */
+const SERVING_USER = 'blockgate';
 
 /** What holds for every disk of this machine: Node, the system, limits. Changes nothing. */
 export async function checkMachine(stateDir: string): Promise<Finding[]> {
@@ -14,6 +17,7 @@ export async function checkMachine(stateDir: string): Promise<Finding[]> {
     system(process.platform),
     await openFiles(),
     await stateFolder(stateDir),
+    ...(process.getuid?.() === 0 ? [servingUser(SERVING_USER)] : []),
   ];
 }
 
@@ -43,6 +47,16 @@ async function openFiles(): Promise<Finding> {
   const summary = `Open files: at most ${soft}`;
   if (soft === 'unlimited' || Number(soft) >= LEAST_OPEN_FILES) return { severity: 'ok', summary };
   return { severity: 'warning', summary, fix: `Raise the limit: ulimit -n ${LEAST_OPEN_FILES * 16}` };
+}
+
+/** For root: disks need not be served as root. */
+export function servingUser(name: string): Finding {
+  if (findUser(name)) return { severity: 'ok', summary: `User ${name}, for --user` };
+  return {
+    severity: 'warning',
+    summary: `There is no user ${name}: disks are served as root.`,
+    fix: `systemd-sysusers packaging/sysusers.d/blockgate.conf, then "blockgate run --user ${name}".`,
+  };
 }
 
 async function stateFolder(folder: string): Promise<Finding> {

@@ -53,9 +53,10 @@ export const coreModule = new ContainerModule((to) => {
 export const gatewayModule = new ContainerModule((to) => {
   provide(to, RestartPolicy, [], () => new BackoffRestart());
   provide(to, DiskLauncher, [Settings, Logger], (settings, logger) => {
-    const { stateDir, graceMs, inProcess, logLevel } = settings;
+    const { stateDir, graceMs, inProcess, logLevel, user, hangMs } = settings;
     const launch = { stateDir, graceMs };
-    return inProcess ? new InProcessLauncher(launch, logger) : new ProcessLauncher(launch, logger, logLevel);
+    if (inProcess) return new InProcessLauncher(launch, logger);
+    return new ProcessLauncher(launch, logger, { logLevel, user, hangMs });
   });
   provide(
     to,

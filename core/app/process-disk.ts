@@ -3,8 +3,15 @@ import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import { fromWire } from '../util/wire-error.ts';
-import { type Answers, CHANNEL_VERSION, type FromDisk, type Question, type ToDisk } from './disk-messages.ts';
-import type { DiskOrder } from './disk-order.ts';
+import {
+  type Answers,
+  CHANNEL_VERSION,
+  type FromDisk,
+  type Identity,
+  type Question,
+  type ToDisk,
+} from './disk-messages.ts';
+import { HangDetector } from './hang-detector.ts';
 import type { DiskDetails, DiskReport, RunningDisk } from './running-disk.ts';
 
 /** After the grace period plugins have been told to give up; a process that still runs then is stuck. Milliseconds. */
@@ -15,6 +22,8 @@ export interface ProcessDiskOptions {
   readonly logger: Logger;
   /** Milliseconds. */
   readonly graceMs: number;
+  /** Kills the process when it has not answered for so long. Milliseconds; undefined: never. */
+  readonly hangMs?: number | undefined;
 }
 
 /** The gateway's end of a disk that runs in a process of its own. */
@@ -30,11 +39,20 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
   #failure: Error | undefined;
   #stopping: Promise<void> | undefined;
   #stuck: NodeJS.Timeout | undefined;
+  #hangs: HangDetector | undefined;
 
   constructor(child: ChildProcess, options: ProcessDiskOptions) {
     this.#child = child;
     this.#options = options;
-    child.on('message', (message: FromDisk) => this.#receive(message));
+    child.on('message', (message: FromDisk) => {
+      try {
+        this.#receive(message);
+      } catch (error) {
+        // No message of ours: whoever has taken that process over must not bring this one down as well.
+        this.#failure ??= error as Error;
+        child.kill('SIGKILL');
+      }
+    });
     this.ended = new Promise((resolve) => {
       child.once('exit', (status, signal) => resolve(this.#exited(status, signal)));
       // `error` without a process: it could not be started at all, so `exit` never comes.
@@ -46,8 +64,8 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
   }
 
   /** Resolves once everything is loaded; otherwise the process is gone when this rejects. */
-  async prepare(order: DiskOrder, signal: AbortSignal): Promise<void> {
-    this.#send({ type: 'prepare', order });
+  async prepare(identity: Identity, signal: AbortSignal): Promise<void> {
+    this.#send({ type: 'prepare', ...identity });
     const version = await this.#unlessGivenUp(this.#prepared.promise, signal);
     if (version === CHANNEL_VERSION) return;
     await this.stop().catch(() => {});
@@ -58,6 +76,7 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
   async start(message: Extract<ToDisk, { type: 'start' }>, signal: AbortSignal): Promise<this> {
     this.#send(message);
     this.#details = await this.#unlessGivenUp(this.#ready.promise, signal);
+    this.#watchForHangs();
     return this;
   }
 
@@ -129,8 +148,23 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
     if (this.#failure) throw this.#failure;
   }
 
+  #watchForHangs(): void {
+    const { name, hangMs } = this.#options;
+    if (hangMs === undefined || this.#stuck !== undefined || !this.#child.connected) return;
+    this.#hangs = new HangDetector({
+      limitMs: hangMs,
+      ask: () => this.#send({ type: 'ping' }),
+      onHung: () => {
+        this.#failure ??= hung(name, hangMs);
+        this.#child.kill('SIGKILL');
+      },
+    });
+  }
+
   /** To end. A process that does not, is killed. */
   #tell(message: Extract<ToDisk, { type: 'stop' | 'hand-over' }>): void {
+    // That has a time limit of its own.
+    this.#hangs?.[Symbol.dispose]();
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const afterMs = this.#options.graceMs + STUCK_MS;
     this.#stuck ??= setTimeout(() => {
@@ -158,6 +192,9 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
         break;
       case 'stopped':
         break;
+      case 'pong':
+        this.#hangs?.answered();
+        break;
       case 'answer': {
         const reply = this.#questions.get(message.id);
         this.#questions.delete(message.id);
@@ -172,6 +209,7 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
 
   #exited(status: number | null | undefined, signal: NodeJS.Signals | null | undefined): Error | undefined {
     clearTimeout(this.#stuck);
+    this.#hangs?.[Symbol.dispose]();
     const { name } = this.#options;
     const wasAsked = this.#stuck !== undefined;
     if (!(wasAsked && status === 0)) this.#failure ??= died(name, { status, signal, details: this.#details });
@@ -198,6 +236,17 @@ function killed(name: string, afterMs: number): GatewayError {
     {
       why: 'Its process no longer answered, or its store did not.',
       fix: 'Writes that were not flushed are lost: check the file system (fsck) before you rely on it.',
+    },
+  );
+}
+
+function hung(name: string, limitMs: number): GatewayError {
+  return new GatewayError(
+    'disk.hung',
+    `The process of disk "${name}" gave no sign of life for ${limitMs / 1000} s and was killed.`,
+    {
+      why: 'Something in it, a plugin most likely, keeps its event loop from turning, or it was stopped by a signal.',
+      fix: 'It is started again by itself. If it happens often, find out what its process (see the log) waits for.',
     },
   );
 }

@@ -27,6 +27,7 @@ const JITTER = 0.25;
 const SUDDEN = new Set([
   'disk.process-died',
   'disk.killed',
+  'disk.hung',
   'disk.broken',
   'disk.stop-failed',
   'disk.open-failed',

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { LogLevel } from '../observe/log-level.ts';
+import type { User } from '../system/user.ts';
 import type { LaunchSettings } from './running-disk.ts';
 
 /** What the command line, or a program that embeds the gateway, decides; plugins.json decides the rest. */
@@ -11,6 +12,10 @@ export interface Settings extends LaunchSettings {
   readonly overrides: readonly string[];
   /** Run disks in this process instead of one each. */
   readonly inProcess: boolean;
+  /** Whom the disks' processes become before they serve. Undefined: whoever runs the gateway. */
+  readonly user?: User | undefined;
+  /** A disk's process that has not answered for so long is killed. Milliseconds; undefined: none is. */
+  readonly hangMs?: number | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: 'json' | 'text';
   /** Receives whole lines of the log. */

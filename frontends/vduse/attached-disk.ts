@@ -1,9 +1,10 @@
-import { existsSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { FrontendHandle, FrontendStatus, Holder } from '../../core/api/frontend.ts';
 import type { Capacity } from './capacity.ts';
-import { busPath, type HostPaths } from './host-paths.ts';
+import type { DeviceAttachment } from './device-attachment.ts';
+import { busPath, type HostPaths, isAttached } from './host-paths.ts';
 import type { Session } from './session.ts';
 
 const DETACH_POLL_MS = 500;
@@ -18,7 +19,7 @@ export interface AttachedDiskParts {
   /** `/dev/blockgate/DISK`. */
   readonly path: string;
   readonly usage: readonly string[];
-  readonly holders: () => Promise<readonly Holder[]>;
+  readonly attachment: DeviceAttachment;
   readonly paths: HostPaths;
   /** Name on the vDPA bus. */
   readonly device: string;
@@ -52,7 +53,7 @@ export class AttachedDisk implements FrontendHandle {
   }
 
   holders(): Promise<readonly Holder[]> {
-    return this.#parts.holders();
+    return this.#parts.attachment.holders();
   }
 
   quiesce(): Promise<void> {
@@ -86,7 +87,7 @@ export class AttachedDisk implements FrontendHandle {
     if (this.#disposed !== undefined || this.#poll !== undefined) return;
     this.#poll = setInterval(() => {
       const { session, paths, device } = this.#parts;
-      const gone = !existsSync(busPath(paths, device));
+      const gone = !isAttached(paths, device);
       if (gone) this.#detached.resolve(detachedByOthers(device));
       if (gone || session.driving) this.#stopPolling();
     }, DETACH_POLL_MS);

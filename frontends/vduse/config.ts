@@ -2,13 +2,16 @@ import { z } from 'zod';
 import { sizeSchema } from '../../core/util/config-types.ts';
 import { VIRTIO_BLK_ID_BYTES } from '../virtio/abi/virtio-blk.ts';
 
-const MAX_QUEUES = 64;
+export const MAX_QUEUES = 64;
 /** A request has at least three descriptors, and no chain may be longer than the queue. */
-const MIN_QUEUE_SIZE = 3;
-const MAX_QUEUE_SIZE = 1024;
+export const MIN_QUEUE_SIZE = 3;
+export const MAX_QUEUE_SIZE = 1024;
 /** What the kernel takes. Whether a request finds room in it depends on the queues: see bounce.ts. */
-const MIN_BOUNCE = 2 ** 20;
-const MAX_BOUNCE = 2 ** 30;
+export const MIN_BOUNCE = 2 ** 20;
+export const MAX_BOUNCE = 2 ** 30;
+/** Seconds. */
+export const MIN_MSG_TIMEOUT = 10;
+export const MAX_MSG_TIMEOUT = 3600;
 
 const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
 
@@ -46,7 +49,7 @@ const keys = z.strictObject({
     .max(VIRTIO_BLK_ID_BYTES)
     .optional()
     .meta({ description: 'Serial number that the disk reports, up to 20 characters. Default: its name.' }),
-  msgTimeout: z.int().min(10).max(3600).default(120).meta({
+  msgTimeout: z.int().min(MIN_MSG_TIMEOUT).max(MAX_MSG_TIMEOUT).default(120).meta({
     description: 'Seconds the kernel waits for an answer of the gateway before it gives the device up.',
   }),
   bounceSize: sizeSchema({ min: MIN_BOUNCE, max: MAX_BOUNCE, multipleOf: 4096 }).optional().meta({

@@ -37,7 +37,7 @@ export function entries(folder: string): string[] {
   }
 }
 
-function noDisk(device: string, node: DeviceNode | undefined): GatewayError {
+export function noDisk(device: string, node: DeviceNode | undefined): GatewayError {
   const why =
     node === undefined
       ? 'The kernel accepted the device, but its driver made no disk of it.'

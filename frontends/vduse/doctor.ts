@@ -19,19 +19,29 @@ export function checkHost(
   modulesFolder = '/lib/modules',
   syscalls: Syscalls = linux,
 ): Finding[] {
+  const status = read(join(paths.proc, 'self/status'));
+  const isRoot = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] === '0';
   return [
     ...[VDUSE_MODULE, OUTLETS[attach].driver].map((name) =>
-      checkModule(paths, join(modulesFolder, release()), name),
+      checkModule(paths, join(modulesFolder, release()), name, isRoot),
     ),
     ...reportApi(paths, syscalls),
-    checkPermission(paths),
+    checkPermission(paths, status, isRoot),
     checkNamespace(paths),
   ];
 }
 
-function checkModule(paths: HostPaths, folder: string, name: string): Finding {
+function checkModule(paths: HostPaths, folder: string, name: string, isRoot: boolean): Finding {
   if (moduleLoaded(paths, name)) return { severity: 'ok', summary: `kernel module ${name} is loaded` };
-  if (listed(folder, name)) return { severity: 'ok', summary: `kernel module ${name} is there to be loaded` };
+  if (listed(folder, name)) {
+    const summary = `kernel module ${name} is there to be loaded`;
+    if (isRoot) return { severity: 'ok', summary };
+    return {
+      severity: 'warning',
+      summary: `${summary}, by root`,
+      fix: `modprobe ${name}; for every boot, put packaging/modules-load.d/blockgate.conf into /etc/modules-load.d`,
+    };
+  }
   return {
     severity: 'error',
     summary: `kernel ${release()} has no module ${name}`,
@@ -58,19 +68,17 @@ function reportApi(paths: HostPaths, syscalls: Syscalls): Finding[] {
   }
 }
 
-function checkPermission(paths: HostPaths): Finding {
-  const status = read(join(paths.proc, 'self/status'));
+function checkPermission(paths: HostPaths, status: string, isRoot: boolean): Finding {
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
   if (((effective >> CAP_NET_ADMIN) & 1n) === 0n) {
     return {
       severity: 'error',
       summary: 'this process may not attach devices: it lacks CAP_NET_ADMIN',
-      fix: 'run the gateway as root',
+      fix: 'run the gateway as root; with "--user NAME" only helpers of it stay root',
     };
   }
   const control = controlPath(paths);
-  const uid = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1];
-  if (uid !== '0') {
+  if (!isRoot) {
     return {
       severity: 'warning',
       summary: `this process is not root, and ${control} belongs to root`,

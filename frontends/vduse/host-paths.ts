@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where the kernel shows itself. Tests put a folder of their own in its place. */
@@ -21,6 +22,8 @@ export const classPath = (paths: HostPaths, name: string): string => join(paths.
 
 /** The device on the vDPA bus; exists while it is attached. */
 export const busPath = (paths: HostPaths, name: string): string => join(paths.sys, 'bus/vdpa/devices', name);
+
+export const isAttached = (paths: HostPaths, name: string): boolean => existsSync(busPath(paths, name));
 
 /** What is in flight in the queues of a device; has to be on a tmpfs. */
 export const inFlightPath = (paths: HostPaths, name: string): string =>

@@ -8,11 +8,13 @@ export default defineFrontend<VduseConfig>({
   config: vduseConfig,
   // Loaded when a disk needs them: checking a configuration must stay cheap.
   attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
+  attachUnprivileged: async (disk, user) =>
+    (await import('./helper/helper-process.ts')).attachWithHelper(disk, user),
   warmUp: () => import('./frontend.ts'),
   leftovers: async () => {
     const [{ findLeftovers }, { linuxHost }] = await Promise.all([
       import('./leftovers.ts'),
-      import('./frontend.ts'),
+      import('./frontend-host.ts'),
     ]);
     return findLeftovers(linuxHost);
   },

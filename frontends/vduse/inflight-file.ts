@@ -1,18 +1,34 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
+import type { ProcessUser } from '../../core/api/frontend.ts';
 import { orThrow } from '../../core/system/errno.ts';
 import { PROT_READ, PROT_WRITE } from '../../core/system/memory-map.ts';
 import { O_CLOEXEC, O_RDWR, type SharedMapping, type Syscalls } from '../../core/system/syscalls.ts';
 import { inFlightLogBytes } from '../virtio/virtq/inflight.ts';
 
-interface InFlightFileOptions {
-  readonly syscalls: Syscalls;
-  readonly path: string;
+/** The queues of a device whose logs are in one file. */
+export interface InFlightQueues {
   readonly queues: number;
   readonly queueSize: number;
-  /** The device is served again, so its logs count. Otherwise they start empty. */
-  readonly keep: boolean;
+}
+
+interface InFlightFileOptions extends InFlightQueues {
+  readonly syscalls: Syscalls;
+  readonly path: string;
+  /** The device is served again, and nobody knows what was in flight: the file was gone. Default: false. */
+  readonly isLost?: boolean;
 }
 
 /**
@@ -23,29 +39,25 @@ interface InFlightFileOptions {
  * must not cost a write to a disk for each request.
  */
 export class InFlightFile implements Disposable {
-  /** The device is served again, and nobody knows what was in flight: the file was gone. */
   readonly isLost: boolean;
   readonly path: string;
   readonly #map: SharedMapping;
   readonly #bytesEach: number;
 
-  /** Throws `vduse.inflight-file`. */
-  constructor({ syscalls, path, queues, queueSize, keep }: InFlightFileOptions) {
+  /** The file is there: `provideInFlightFile` has seen to it. Throws `vduse.inflight-file`. */
+  constructor({ syscalls, path, queues, queueSize, isLost = false }: InFlightFileOptions) {
     this.path = path;
+    this.isLost = isLost;
     this.#bytesEach = inFlightLogBytes(queueSize);
-    const length = queues * this.#bytesEach;
     try {
-      const isKept = keep && isThere(path, length);
-      this.isLost = keep && !isKept;
-      if (!isKept) create(path, length);
       const fd = orThrow(`open ${path}`, syscalls.open(path, O_RDWR | O_CLOEXEC));
       try {
-        this.#map = syscalls.mmap(fd, 0, length, PROT_READ | PROT_WRITE);
+        this.#map = syscalls.mmap(fd, 0, queues * this.#bytesEach, PROT_READ | PROT_WRITE);
       } finally {
         syscalls.close(fd);
       }
     } catch (cause) {
-      throw GatewayError.is(cause) ? cause : unusable(path, (cause as Error).message, cause);
+      throw unusable(path, (cause as Error).message, cause);
     }
   }
 
@@ -63,24 +75,51 @@ export class InFlightFile implements Disposable {
   [Symbol.dispose](): void {
     this.#map.unmap();
   }
+}
 
-  /** For a device that is destroyed. */
-  remove(): void {
-    rmSync(this.path, { force: true });
+/**
+ * Sees to it that the file is there, and is `owner`'s, or this process's where there is none. `keep`: the device is
+ * served again, so the logs in the file count; otherwise they start empty. Throws `vduse.inflight-file`.
+ */
+export function provideInFlightFile(
+  path: string,
+  { queues, queueSize, keep }: InFlightQueues & { readonly keep: boolean },
+  owner?: ProcessUser,
+): 'kept' | 'made' {
+  const length = queues * inFlightLogBytes(queueSize);
+  try {
+    const isKept = keep && existsSync(path);
+    if (!isKept) make(path, length);
+    // Whatever the name comes to mean meanwhile, it is this file that is looked at and given away.
+    const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const found = fstatSync(fd);
+      if (!found.isFile() || found.nlink !== 1) throw unusable(path, 'It is something else.');
+      if (found.size !== length)
+        throw unusable(path, `It has ${found.size} bytes, and the device’s queues need ${length}.`);
+      if (owner !== undefined && found.uid !== owner.uid) fchownSync(fd, owner.uid, owner.gid);
+    } finally {
+      closeSync(fd);
+    }
+    return isKept ? 'kept' : 'made';
+  } catch (cause) {
+    throw GatewayError.is(cause) ? cause : unusable(path, (cause as Error).message, cause);
   }
 }
 
-function isThere(path: string, length: number): boolean {
-  const size = statSync(path, { throwIfNoEntry: false })?.size;
-  if (size === undefined || size === length) return size !== undefined;
-  throw unusable(path, `It has ${size} bytes, and the device’s queues need ${length}.`);
-}
-
 /** Written out, because a hole that finds no memory later on would be a SIGBUS. */
-function create(path: string, length: number): void {
-  mkdirSync(dirname(path), { recursive: true });
+function make(path: string, length: number): void {
+  const folder = dirname(path);
+  // Whoever serves a disk looks into it, whatever the umask of whoever starts it.
+  if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, 0o755);
   rmSync(path, { force: true });
   writeFileSync(path, new Uint8Array(length), { mode: 0o600, flag: 'wx' });
+}
+
+/** For a device that is destroyed. */
+export function removeInFlightFile(path: string): void {
+  // Where its folder is none, it cannot be either.
+  if (existsSync(path)) rmSync(path);
 }
 
 function unusable(path: string, why: string, cause?: unknown): GatewayError {

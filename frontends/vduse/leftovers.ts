@@ -1,24 +1,24 @@
-import { existsSync, lstatSync, readlinkSync, rmSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readlinkSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
-import type { Holder, Leftover } from '../../core/api/frontend.ts';
+import type { Leftover } from '../../core/api/frontend.ts';
 import type { Logger } from '../../core/api/logger.ts';
-import { ControlDevice } from './control-device.ts';
+import { MAX_QUEUE_SIZE, MAX_QUEUES } from './config.ts';
 import { deadVolume } from './dead-volume.ts';
 import { VduseDevice } from './device.ts';
+import type { DeviceAdmin } from './device-admin.ts';
+import { detachDevice } from './device-attachment.ts';
+import { destroyDevice } from './device-claim.ts';
 import { entries } from './device-node.ts';
-import { destroyDevice, detachDevice, type Host } from './frontend.ts';
-import { busPath, controlPath, devicePath, type HostPaths, inFlightPath } from './host-paths.ts';
+import type { Host } from './frontend-host.ts';
+import { busPath, devicePath, type HostPaths, inFlightPath } from './host-paths.ts';
 import { InFlightFile } from './inflight-file.ts';
-import { OUTLETS } from './outlet.ts';
+import { findUsers } from './outlet.ts';
 import { QueueSet } from './queue-set.ts';
 import { Session } from './session.ts';
 import { type DeviceState, StateFile } from './state-file.ts';
 
 const PREFIX = 'blockgate-';
-/** As many as the configuration allows. */
-const MAX_QUEUES = 64;
-const MAX_QUEUE_SIZE = 1024;
 const DRAIN_MS = 5_000;
 
 /** VDUSE devices of disks that no process serves. */
@@ -31,7 +31,7 @@ export function findLeftovers(host: Host): Leftover[] {
     .map((device) => ({
       disk: device.slice(PREFIX.length),
       device,
-      holders: () => holders(paths, device),
+      holders: () => findUsers(paths, device),
       destroy: ({ stateDir, logger }) => destroyLeftover(host, device, new StateFile(stateDir), logger),
     }));
 }
@@ -48,14 +48,6 @@ function openDevices({ proc, dev }: HostPaths): Set<string> {
   return open;
 }
 
-async function holders(paths: HostPaths, device: string): Promise<readonly Holder[]> {
-  for (const outlet of Object.values(OUTLETS)) {
-    const node = outlet.find(paths, device);
-    if (node !== undefined) return outlet.holders(paths, device, node);
-  }
-  return [];
-}
-
 /**
  * Detaching is a conversation between the kernel and whoever serves the device, so this serves it meanwhile: every
  * request fails, those that a dead process had taken first. Throws `vduse.leftover-waits` when nobody can tell which
@@ -68,24 +60,24 @@ async function destroyLeftover(
   logger: Logger,
 ): Promise<void> {
   const { syscalls, paths } = host;
-  using control = new ControlDevice(syscalls, controlPath(paths));
+  const disk = name.slice(PREFIX.length);
+  using admin = host.administer(disk);
   if (existsSync(busPath(paths, name))) {
     using device = VduseDevice.open(syscalls, devicePath(paths, name), name);
     const features = featuresOf(device);
     if (features === undefined) {
       // Without an answer the kernel lets go of a device that it has given up before.
-      await detachDevice(host.bus, name);
+      await detachDevice(admin, name);
     } else {
-      using inFlight = inFlightOf(host, device, stateFile.read());
+      using inFlight = await inFlightOf(host, admin, device, stateFile.read());
       await using session = deadSession(host, device, features, inFlight, logger);
       session.start();
       await adopt(session, name);
-      await detachDevice(host.bus, name);
+      await detachDevice(admin, name);
     }
   }
-  destroyDevice(control, stateFile, name);
-  rmSync(inFlightPath(paths, name), { force: true });
-  removeLink(join(paths.dev, 'blockgate', name.slice(PREFIX.length)));
+  await destroyDevice(admin, stateFile, name);
+  removeLink(join(paths.dev, 'blockgate', disk));
 }
 
 /** Undefined: the kernel has given the device up. */
@@ -98,19 +90,16 @@ function featuresOf(device: VduseDevice): bigint | undefined {
 }
 
 /** As the process that made the device left it; lost when there is no record of how it was made. */
-function inFlightOf(
+async function inFlightOf(
   { syscalls, paths }: Host,
+  admin: DeviceAdmin,
   device: VduseDevice,
   made: DeviceState | undefined,
-): InFlightFile {
+): Promise<InFlightFile> {
   const { queues, queueSize } = made ?? { queues: countQueues(device), queueSize: MAX_QUEUE_SIZE };
-  return new InFlightFile({
-    syscalls,
-    path: inFlightPath(paths, device.name),
-    queues,
-    queueSize,
-    keep: true,
-  });
+  const file = await admin.provideInFlight({ queues, queueSize, keep: true });
+  const path = inFlightPath(paths, device.name);
+  return new InFlightFile({ syscalls, path, queues, queueSize, isLost: file === 'made' });
 }
 
 async function adopt(session: Session, name: string): Promise<void> {

@@ -27,3 +27,17 @@ export const OUTLETS: Readonly<Record<Attachment, Outlet>> = {
   },
   vm: { driver: 'vhost_vdpa', find: findVhostNode, holders: findVhostHolders, usage: vhostUsage },
 };
+
+/** What one of the drivers made of an attached device; undefined when none made anything. */
+export function findNode(paths: HostPaths, device: string): DeviceNode | undefined {
+  return OUTLETS.host.find(paths, device) ?? OUTLETS.vm.find(paths, device);
+}
+
+/** Who uses a device, whichever driver has it. */
+export async function findUsers(paths: HostPaths, device: string): Promise<readonly Holder[]> {
+  for (const outlet of Object.values(OUTLETS)) {
+    const node = outlet.find(paths, device);
+    if (node !== undefined) return outlet.holders(paths, device, node);
+  }
+  return [];
+}

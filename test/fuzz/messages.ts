@@ -4,7 +4,7 @@ import { DiskVolume } from '../../core/block/volume.ts';
 import { ControlDevice } from '../../frontends/vduse/control-device.ts';
 import { VduseDevice } from '../../frontends/vduse/device.ts';
 import { inFlightPath } from '../../frontends/vduse/host-paths.ts';
-import { InFlightFile } from '../../frontends/vduse/inflight-file.ts';
+import { InFlightFile, provideInFlightFile } from '../../frontends/vduse/inflight-file.ts';
 import { decodeRequest, describeRequest, encodeReply } from '../../frontends/vduse/messages.ts';
 import { QueueSet } from '../../frontends/vduse/queue-set.ts';
 import { Session } from '../../frontends/vduse/session.ts';
@@ -83,13 +83,10 @@ export class MessagesTarget implements FuzzTarget {
     const configSpace = new Uint8Array(96);
     control.create({ name: NAME, features: this.#offered.split, queues: QUEUES, configSpace });
     this.#device = this.#kernel.devices.get(NAME)!;
-    this.#inFlight = new InFlightFile({
-      syscalls,
-      path: inFlightPath(paths, NAME),
-      queues: QUEUES,
-      queueSize: QUEUE_SIZE,
-      keep: false,
-    });
+    const file = inFlightPath(paths, NAME);
+    const logs = { queues: QUEUES, queueSize: QUEUE_SIZE };
+    provideInFlightFile(file, { ...logs, keep: false });
+    this.#inFlight = new InFlightFile({ syscalls, path: file, ...logs });
     const ram = this.#ram;
     const regions = REGIONS.map(({ iova, length, offset, access }) => ({
       start: iova,

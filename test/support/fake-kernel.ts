@@ -5,7 +5,8 @@ import { SystemError } from '../../core/system/errno.ts';
 import { MemoryMap } from '../../core/system/memory-map.ts';
 import type { Reactor, Readiness, Watch } from '../../core/system/reactor.ts';
 import type { SharedMapping, Syscalls } from '../../core/system/syscalls.ts';
-import type { Host } from '../../frontends/vduse/frontend.ts';
+import { type DeviceAdmin, LocalAdmin } from '../../frontends/vduse/device-admin.ts';
+import type { Host } from '../../frontends/vduse/frontend-host.ts';
 import type { HostPaths } from '../../frontends/vduse/host-paths.ts';
 import { checkDeviceConfig, type FakeQueue, FakeVduseDevice } from './fake-vduse-device.ts';
 import { FakeVirtioDriver } from './fake-virtio-driver.ts';
@@ -99,6 +100,10 @@ export class FakeKernel implements Host, Disposable {
 
   async loadModules(driver: string): Promise<void> {
     if (!this.loaded.includes(driver)) this.loaded.push(driver);
+  }
+
+  administer(disk: string): DeviceAdmin {
+    return new LocalAdmin(this, disk);
   }
 
   readonly syscalls: Syscalls = {

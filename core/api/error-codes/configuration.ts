@@ -82,6 +82,18 @@ export const CONFIGURATION_ERRORS: ErrorDocs = {
     meaning: 'The command after -- cannot be started.',
     fix: 'Check its name, and that it may be executed.',
   },
+  'cli.unknown-user': {
+    meaning: 'The user named with --user does not exist.',
+    fix: 'Create it, or correct the name.',
+  },
+  'cli.user-is-root': {
+    meaning: 'The user named with --user is root, who keeps every privilege.',
+    fix: 'Name a user without privileges, or leave --user out.',
+  },
+  'cli.user-needs-root': {
+    meaning: 'Disks can be served as another user only by a gateway that was started by root.',
+    fix: 'Run blockgate as root, or leave --user out.',
+  },
   'cli.half-credentials': {
     meaning: 'Only one half of a key pair for the S3 server is set.',
     fix: 'Set both, or neither.',

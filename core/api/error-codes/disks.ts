@@ -30,6 +30,10 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'The process of a disk did not stop in time and was killed.',
     fix: 'Check that its store works; give it more time with --grace.',
   },
+  'disk.hung': {
+    meaning: 'The process of a disk gave no sign of life for the time that the service’s watchdog allows.',
+    fix: 'Start the disk again, and find out what keeps its process; WatchdogSec= of the unit is the limit.',
+  },
   'disk.broken': {
     meaning: 'A disk broke while it was running. It is started again by itself.',
     fix: 'Unmount it if it is mounted, and look at the log of the kernel.',
@@ -105,6 +109,10 @@ export const DISK_ERRORS: ErrorDocs = {
   'vduse.permission': {
     meaning: 'This user may not create VDUSE devices.',
     fix: 'Run the gateway as root.',
+  },
+  'vduse.helper-ended': {
+    meaning: 'The process that does what takes root for an unprivileged disk is gone.',
+    fix: 'End the process of the disk and start the disk again.',
   },
   'vduse.device-exists': {
     meaning: 'A VDUSE device of this name exists and belongs to something else.',

@@ -11,8 +11,10 @@ import type { Gateway } from '../gateway.ts';
 import type { GatewayEvent } from '../gateway-events.ts';
 import { GracefulStop } from '../graceful-stop.ts';
 import { selectDisks } from '../select-disks.ts';
+import { ServiceReport } from '../service-report.ts';
 import type { Settings } from '../settings.ts';
 import { onTermination } from '../signals.ts';
+import type { ServiceManager } from '../systemd.ts';
 import { eventToJson, printEvent } from './event-printer.ts';
 import { ExitCode, Interrupted, signalExitCode } from './exit-code.ts';
 import { printError } from './print-error.ts';
@@ -29,6 +31,8 @@ export interface RunRequest {
   readonly takeOver?: boolean;
   readonly force?: boolean;
   readonly json?: boolean;
+  /** Who wants to be told how the service is doing. */
+  readonly manager?: ServiceManager | undefined;
 }
 
 /** Starts disks, serves them until a signal or until the captive command ends, stops them. Returns the exit status. */
@@ -42,6 +46,7 @@ export async function runDisks(settings: Settings, request: RunRequest, terminal
     else terminal.print(line);
   };
   using _events = gateway.observe(show);
+  using report = request.manager && new ServiceReport(request.manager, gateway);
   const { keepGoing = false } = request;
   const disks = await validateDisks(selectDisks(config, request.names), registry);
   if (disks.mistakes.size > 0 && (!keepGoing || disks.valid.length === 0)) throw allMistakes(disks);
@@ -49,7 +54,7 @@ export async function runDisks(settings: Settings, request: RunRequest, terminal
   // A plugin that cannot be used matters only to the disks that use it.
   if (registry.problems.length > 0) printError(terminal, new AggregateError(registry.problems));
   using _control = await serveControl(gateway, config.file, settings, logger);
-  const session = new RunSession(gateway, settings, request, terminal);
+  const session = new RunSession(gateway, settings, request, terminal, report);
   const status = await session.run(disks.valid.map((disk) => orderFor(config, disk)));
   const isIncomplete = gateway.failed || disks.mistakes.size > 0;
   return status === ExitCode.OK && isIncomplete ? ExitCode.FAILED : status;
@@ -79,14 +84,22 @@ class RunSession {
   readonly #request: RunRequest;
   readonly #terminal: Terminal;
   readonly #stop: GracefulStop;
+  readonly #report: ServiceReport | undefined;
   /** What a signal means now. One listener serves the whole run: between two of them a signal would be lost. */
   #onSignal: (signal: NodeJS.Signals) => void = () => {};
 
-  constructor(gateway: Gateway, settings: Settings, request: RunRequest, terminal: Terminal) {
+  constructor(
+    gateway: Gateway,
+    settings: Settings,
+    request: RunRequest,
+    terminal: Terminal,
+    report: ServiceReport | undefined,
+  ) {
     this.#gateway = gateway;
     this.#settings = settings;
     this.#request = request;
     this.#terminal = terminal;
+    this.#report = report;
     this.#stop = new GracefulStop(gateway, (error) => {
       if (request.json) return;
       printError(terminal, error);
@@ -97,7 +110,9 @@ class RunSession {
   async run(orders: readonly DiskOrder[]): Promise<number> {
     using _signals = onTermination((signal) => this.#onSignal(signal));
     if (!(await this.#start(orders))) return ExitCode.FAILED;
+    this.#report?.ready();
     if (this.#request.captive) return await this.#serveCommand(this.#request.captive);
+    if (this.#report) return await this.#serveService();
     await this.#serve();
     return ExitCode.OK;
   }
@@ -129,6 +144,17 @@ class RunSession {
     await this.#stop.request({ force: true });
   }
 
+  /**
+   * As a service: systemd takes no refusal, but kills what does not stop in time. So a stop waits until nobody uses
+   * the disks, within limits, and then takes them away in good order.
+   */
+  async #serveService(): Promise<number> {
+    const asked = Promise.withResolvers<void>();
+    this.#onSignal = () => asked.resolve();
+    await Promise.race([asked.promise, this.#gateway.ended()]);
+    return (await this.#stopOnceReleased()) ? ExitCode.OK : ExitCode.IN_USE;
+  }
+
   async #serveCommand(command: readonly string[]): Promise<number> {
     const captive = new CaptiveCommand(command, this.#gateway.disks);
     this.#onSignal = (signal) => captive.forward(signal);
@@ -144,8 +170,9 @@ class RunSession {
     return status === ExitCode.OK && !wasReleased ? ExitCode.IN_USE : status;
   }
 
-  /** The command may have left a disk mounted: waits for the grace period, or a signal, and then takes it away. */
+  /** Somebody may have a disk mounted: waits for the grace period, or a signal, and then takes it away. */
   async #stopOnceReleased(): Promise<boolean> {
+    this.#report?.stopping();
     const hurry = new AbortController();
     this.#onSignal = () => hurry.abort();
     if (await this.#stop.request({ force: this.#request.force ?? false })) return true;

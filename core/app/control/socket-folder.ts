@@ -12,14 +12,18 @@ const MAX_PATH = 107;
  * have the name of the folder, since names of disks have no dots.
  */
 export class SocketFolder {
+  readonly #stateDir: string;
   readonly #path: string;
 
   constructor(stateDir: string) {
+    this.#stateDir = stateDir;
     this.#path = join(stateDir, '.control');
   }
 
   /** Has `server` listen for this user alone. Disposing of what is returned takes the socket away. */
   async listen(server: Server): Promise<Disposable & { readonly path: string }> {
+    // Disks may be served by another user, who has a folder beside this one.
+    mkdirSync(this.#stateDir, { recursive: true, mode: 0o755 });
     mkdirSync(this.#path, { recursive: true, mode: 0o700 });
     const path = join(this.#path, `${process.pid}-${randomBytes(2).toString('hex')}.sock`);
     if (Buffer.byteLength(path) > MAX_PATH) throw new RangeError(`the path of a socket is too long: ${path}`);

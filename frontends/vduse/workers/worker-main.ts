@@ -18,7 +18,7 @@ const send = (message: FromWorker): void => port.postMessage(message);
 
 const logger = new PortLogger(send, { queue: settings.index });
 const { volume, grow, close } = await openThreadVolume(settings.volume, logger);
-const inFlight = new InFlightFile({ syscalls: linux, ...settings.inFlight, keep: true });
+const inFlight = new InFlightFile({ syscalls: linux, ...settings.inFlight });
 const sleep = new EdgeWait();
 sleep.add(settings.wakeFd);
 const server = new QueueServer({

@@ -3,7 +3,11 @@ import type { Logger } from '../../../core/api/logger.ts';
 import { EdgeWait } from '../../../core/system/edge-wait.ts';
 import { linux } from '../../../core/system/libc.ts';
 import { loopReactor } from '../../../core/system/reactor.ts';
-import { InFlightFile } from '../../../frontends/vduse/inflight-file.ts';
+import {
+  InFlightFile,
+  provideInFlightFile,
+  removeInFlightFile,
+} from '../../../frontends/vduse/inflight-file.ts';
 import { QueueServer } from '../../../frontends/vduse/workers/queue-server.ts';
 import { type ToWorker, WorkerState } from '../../../frontends/vduse/workers/worker-messages.ts';
 import { type OfferedRing, offeredFeatures } from '../../../frontends/virtio/blk/features.ts';
@@ -24,15 +28,12 @@ export async function serveQueue(
   const state = new Int32Array(new SharedArrayBuffer(WorkerState.BYTES));
   const stopped = Promise.withResolvers<void>();
   using epoll = new EdgeWait();
-  using inFlight = new InFlightFile({
-    syscalls: linux,
-    path: `/dev/shm/blockgate-bench-${process.pid}-${index}`,
-    queues: index + 1,
-    queueSize: RING_SIZE,
-    keep: false,
-  });
+  const path = `/dev/shm/blockgate-bench-${process.pid}-${index}`;
+  const logs = { queues: index + 1, queueSize: RING_SIZE };
+  provideInFlightFile(path, { ...logs, keep: false });
+  using inFlight = new InFlightFile({ syscalls: linux, path, ...logs });
   // Mapped is all it has to be.
-  inFlight.remove();
+  removeInFlightFile(path);
   const server = new QueueServer({
     index,
     device: kernel.device,

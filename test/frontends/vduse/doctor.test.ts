@@ -92,8 +92,15 @@ describe('checkHost', () => {
     expect(host.check()).toContainEqual({
       severity: 'error',
       summary: 'this process may not attach devices: it lacks CAP_NET_ADMIN',
-      fix: 'run the gateway as root',
+      fix: 'run the gateway as root; with "--user NAME" only helpers of it stay root',
     });
+  });
+
+  it('tells whoever is not root how to have the modules loaded', () => {
+    using host = machine({ 'proc/self/status': 'Uid:\t1000\t1000\nCapEff:\t0000000000000000\n' });
+    const [vduse] = host.check();
+    expect(vduse).toMatchObject({ severity: 'warning', summary: expect.stringContaining('by root') });
+    expect(vduse!.fix).toContain('modules-load.d');
   });
 
   it('reports a network namespace in which there is no vDPA bus', () => {

@@ -1,13 +1,10 @@
 import { resolve } from '../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../core/block/volume.ts';
 import { linux } from '../../../core/system/libc.ts';
-import { loopReactor } from '../../../core/system/reactor.ts';
 import type { SharedMapping } from '../../../core/system/syscalls.ts';
 import { vduseConfig } from '../../../frontends/vduse/config.ts';
 import { attachDisk } from '../../../frontends/vduse/frontend.ts';
-import { hostPaths } from '../../../frontends/vduse/host-paths.ts';
-import { loadModules } from '../../../frontends/vduse/modules.ts';
-import { kernelVdpaBus } from '../../../frontends/vduse/vdpa-bus.ts';
+import { linuxHost } from '../../../frontends/vduse/frontend-host.ts';
 import { GuestMemory } from '../../../frontends/virtio/memory/guest-memory.ts';
 import { Access, Mapping } from '../../../frontends/virtio/memory/mapping.ts';
 import { QueueRig } from '../../frontends/virtio/blk/queue-rig.ts';
@@ -47,6 +44,7 @@ await using _handle = await attachDisk(
   vduseConfig.parse({}),
   { disk: 'disk0', logger, signal: new AbortController().signal, stateDir, baseDir: stateDir },
   {
+    ...linuxHost,
     syscalls: {
       ...linux,
       mmap: (fd, offset, length, prot) => {
@@ -55,10 +53,6 @@ await using _handle = await attachDisk(
         return map;
       },
     },
-    reactor: loopReactor,
-    bus: kernelVdpaBus,
-    paths: hostPaths,
-    loadModules,
   },
 );
 

@@ -1,4 +1,6 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import type { User } from '../../../system/user.ts';
+import type { ServiceManager } from '../../systemd.ts';
 import type { CommandContext } from '../command-context.ts';
 import { addGatewayOptions, type GatewayOptions, seconds, settingsFrom } from '../gateway-options.ts';
 
@@ -8,6 +10,7 @@ export interface RunOptions extends GatewayOptions {
   readonly force?: boolean;
   readonly grace: number;
   readonly inProcess?: boolean;
+  readonly user?: string;
   readonly json?: boolean;
 }
 
@@ -34,11 +37,29 @@ export function runCommand(ctx: CommandContext): Command {
     .option('--force', 'on stopping, take disks away from whoever uses them')
     .option('--grace <seconds>', 'how long stopping may take before stores are given up', seconds, 30)
     .option('--in-process', 'run the disks in one process, to debug them')
+    .addOption(
+      new Option('--user <name>', 'serve the disks as this user; only helpers stay root').conflicts(
+        'inProcess',
+      ),
+    )
     .option('--json', 'one JSON object a line for each event')
     .addHelpText('after', NOTES);
   return addGatewayOptions(command).action(async (names: string[], options: RunOptions) => {
     const { runDisks } = await import('../run-disks.ts');
-    const settings = settingsFrom(options, ctx.terminal);
-    ctx.exitCode = await runDisks(settings, { ...options, names, captive: ctx.captive }, ctx.terminal);
+    const manager = await serviceManager(process.env);
+    const user = options.user === undefined ? undefined : await servingUser(options.user);
+    const settings = { ...settingsFrom(options, ctx.terminal), user, hangMs: manager?.watchdogMs };
+    const request = { ...options, names, captive: ctx.captive, manager };
+    ctx.exitCode = await runDisks(settings, request, ctx.terminal);
   });
+}
+
+/** Loaded where there is one only: few gateways are services. */
+async function serviceManager(env: NodeJS.ProcessEnv): Promise<ServiceManager | undefined> {
+  if (env['NOTIFY_SOCKET'] === undefined) return undefined;
+  return (await import('../../systemd.ts')).ServiceManager.of(env);
+}
+
+async function servingUser(name: string): Promise<User> {
+  return (await import('../../serving-user.ts')).servingUser(name);
 }

@@ -4,7 +4,7 @@ import { DiskVolume } from '../../../../core/block/volume.ts';
 import { ControlDevice } from '../../../../frontends/vduse/control-device.ts';
 import { type QueueInfo, VduseDevice } from '../../../../frontends/vduse/device.ts';
 import { controlPath, devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
-import { InFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
+import { InFlightFile, provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
 import { QueueServer } from '../../../../frontends/vduse/workers/queue-server.ts';
 import { type ToWorker, WorkerState } from '../../../../frontends/vduse/workers/worker-messages.ts';
 import { blkConfigSpace } from '../../../../frontends/virtio/blk/config-space.ts';
@@ -61,13 +61,10 @@ class Rig implements AsyncDisposable {
     fake.features = this.#features;
     this.driver = new FakeVirtioDriver(fake, this.#temp.path, (fd) => this.kernel.kick(fd));
     fake.status = 0x0f;
-    this.#inFlight = new InFlightFile({
-      syscalls: this.kernel.syscalls,
-      path: inFlightPath(this.kernel.paths, NAME),
-      queues: 1,
-      queueSize: QUEUE_SIZE,
-      keep: false,
-    });
+    const file = inFlightPath(this.kernel.paths, NAME);
+    const logs = { queues: 1, queueSize: QUEUE_SIZE };
+    provideInFlightFile(file, { ...logs, keep: false });
+    this.#inFlight = new InFlightFile({ syscalls: this.kernel.syscalls, path: file, ...logs });
     this.server = new QueueServer({
       inFlight: this.#inFlight,
       index: 0,

@@ -5,6 +5,7 @@ import { openStore } from '../../../../backends/file/open-store.ts';
 import type { BlockDevice } from '../../../../core/api/device.ts';
 import { resolve } from '../../../../core/block/resolve.ts';
 import { threadVolume } from '../../../../core/block/thread-volume.ts';
+import { provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
 import { QueueWorkers } from '../../../../frontends/vduse/workers/queue-workers.ts';
 import { blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
 import type { MemoryLogger } from '../../../support/fake-device.ts';
@@ -53,6 +54,7 @@ describe('threads of queues', () => {
       ctx.logger,
     );
     writeFileSync(folder.file('no-device'), '');
+    provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
     const fd = openSync(folder.file('no-device'), 'r+');
     const before = { threads: threads(), fds: fds() };
     const workers = await QueueWorkers.start(

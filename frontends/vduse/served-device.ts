@@ -1,0 +1,94 @@
+import type { Volume } from '../../core/api/device.ts';
+import type { Logger } from '../../core/api/logger.ts';
+import type { VduseConfig } from './config.ts';
+import { VduseDevice } from './device.ts';
+import type { DeviceAdmin } from './device-admin.ts';
+import type { Claim } from './device-claim.ts';
+import type { DevicePlan } from './device-plan.ts';
+import type { Host } from './frontend-host.ts';
+import { devicePath, inFlightPath } from './host-paths.ts';
+import { InFlightFile } from './inflight-file.ts';
+import { queueHome } from './queue-home.ts';
+import { Session } from './session.ts';
+
+/** A device that this process has open, and whose driver it answers. */
+export interface ServedDevice {
+  readonly device: VduseDevice;
+  readonly session: Session;
+  /** Every thread takes note of how large the volume has become. */
+  grow(): Promise<void>;
+}
+
+export interface ServeOptions {
+  readonly host: Host;
+  readonly admin: DeviceAdmin;
+  readonly claim: Claim;
+  readonly plan: DevicePlan;
+  readonly volume: Volume;
+  readonly config: VduseConfig;
+  readonly logger: Logger;
+  /** As in `SessionOptions`. */
+  readonly admits: () => boolean;
+  readonly onReset: () => void;
+}
+
+/** Serves a claimed device until `owned` is disposed of. Its messages are answered from now on. */
+export async function serveDevice(
+  owned: AsyncDisposableStack,
+  { host, admin, claim, plan, volume, config, logger, admits, onReset }: ServeOptions,
+): Promise<ServedDevice> {
+  const { syscalls, reactor, paths } = host;
+  const { limits, state } = plan;
+  const { queues, queueSize } = config;
+  const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, state.name), state.name));
+  if (claim === 'created') await prepare(device, config, admin);
+
+  const file = await admin.provideInFlight({ queues, queueSize, keep: claim === 'adopted' });
+  const inFlight = owned.use(
+    new InFlightFile({
+      syscalls,
+      path: inFlightPath(paths, state.name),
+      queues,
+      queueSize,
+      isLost: claim === 'adopted' && file === 'made',
+    }),
+  );
+  const lost = Promise.withResolvers<unknown>();
+  const { open, grow } = await queueHome(owned, {
+    device,
+    syscalls,
+    reactor,
+    logger,
+    volume,
+    limits,
+    serial: state.serial,
+    inFlight,
+    spin: config.spin,
+    onBroken: lost.resolve,
+    queues,
+    queueSize,
+  });
+  const session = owned.use(
+    new Session({
+      device,
+      reactor,
+      logger,
+      openQueues: open,
+      lost: lost.promise,
+      offeredFeatures: state.features,
+      queues,
+      inFlight,
+      drainTimeoutMs: (config.msgTimeout * 1000) / 2,
+      admits,
+      onReset,
+    }),
+  );
+  session.start();
+  return { device, session, grow };
+}
+
+/** What has to be set before the device is attached for the first time. */
+async function prepare(device: VduseDevice, config: VduseConfig, admin: DeviceAdmin): Promise<void> {
+  await admin.configure(config);
+  for (let index = 0; index < config.queues; index++) device.setupQueue(index, config.queueSize);
+}
