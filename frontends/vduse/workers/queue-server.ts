@@ -44,7 +44,7 @@ export interface QueueServerOptions {
 export class QueueServer {
   readonly #options: QueueServerOptions;
   #set: QueueSet | undefined;
-  #received = 0;
+  #carriedOut = 0;
   #serving = false;
   #scheduled = false;
 
@@ -54,10 +54,11 @@ export class QueueServer {
 
   /** Carries a message out; resolves to the answer of those that have one. */
   async receive(message: ToWorker): Promise<unknown> {
-    this.#received++;
     try {
       return await this.#carryOut(message);
     } finally {
+      // Not before: what it waits for may need the event loop.
+      this.#carriedOut++;
       this.#scheduleServing();
     }
   }
@@ -160,7 +161,7 @@ export class QueueServer {
     const { state } = this.#options;
     return (
       this.#set?.idle === true &&
-      Atomics.load(state, WorkerState.SENT) === this.#received &&
+      Atomics.load(state, WorkerState.SENT) === this.#carriedOut &&
       Atomics.load(state, WorkerState.ENDING) === 0
     );
   }

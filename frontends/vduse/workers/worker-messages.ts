@@ -26,7 +26,7 @@ export interface WorkerSettings {
 
 /** Words of memory that both threads see. */
 export const WorkerState = {
-  /** Messages sent to the worker so far. While it has received fewer, it must not sleep. */
+  /** Messages sent to the worker so far. While it has carried out fewer, it must not sleep. */
   SENT: 0,
   /** Requests in flight when the worker last looked. */
   IN_FLIGHT: 1,

@@ -33,6 +33,8 @@ class Rig implements AsyncDisposable {
   readonly #features: bigint;
   #id = 0;
   sleeps = 0;
+  /** Settles when the volume has seen how large it is. */
+  readonly growth = Promise.withResolvers<void>();
   /** What happens while the thread sleeps; without anything it would sleep for ever, so it is told to end. */
   asleep: (() => void)[] = [];
 
@@ -78,7 +80,7 @@ class Rig implements AsyncDisposable {
       },
       logger,
       volume,
-      grow: async () => {},
+      grow: () => this.growth.promise,
       limits,
       serial: 'rig',
       spinUs: 0,
@@ -94,7 +96,7 @@ class Rig implements AsyncDisposable {
     return this.server.receive(message);
   }
 
-  ask(type: 'pause' | 'stop' | 'close'): Promise<unknown> {
+  ask(type: 'pause' | 'stop' | 'grow' | 'close'): Promise<unknown> {
     return this.tell({ type, id: this.#id++ });
   }
 
@@ -167,6 +169,21 @@ describe('the thread of a queue', () => {
     expect(rig.sleeps).toBe(1);
     await rig.server.receive({ type: 'pause', id: 99 });
     expect(rig.sleeps).toBe(1);
+  });
+
+  it('does not fall asleep while it carries a message out', async () => {
+    await using rig = new Rig();
+    await rig.start();
+    await turns(() => rig.sleeps === 1);
+    Atomics.store(rig.state, WorkerState.ENDING, 0);
+    const grown = rig.ask('grow');
+    // What is served meanwhile must not end in a sleep either.
+    expect(await rig.driver.read(0, 512)).toMatchObject({ status: 0 });
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(rig.sleeps).toBe(1);
+    rig.growth.resolve();
+    await grown;
+    await turns(() => rig.sleeps === 2);
   });
 
   it('takes nothing while paused, and goes on where it stopped', async () => {
