@@ -52,7 +52,7 @@ function positionLost(name: string): GatewayError {
     'vduse.requests-outstanding',
     `The VDUSE device "${name}" cannot be served again: how far its packed virtqueues are is not known.`,
     {
-      why: 'Only the process that serves a packed virtqueue knows which requests are done, and it has ended.',
+      why: 'An earlier process ended, and the file that says how far it was is gone.',
       fix: `If nothing uses the disk: "vdpa dev del ${name}". Otherwise restart this machine (the virtual machine, if it is one).`,
     },
   );

@@ -32,8 +32,9 @@ export class PresentPages {
   /** True when bytes [start, end) may be touched. They lie inside the mapping. */
   covers(start: number, end: number): boolean {
     const seen = this.#seen;
-    const last = Math.floor((end - 1) / PAGE);
-    for (let page = Math.floor(start / PAGE); page <= last; page++) {
+    // Truncates to 32 bits, which is enough for 8 TiB, and takes less time than rounding a double.
+    const last = ((end - 1) / PAGE) | 0;
+    for (let page = (start / PAGE) | 0; page <= last; page++) {
       if ((seen[page >>> 5]! & (1 << (page & 31))) === 0) return this.#ask(page, last);
     }
     return true;
