@@ -37,7 +37,7 @@ export interface DeviceAdmin extends Disposable {
   destroy(): Promise<'destroyed' | 'busy' | 'missing'>;
   configure(attributes: DeviceAttributes): Promise<void>;
   /** As `provideInFlightFile`: this process may open the file afterwards. */
-  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'>;
+  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<void>;
   /** As `VdpaBus.add`. */
   attach(attach: Attachment, signal: AbortSignal): Promise<void>;
   /** As `VdpaBus.remove`. */
@@ -102,8 +102,8 @@ export class LocalAdmin implements DeviceAdmin {
     if (bounceSize !== undefined) writeFileSync(join(folder, 'bounce_size'), String(bounceSize));
   }
 
-  async provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'> {
-    return provideInFlightFile(this.#inFlightPath, queues, this.#owner);
+  async provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<void> {
+    provideInFlightFile(this.#inFlightPath, queues, this.#owner);
   }
 
   attach(attach: Attachment, signal: AbortSignal): Promise<void> {

@@ -27,9 +27,10 @@ export interface InFlightQueues {
 interface InFlightFileOptions extends InFlightQueues {
   readonly syscalls: Syscalls;
   readonly path: string;
-  /** The device is served again, and nobody knows what was in flight: the file was gone. Default: false. */
-  readonly isLost?: boolean;
 }
+
+/** After the logs: not 0 while they do not count, because those that did were gone. */
+const MARK_BYTES = 64;
 
 /**
  * The logs of requests in flight of a device's queues, in a file on tmpfs that is mapped shared.
@@ -39,26 +40,39 @@ interface InFlightFileOptions extends InFlightQueues {
  * must not cost a write to a disk for each request.
  */
 export class InFlightFile implements Disposable {
-  readonly isLost: boolean;
   readonly path: string;
   readonly #map: SharedMapping;
   readonly #bytesEach: number;
+  readonly #mark: Uint8Array;
 
   /** The file is there: `provideInFlightFile` has seen to it. Throws `vduse.inflight-file`. */
-  constructor({ syscalls, path, queues, queueSize, isLost = false }: InFlightFileOptions) {
+  constructor({ syscalls, path, queues, queueSize }: InFlightFileOptions) {
     this.path = path;
-    this.isLost = isLost;
     this.#bytesEach = inFlightLogBytes(queueSize);
     try {
       const fd = orThrow(`open ${path}`, syscalls.open(path, O_RDWR | O_CLOEXEC));
       try {
-        this.#map = syscalls.mmap(fd, 0, queues * this.#bytesEach, PROT_READ | PROT_WRITE);
+        this.#map = syscalls.mmap(fd, 0, fileBytes({ queues, queueSize }), PROT_READ | PROT_WRITE);
       } finally {
         syscalls.close(fd);
       }
     } catch (cause) {
       throw unusable(path, (cause as Error).message, cause);
     }
+    this.#mark = new Uint8Array(this.#map.buffer, queues * this.#bytesEach, 1);
+  }
+
+  /**
+   * The device is served again, and nobody knows what was in flight: the file was gone. This stays so until somebody has
+   * found out, whoever tries meanwhile.
+   */
+  get isLost(): boolean {
+    return this.#mark[0] !== 0;
+  }
+
+  /** From now on the logs tell where the queues are. */
+  count(): void {
+    this.#mark[0] = 0;
   }
 
   /** The log of queue `index`. */
@@ -79,17 +93,17 @@ export class InFlightFile implements Disposable {
 
 /**
  * Sees to it that the file is there, and is `owner`'s, or this process's where there is none. `keep`: the device is
- * served again, so the logs in the file count; otherwise they start empty. Throws `vduse.inflight-file`.
+ * served again, so the logs in the file count, and are lost when there is none; otherwise they start empty. Throws
+ * `vduse.inflight-file`.
  */
 export function provideInFlightFile(
   path: string,
   { queues, queueSize, keep }: InFlightQueues & { readonly keep: boolean },
   owner?: ProcessUser,
-): 'kept' | 'made' {
-  const length = queues * inFlightLogBytes(queueSize);
+): void {
+  const length = fileBytes({ queues, queueSize });
   try {
-    const isKept = keep && existsSync(path);
-    if (!isKept) make(path, length);
+    if (!keep || !existsSync(path)) make(path, length, keep);
     // Whatever the name comes to mean meanwhile, it is this file that is looked at and given away.
     const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
@@ -101,19 +115,24 @@ export function provideInFlightFile(
     } finally {
       closeSync(fd);
     }
-    return isKept ? 'kept' : 'made';
   } catch (cause) {
     throw GatewayError.is(cause) ? cause : unusable(path, (cause as Error).message, cause);
   }
 }
 
+function fileBytes({ queues, queueSize }: InFlightQueues): number {
+  return queues * inFlightLogBytes(queueSize) + MARK_BYTES;
+}
+
 /** Written out, because a hole that finds no memory later on would be a SIGBUS. */
-function make(path: string, length: number): void {
+function make(path: string, length: number, isLost: boolean): void {
   const folder = dirname(path);
   // Whoever serves a disk looks into it, whatever the umask of whoever starts it.
   if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, 0o755);
   rmSync(path, { force: true });
-  writeFileSync(path, new Uint8Array(length), { mode: 0o600, flag: 'wx' });
+  const bytes = new Uint8Array(length);
+  if (isLost) bytes[length - MARK_BYTES] = 1;
+  writeFileSync(path, bytes, { mode: 0o600, flag: 'wx' });
 }
 
 /** For a device that is destroyed. */

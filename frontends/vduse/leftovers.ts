@@ -97,9 +97,9 @@ async function inFlightOf(
   made: DeviceState | undefined,
 ): Promise<InFlightFile> {
   const { queues, queueSize } = made ?? { queues: countQueues(device), queueSize: MAX_QUEUE_SIZE };
-  const file = await admin.provideInFlight({ queues, queueSize, keep: true });
+  await admin.provideInFlight({ queues, queueSize, keep: true });
   const path = inFlightPath(paths, device.name);
-  return new InFlightFile({ syscalls, path, queues, queueSize, isLost: file === 'made' });
+  return new InFlightFile({ syscalls, path, queues, queueSize });
 }
 
 async function adopt(session: Session, name: string): Promise<void> {

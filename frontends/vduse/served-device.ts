@@ -43,16 +43,9 @@ export async function serveDevice(
   const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, state.name), state.name));
   if (claim === 'created') await prepare(device, config, admin);
 
-  const file = await admin.provideInFlight({ queues, queueSize, keep: claim === 'adopted' });
-  const inFlight = owned.use(
-    new InFlightFile({
-      syscalls,
-      path: inFlightPath(paths, state.name),
-      queues,
-      queueSize,
-      isLost: claim === 'adopted' && file === 'made',
-    }),
-  );
+  await admin.provideInFlight({ queues, queueSize, keep: claim === 'adopted' });
+  const path = inFlightPath(paths, state.name);
+  const inFlight = owned.use(new InFlightFile({ syscalls, path, queues, queueSize }));
   const lost = Promise.withResolvers<unknown>();
   const { open, grow } = await queueHome(owned, {
     device,

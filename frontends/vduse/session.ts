@@ -19,7 +19,7 @@ export interface SessionOptions {
   readonly logger: Logger;
   /** Sets the queues up that are ready, paused. Throws, or rejects, when they cannot be served. */
   readonly openQueues: OpenQueues;
-  /** Cleared when a driver lets go of the device. */
+  /** Counts once the queues are set up; cleared when a driver lets go of the device. */
   readonly inFlight: InFlightFile;
   /** Settles when the driver cannot be reached any more, as something else than the messages found out. */
   readonly lost: Promise<unknown>;
@@ -219,6 +219,7 @@ export class Session implements AsyncDisposable {
 
   async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
     this.#queues = await this.#options.openQueues(features, infos, this.#asid);
+    this.#options.inFlight.count();
     this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });

@@ -39,7 +39,7 @@ export class HelperClient implements DeviceAdmin {
     return this.#call({ call: 'configure', msgTimeout, bounceSize });
   }
 
-  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<'kept' | 'made'> {
+  provideInFlight(queues: InFlightQueues & { readonly keep: boolean }): Promise<void> {
     const { queues: count, queueSize, keep } = queues;
     return this.#call({ call: 'provideInFlight', queues: count, queueSize, keep });
   }

@@ -172,7 +172,8 @@ describe('a device that a dead process left attached', () => {
       rig.kill();
       const log = readFileSync(logOf(rig));
       damage(logOf(rig));
-      expect(await codeOf(rig.attach())).toBe(code);
+      // However often it is tried.
+      for (let i = 0; i < 2; i++) expect(await codeOf(rig.attach())).toBe(code);
       expect(rig.device.attached).toBe(true);
       expect(rig.device.opened).toBe(false);
       expect(rig.store.calls).toHaveLength(3);

@@ -1,4 +1,4 @@
-import { existsSync, linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +8,6 @@ import { HelperClient } from '../../../../frontends/vduse/helper/helper-client.t
 import { serveAdmin } from '../../../../frontends/vduse/helper/helper-server.ts';
 import { devicePath, inFlightPath } from '../../../../frontends/vduse/host-paths.ts';
 import { provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
-import { inFlightLogBytes } from '../../../../frontends/virtio/virtq/inflight.ts';
 import { NAME, Rig } from '../rig.ts';
 
 /** A disk whose frontend has the scripted kernel for itself, but for what takes root. */
@@ -209,11 +208,14 @@ describe('a helper', () => {
     const path = inFlightPath(rig.kernel.paths, NAME);
     const queues = { queues: 1, queueSize: 16 };
     // Left by a process that was root.
-    expect(provideInFlightFile(path, { ...queues, keep: true })).toBe('made');
+    provideInFlightFile(path, { ...queues, keep: false });
+    writeFileSync(path, 'log', { flag: 'r+' });
     using admin = new LocalAdmin(rig.kernel, 'disk0', { uid: 65534, gid: 65533 });
-    expect(await admin.provideInFlight({ ...queues, keep: true })).toBe('kept');
+    await admin.provideInFlight({ ...queues, keep: true });
+    expect(readFileSync(path).subarray(0, 3).toString()).toBe('log');
     expect(statSync(path)).toMatchObject({ uid: 65534, gid: 65533, mode: 0o100600 });
-    expect(await admin.provideInFlight({ ...queues, keep: false })).toBe('made');
+    await admin.provideInFlight({ ...queues, keep: false });
+    expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
     expect(statSync(path)).toMatchObject({ uid: 65534, gid: 65533, mode: 0o100600 });
     await admin.destroy();
     expect(existsSync(path)).toBe(false);
@@ -227,7 +229,7 @@ describe('a helper', () => {
     await using rig = new Rig();
     const other = join(rig.folder, 'other');
     const path = inFlightPath(rig.kernel.paths, NAME);
-    writeFileSync(other, new Uint8Array(inFlightLogBytes(16)));
+    provideInFlightFile(other, { queues: 1, queueSize: 16, keep: false });
     mkdirSync(dirname(path));
     put(path, other);
     const { uid, gid } = statSync(other);
