@@ -43,7 +43,13 @@ export class QueueWorker implements AsyncDisposable {
       wakeFd: this.#wakeFd,
       state: this.#state.buffer as SharedArrayBuffer,
     };
-    this.#thread = new Worker(MAIN, { workerData, execArgv: [], name: `queue ${options.index}` });
+    this.#thread = new Worker(MAIN, {
+      workerData,
+      execArgv: [],
+      name: `queue ${options.index}`,
+      // Descriptors that the thread got from system calls of its own are none that Node knows of: it would warn.
+      trackUnmanagedFds: false,
+    });
     this.#thread.on('message', (message: FromWorker) => this.#receive(message));
     this.#thread.on('error', (error) => this.#failed(error));
     this.#thread.on('exit', () => this.#end());

@@ -31,6 +31,6 @@ const volume = threadVolume({
 });
 const workers = Array.from({ length: Number(queues) }, (_, index) => {
   const workerData: QueueWorkerData = { index, volume: volume!, spinUs: Number(spin) };
-  return new Worker(new URL('./queue-worker.ts', import.meta.url), { workerData });
+  return new Worker(new URL('./queue-worker.ts', import.meta.url), { workerData, trackUnmanagedFds: false });
 });
 await Promise.all(workers.map((worker) => once(worker, 'exit')));
