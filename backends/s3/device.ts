@@ -65,7 +65,7 @@ export class ChunkDevice implements BlockDevice {
     this.#close = parts.close;
     this.info = {
       size: parts.size,
-      caps: { concurrency: 'parallel', readOnly: parts.writer === undefined },
+      caps: { concurrency: 'parallel', readOnly: parts.writer === undefined, writeCache: 'process' },
       limits: {
         blockSize: 512,
         physicalBlockSize: 4096,

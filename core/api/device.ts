@@ -29,6 +29,11 @@ export interface DeviceCaps {
   readonly readOnly?: boolean;
   /** True: data does not survive the end of the process. Shown to the user at start. */
   readonly volatile?: boolean;
+  /**
+   * `'process'`: a write that settled is in the memory of this process until a flush, and is lost when that is killed.
+   * Default: it is somewhere that a new process finds it.
+   */
+  readonly writeCache?: 'process';
 }
 
 /** All sizes in bytes. */
@@ -115,6 +120,7 @@ export interface ResolvedCaps {
   readonly extents: boolean;
   readonly concurrency: 'serial' | 'parallel';
   readonly volatile: boolean;
+  readonly writeCache: 'process' | 'none';
 }
 
 export type ResolvedLimits = Readonly<Required<DeviceLimits>>;

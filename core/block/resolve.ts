@@ -36,6 +36,7 @@ export function resolve(device: BlockDevice, name: string): ResolvedDevice {
     extents: device.extents !== undefined,
     concurrency: device.info.caps?.concurrency ?? 'serial',
     volatile: device.info.caps?.volatile ?? false,
+    writeCache: flush ? (device.info.caps?.writeCache ?? 'none') : 'none',
   };
   return new Resolved(device, Object.freeze(caps), limits);
 }

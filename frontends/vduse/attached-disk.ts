@@ -2,6 +2,7 @@ import { readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { GatewayError } from '../../core/api/errors.ts';
 import type { FrontendHandle, FrontendStatus, Holder } from '../../core/api/frontend.ts';
+import type { Logger } from '../../core/api/logger.ts';
 import type { Capacity } from './capacity.ts';
 import type { DeviceAttachment } from './device-attachment.ts';
 import { busPath, type HostPaths, isAttached } from './host-paths.ts';
@@ -29,6 +30,10 @@ export interface AttachedDiskParts {
   /** Lets every thread that serves the disk see how large its volume has become. */
   readonly grow: () => Promise<void>;
   readonly session: Session;
+  /** As in `ServedDevice`. */
+  readonly settle: () => Promise<void>;
+  readonly hasLostWrites: () => boolean;
+  readonly logger: Logger;
   readonly capacity: Capacity;
   /** Undoes everything, in the order detach, close, destroy; or what `exit` leaves of that. */
   readonly owned: AsyncDisposableStack;
@@ -66,7 +71,7 @@ export class AttachedDisk implements FrontendHandle {
   }
 
   status(): FrontendStatus {
-    const { device, node, paths, queues, session } = this.#parts;
+    const { device, node, paths, queues, session, hasLostWrites } = this.#parts;
     return {
       device,
       node,
@@ -76,6 +81,9 @@ export class AttachedDisk implements FrontendHandle {
       queues,
       inFlight: session.inFlight,
       features: session.features,
+      ...(hasLostWrites() && {
+        failing: 'writes were lost with an earlier process; stop and start the disk',
+      }),
     };
   }
 
@@ -93,9 +101,17 @@ export class AttachedDisk implements FrontendHandle {
     }, DETACH_POLL_MS);
   }
 
-  release(): Promise<void> {
-    if (this.#disposed === undefined) this.#parts.exit.leaveAttached = true;
-    return this[Symbol.asyncDispose]();
+  async release(): Promise<void> {
+    const { exit, session, settle, logger } = this.#parts;
+    if (this.#disposed === undefined) {
+      exit.leaveAttached = true;
+      // What does not reach the store here is missed by the successor, which then says so.
+      if (session.inFlight === 0)
+        await settle().catch((error: unknown) =>
+          logger.error('the store took no flush at the end', { error }),
+        );
+    }
+    await this[Symbol.asyncDispose]();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

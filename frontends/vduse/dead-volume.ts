@@ -11,6 +11,7 @@ const CAPS: ResolvedCaps = {
   extents: false,
   concurrency: 'parallel',
   volatile: true,
+  writeCache: 'none',
 };
 
 const LIMITS: ResolvedLimits = {

@@ -18,6 +18,8 @@ const HIDDEN_HYPERVISOR: Holder = { kind: 'process', description: 'a process tha
 export interface DeviceAttachmentParts {
   readonly admin: DeviceAdmin;
   readonly session: Session;
+  /** Serves no more, and leaves nothing in this process that the next one needs. */
+  readonly settle: () => Promise<void>;
   readonly paths: HostPaths;
   /** Name of the device. */
   readonly name: string;
@@ -81,10 +83,10 @@ export class DeviceAttachment {
 
   /** The device stays, with every request that was taken answered, for the next start to serve. */
   async #refuseWhileOpen(): Promise<void> {
-    const { session, name } = this.#parts;
+    const { settle, name } = this.#parts;
     const [holder] = await this.holders();
     if (holder === undefined) return;
-    await session.pause();
+    await settle();
     throw openInVm(name, holder);
   }
 

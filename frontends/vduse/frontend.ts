@@ -38,7 +38,7 @@ export async function attachDisk(
   // A disk for a hypervisor that fell to this machine's driver first must not show, be scanned and perhaps be used.
   let admitted = attach === 'host' || claim === 'adopted';
   let disk: AttachedDisk | undefined;
-  const { device, session, grow } = await serveDevice(owned, {
+  const { device, session, grow, settle, hasLostWrites } = await serveDevice(owned, {
     host,
     admin,
     claim,
@@ -50,7 +50,7 @@ export async function attachDisk(
     onReset: () => disk?.watchForDetach(),
   });
   const capacity = owned.use(new Capacity({ device, session, stateFile, state: plan.state }));
-  const attachment = new DeviceAttachment({ admin, session, paths, name, attach });
+  const attachment = new DeviceAttachment({ admin, session, settle, paths, name, attach });
   const adopted = claim === 'adopted' && (await attachment.adopt());
   if (!adopted) await attachment.detach();
   // A disk that is in use already is not taken away because this process cannot go on with it.
@@ -76,7 +76,7 @@ export async function attachDisk(
   const path = await admin.link();
   const usage = OUTLETS[attach].usage(path);
   const parts = { path, usage, node: node.path, device: name, paths, queues, attachment, grow, session };
-  disk = new AttachedDisk({ ...parts, capacity, exit, owned: owned.move() });
+  disk = new AttachedDisk({ ...parts, settle, hasLostWrites, logger, capacity, exit, owned: owned.move() });
   if (!session.driving) disk.watchForDetach();
   exit.leaveAttached = false;
   return disk;

@@ -29,8 +29,13 @@ interface InFlightFileOptions extends InFlightQueues {
   readonly path: string;
 }
 
-/** After the logs: not 0 while they do not count, because those that did were gone. */
+/**
+ * After the logs: a byte that is not 0 while they do not count, because those that did were gone; and the word of
+ * `UnflushedWrites`.
+ */
 const MARK_BYTES = 64;
+const UNFLUSHED_OFFSET = 8;
+const UNFLUSHED_BYTES = 4;
 
 /**
  * The logs of requests in flight of a device's queues, in a file on tmpfs that is mapped shared.
@@ -73,6 +78,12 @@ export class InFlightFile implements Disposable {
   /** From now on the logs tell where the queues are. */
   count(): void {
     this.#mark[0] = 0;
+  }
+
+  /** The memory of `UnflushedWrites`. */
+  get unflushed(): Uint8Array {
+    const { buffer, byteOffset } = this.#mark;
+    return new Uint8Array(buffer, byteOffset + UNFLUSHED_OFFSET, UNFLUSHED_BYTES);
   }
 
   /** The log of queue `index`. */

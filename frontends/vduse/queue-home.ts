@@ -34,7 +34,8 @@ export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
  */
 export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeOptions): Promise<QueueHome> {
   const { device, volume, queues, queueSize, limits, inFlight, serial, logger, onBroken } = options;
-  if (volume.perThread === undefined) {
+  // Writes that this process alone has are to be counted in one place.
+  if (volume.perThread === undefined || volume.caps.writeCache === 'process') {
     const context = { ...options, spinUs: 0 };
     return {
       open: (features, infos, asid) => new QueueSet(context, features, infos, asid),

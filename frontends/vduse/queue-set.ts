@@ -4,6 +4,7 @@ import type { Reactor } from '../../core/system/reactor.ts';
 import type { Syscalls } from '../../core/system/syscalls.ts';
 import type { BlkLimits } from '../virtio/blk/limits.ts';
 import { BlkQueue } from '../virtio/blk/queue.ts';
+import type { UnflushedWrites } from '../virtio/blk/unflushed-writes.ts';
 import { AdaptiveSpin } from '../virtio/virtq/adaptive-spin.ts';
 import type { RingState } from '../virtio/virtq/ring-state.ts';
 import type { QueueInfo, VduseDevice } from './device.ts';
@@ -25,6 +26,8 @@ export interface QueueSetContext {
   readonly limits: BlkLimits;
   readonly serial: string;
   readonly inFlight: InFlightFile;
+  /** For volumes that keep answered writes in this process. */
+  readonly unflushed?: UnflushedWrites | undefined;
   /** The driver cannot be reached any more. */
   readonly onBroken: (error: unknown) => void;
   /** Microseconds to look at an empty ring before sleeping; 0 where the thread has other things to do. */
@@ -245,7 +248,7 @@ export class QueueSet implements QueueHost {
   }
 
   #buildQueue(index: number, { info, interrupt, state }: Line): BlkQueue {
-    const { volume, limits, serial, logger, inFlight, spinUs, onIdle } = this.#context;
+    const { volume, limits, serial, logger, inFlight, unflushed, spinUs, onIdle } = this.#context;
     const malformed = new MalformedLog(logger, index);
     return new BlkQueue({
       index,
@@ -263,6 +266,7 @@ export class QueueSet implements QueueHost {
       onMalformed: (defect) => malformed.report(defect),
       spin: spinUs > 0 ? new AdaptiveSpin(spinUs) : undefined,
       onIdle,
+      unflushed,
     });
   }
 

@@ -1,5 +1,6 @@
 import type { Volume } from '../../core/api/device.ts';
 import type { Logger } from '../../core/api/logger.ts';
+import { UnflushedWrites } from '../virtio/blk/unflushed-writes.ts';
 import type { VduseConfig } from './config.ts';
 import { VduseDevice } from './device.ts';
 import type { DeviceAdmin } from './device-admin.ts';
@@ -8,6 +9,7 @@ import type { DevicePlan } from './device-plan.ts';
 import type { Host } from './frontend-host.ts';
 import { devicePath, inFlightPath } from './host-paths.ts';
 import { InFlightFile } from './inflight-file.ts';
+import { LostWrites } from './lost-writes.ts';
 import { queueHome } from './queue-home.ts';
 import { Session } from './session.ts';
 
@@ -17,6 +19,10 @@ export interface ServedDevice {
   readonly session: Session;
   /** Every thread takes note of how large the volume has become. */
   grow(): Promise<void>;
+  /** Serves no more, and leaves nothing in this process that the next one needs. Rejects when the store does. */
+  settle(): Promise<void>;
+  /** Requests fail, because answered writes were lost with an earlier process. */
+  hasLostWrites(): boolean;
 }
 
 export interface ServeOptions {
@@ -46,13 +52,24 @@ export async function serveDevice(
   await admin.provideInFlight({ queues, queueSize, keep: claim === 'adopted' });
   const path = inFlightPath(paths, state.name);
   const inFlight = owned.use(new InFlightFile({ syscalls, path, queues, queueSize }));
+  const unflushed =
+    volume.caps.writeCache === 'process' ? new UnflushedWrites(inFlight.unflushed) : undefined;
+  const lostWrites =
+    claim === 'adopted' && unflushed?.any === true ? new LostWrites(volume, unflushed) : undefined;
+  if (lostWrites !== undefined) {
+    logger.error(
+      'writes that an earlier process had answered were lost with it before they were flushed: every request fails until the disk is stopped and started again; then check the file system (fsck)',
+      { device: state.name },
+    );
+  }
   const lost = Promise.withResolvers<unknown>();
   const { open, grow } = await queueHome(owned, {
     device,
     syscalls,
     reactor,
     logger,
-    volume,
+    volume: lostWrites ?? volume,
+    unflushed,
     limits,
     serial: state.serial,
     inFlight,
@@ -77,7 +94,14 @@ export async function serveDevice(
     }),
   );
   session.start();
-  return { device, session, grow };
+  const settle = async (): Promise<void> => {
+    await session.pause();
+    if (unflushed === undefined) return;
+    const { mark } = unflushed;
+    await (lostWrites ?? volume).flush(0);
+    unflushed.flushed(mark);
+  };
+  return { device, session, grow, settle, hasLostWrites: () => lostWrites?.failing === true };
 }
 
 /** What has to be set before the device is attached for the first time. */

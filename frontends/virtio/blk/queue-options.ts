@@ -3,6 +3,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { AdaptiveSpin } from '../virtq/adaptive-spin.ts';
 import type { RingGeometry } from '../virtq/virtqueue.ts';
 import type { BlkLimits } from './limits.ts';
+import type { UnflushedWrites } from './unflushed-writes.ts';
 
 export interface BlkQueueOptions {
   /** Number of the virtqueue; for messages. */
@@ -26,6 +27,8 @@ export interface BlkQueueOptions {
   readonly onRequestError?: (error: unknown) => void;
   /** The driver sent a chain that is no request, and why not. It has been given back. */
   readonly onMalformed?: (defect: string) => void;
+  /** Told of writes and flushes of all queues of the device, where it matters. */
+  readonly unflushed?: UnflushedWrites | undefined;
   /** Looks at the empty ring for a moment before the driver is asked for kicks. Only where the thread may be held up. */
   readonly spin?: AdaptiveSpin | undefined;
   /** Nothing is in flight any more. */

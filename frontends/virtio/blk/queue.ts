@@ -8,6 +8,7 @@ import {
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_GET_ID,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
 } from '../abi/virtio-blk.ts';
@@ -22,6 +23,7 @@ import type { BlkQueueOptions } from './queue-options.ts';
 import { EXECUTE, RequestParser, UNANSWERABLE } from './request.ts';
 import { Slot } from './slot.ts';
 import { statusOf } from './status.ts';
+import type { UnflushedWrites } from './unflushed-writes.ts';
 
 /**
  * Work done in one turn of the event loop; then timers, messages and other queues get theirs. A request counts one,
@@ -57,6 +59,7 @@ export class BlkQueue {
   readonly #busy: Uint8Array;
   /** FUA when the driver cannot flush: every write is durable before it completes (VIRTIO 1.3, 5.2.6.2). */
   readonly #writeFlags: IoFlags;
+  readonly #unflushed: UnflushedWrites | undefined;
   #state: State = 'running';
   #inFlight = 0;
   #pinned = true;
@@ -77,6 +80,7 @@ export class BlkQueue {
     this.#options = options;
     this.#memory = memory;
     this.#volume = volume;
+    this.#unflushed = options.unflushed;
     const ringFeatures = {
       eventIdx: hasFeature(features, VIRTIO_F_EVENT_IDX),
       indirect: hasFeature(features, VIRTIO_F_INDIRECT_DESC),
@@ -245,6 +249,7 @@ export class BlkQueue {
       case VIRTIO_BLK_T_OUT:
         return this.#volume.write(slot.offset, slot.iov, this.#writeFlags);
       case VIRTIO_BLK_T_FLUSH:
+        if (this.#unflushed !== undefined) slot.unflushedMark = this.#unflushed.mark;
         return this.#volume.flush(0);
       default:
         return this.#nextRange(slot);
@@ -273,7 +278,10 @@ export class BlkQueue {
     this.#busy[slot.head] = 0;
     this.#inFlight--;
     if (this.#state !== 'abandoned') {
-      if (status === VIRTIO_BLK_S_OK && slot.type === VIRTIO_BLK_T_IN) slot.written = slot.length;
+      if (status === VIRTIO_BLK_S_OK) {
+        if (slot.type === VIRTIO_BLK_T_IN) slot.written = slot.length;
+        else if (this.#unflushed !== undefined) this.#noteChange(slot, this.#unflushed);
+      }
       slot.statusMapping?.storeByte(slot.statusIova, status);
       this.#ring.push(slot.head, usedLength(slot));
       this.#unpublished++;
@@ -284,6 +292,11 @@ export class BlkQueue {
     }
     this.#free.push(slot);
     if (this.#inFlight === 0 && !this.#processing) this.#settleIfIdle();
+  }
+
+  #noteChange(slot: Slot, unflushed: UnflushedWrites): void {
+    if (slot.type === VIRTIO_BLK_T_FLUSH) unflushed.flushed(slot.unflushedMark);
+    else if (slot.type !== VIRTIO_BLK_T_GET_ID) unflushed.answered();
   }
 
   /** Completions that settle in the same turn are published together: their handlers run before this microtask. */

@@ -34,6 +34,8 @@ export class Slot {
   writablePayload = 0;
   /** Bytes the device has written to the payload, once it is known. */
   written = 0;
+  /** Of a flush: which writes it covers. */
+  unflushedMark = 0;
   /** Where the status byte goes. Undefined: there is no place for it. */
   statusMapping: Mapping | undefined;
   statusIova = 0;

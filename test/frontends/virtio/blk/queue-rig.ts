@@ -102,6 +102,7 @@ export const CAPS: ResolvedCaps = {
   extents: false,
   concurrency: 'parallel',
   volatile: false,
+  writeCache: 'none',
 };
 export const LIMITS: ResolvedLimits = {
   blockSize: 512,
