@@ -8,6 +8,12 @@ const ROOT = join(import.meta.dirname, '..', '..');
 /** What the scripts of the kernel tests use; the guest has the host's programs. */
 const TOOLS = ['fio', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'util-linux', 'kmod', 'procps', 'udev'];
 
+/**
+ * Seen a few times, on machines that had never run the project in the VM, and never with a warm compile cache or outside
+ * of the VM: V8's compilers crash under emulation. Twice in a row is no accident.
+ */
+const CRASHED_COLD = /was killed by SIG(SEGV|ILL|TRAP|ABRT) before the disk was ready/;
+
 export interface ShellOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
@@ -72,7 +78,7 @@ export class Guest implements AsyncDisposable {
   ): Promise<GuestGateway> {
     const folder = options.folder ?? `/run/gateway-${++this.#gateways}`;
     const paths = Object.keys(config.disks).map((disk) => `/dev/blockgate/${disk}`);
-    await this.sh(
+    const script =
       // What an earlier gateway said there would pass for this one's.
       `mkdir -p ${folder} && cd ${folder} && rm -f out
        cat > plugins.json <<'CONFIG'\n${JSON.stringify({ version: 1, ...config }, undefined, 2)}\nCONFIG
@@ -85,9 +91,15 @@ export class Guest implements AsyncDisposable {
          kill -0 $! 2>/dev/null || break
          sleep 0.4
        done
-       echo "the gateway did not start" >&2; cat out err >&2; exit 1`,
-      options.env ? { env: options.env } : {},
-    );
+       echo "the gateway did not start" >&2; cat out err >&2; exit 1`;
+    const start = () => this.sh(script, options.env ? { env: options.env } : {});
+    try {
+      await start();
+    } catch (error) {
+      if (!CRASHED_COLD.test(String(error))) throw error;
+      process.stderr.write('vm: a process crashed in its first second; once more\n');
+      await start();
+    }
     return new GuestGateway(this, folder);
   }
 
