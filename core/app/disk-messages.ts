@@ -1,6 +1,7 @@
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { User } from '../system/user.ts';
+import type { ForwardedLine } from '../util/forwarding-logger.ts';
 import type { WireError } from '../util/wire-error.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { DiskDetails, DiskReport } from './running-disk.ts';
@@ -61,9 +62,4 @@ export type FromDisk =
   | { readonly type: 'stopped' }
   | { readonly type: 'answer'; readonly id: number; readonly value?: unknown; readonly error?: WireError }
   | { readonly type: 'pong' }
-  | {
-      readonly type: 'log';
-      readonly level: Exclude<LogLevel, 'silent'>;
-      readonly message: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    };
+  | ({ readonly type: 'log' } & ForwardedLine);

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isLogged } from '../observe/log-level.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
+import { ForwardingLogger } from '../util/forwarding-logger.ts';
 import { toWire } from '../util/wire-error.ts';
-import { ChannelLogger } from './channel-logger.ts';
 import type { Disk } from './disk.ts';
 import {
   CHANNEL_VERSION,
@@ -65,7 +66,11 @@ function prepareDisk({ order, stateDir, user }: Identity): Promise<PreparedDisk>
 function start(message: Extract<ToDisk, { type: 'start' }>): void {
   const { order, stateDir, takeOver, logLevel } = message;
   graceMs = message.graceMs;
-  const logger = new ChannelLogger(logLevel, send);
+  // What nobody will read is not sent.
+  const logger = new ForwardingLogger(
+    (line) => send({ type: 'log', ...line }),
+    (level) => isLogged(level, logLevel),
+  );
   const { signal } = givingUp;
   prepared ??= prepareDisk(message);
   running = prepared.then((disk) =>

@@ -15,7 +15,7 @@ export async function warmCompileCache(): Promise<void> {
   await Promise.all([
     import('../cli/run-disks.ts'),
     import('../disk-runner.ts'),
-    import('../channel-logger.ts'),
+    import('../../util/forwarding-logger.ts'),
   ]);
   flushCompileCache();
 }

@@ -3,10 +3,10 @@ import { openThreadVolume } from '../../../core/block/thread-volume.ts';
 import { EdgeWait } from '../../../core/system/edge-wait.ts';
 import { linux } from '../../../core/system/libc.ts';
 import { loopReactor } from '../../../core/system/reactor.ts';
+import { ForwardingLogger } from '../../../core/util/forwarding-logger.ts';
 import { toWire } from '../../../core/util/wire-error.ts';
 import { VduseDevice } from '../device.ts';
 import { InFlightFile } from '../inflight-file.ts';
-import { PortLogger } from './port-logger.ts';
 import { QueueServer } from './queue-server.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
@@ -16,7 +16,9 @@ const port = parentPort!;
 const settings = workerData as WorkerSettings;
 const send = (message: FromWorker): void => port.postMessage(message);
 
-const logger = new PortLogger(send, { queue: settings.index });
+const logger = new ForwardingLogger((line) => send({ type: 'log', ...line })).child({
+  queue: settings.index,
+});
 const { volume, grow, close } = await openThreadVolume(settings.volume, logger);
 const inFlight = new InFlightFile({ syscalls: linux, ...settings.inFlight });
 const sleep = new EdgeWait();

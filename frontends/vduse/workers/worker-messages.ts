@@ -1,5 +1,5 @@
 import type { ThreadVolume } from '../../../core/api/device.ts';
-import type { LogFields } from '../../../core/api/logger.ts';
+import type { ForwardedLine } from '../../../core/util/forwarding-logger.ts';
 import type { WireError } from '../../../core/util/wire-error.ts';
 import type { BlkLimits } from '../../virtio/blk/limits.ts';
 import type { QueueInfo } from '../device.ts';
@@ -56,9 +56,4 @@ export type FromWorker =
   | { readonly type: 'failure'; readonly id: number; readonly error: WireError }
   /** The driver cannot be reached any more. */
   | { readonly type: 'broken'; readonly error: WireError }
-  | {
-      readonly type: 'log';
-      readonly level: 'error' | 'warn' | 'info' | 'debug';
-      readonly message: string;
-      readonly fields: LogFields;
-    };
+  | ({ readonly type: 'log' } & ForwardedLine);
