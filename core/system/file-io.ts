@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { IoVec, MaybePromise } from '../api/device.ts';
 import { BlockError } from '../api/errors.ts';
-import { copyIn, copyOut, iovLength } from '../util/iov.ts';
+import { copyIn, copyOut, iovLength, iovSlice } from '../util/iov.ts';
 import { alignedBuffer, type DirectAlignment, isAligned } from './direct-io.ts';
 import { Errno } from './errno.ts';
 import { type FileEngine, openFileEngine } from './file-engine.ts';
@@ -19,6 +19,8 @@ const SYNC_MAX = 4 * 2 ** 20;
  * first of several such reads is done within the call all the same, since nobody knows that there will be more.
  */
 const BESIDE_MIN = 256 * 1024;
+/** From here on two processors share the copying of a single read, if there is no other: 512 KiB. */
+const SHARED_MIN = 512 * 1024;
 /**
  * After so many reads in a row that the page cache has served, small ones of a single segment are expected to be served
  * too, and done by a plain pread: a call that must not wait costs a tenth more. One in so many still asks. Where the
@@ -53,7 +55,8 @@ export interface FileIoOptions {
  *
  * What the page cache can serve is done within the call: a read that hits (RWF_NOWAIT, or experience), and a buffered
  * write, which for most file systems is cheaper than any way around it. Everything else that waits for a disk goes to
- * the engine, and so do large reads when there are several at a time, for other processors to share the copying.
+ * the engine, and so do large reads when there are several at a time, for other processors to share the copying. A very large one
+ * by itself is shared by two.
  *
  * Segments are borrowed until the call settles: the kernel may have their addresses until then.
  */
@@ -100,7 +103,10 @@ export class FileIo implements AsyncDisposable {
     const total = iovLength(iov);
     let done = 0;
     if (this.#readFlags !== undefined && total <= SYNC_MAX) {
-      if (total >= BESIDE_MIN && this.#isBusyReading()) return this.#readBeside(offset, iov, total);
+      if (total >= BESIDE_MIN && this.#canReadBeside) {
+        if (this.#isBusyReading()) return this.#readBeside(offset, iov, 0, total);
+        if (total >= SHARED_MIN) return this.#readShared(offset, iov, total, this.#readFlags);
+      }
       const trusted = this.#hits > TRUSTED_AFTER && iov.length === 1 && total <= TRUSTED_MAX;
       const result = this.#syscalls.preadv(this.#fd, iov, 0, offset, trusted ? 0 : this.#readFlags);
       if (result === total) {
@@ -167,7 +173,6 @@ export class FileIo implements AsyncDisposable {
 
   /** True for all large reads but the first of a turn of the event loop, and while others are under way. */
   #isBusyReading(): boolean {
-    if (!this.#canReadBeside) return false;
     if (this.#readsBeside > 0 || this.#largeReadThisTurn) return true;
     this.#largeReadThisTurn = true;
     queueMicrotask(this.#endTurn);
@@ -180,12 +185,29 @@ export class FileIo implements AsyncDisposable {
     return this.#finish('read', iov, offset, done, total);
   }
 
-  async #readBeside(offset: number, iov: IoVec, total: number): Promise<void> {
+  async #readBeside(offset: number, iov: IoVec, done: number, total: number): Promise<void> {
     this.#readsBeside++;
     try {
-      await this.#finish('read', iov, offset, 0, total, true);
+      await this.#finish('read', iov, offset, done, total, true);
     } finally {
       this.#readsBeside--;
+    }
+  }
+
+  /** The second half is copied beside, the first here meanwhile. */
+  async #readShared(offset: number, iov: IoVec, total: number, flags: number): Promise<void> {
+    const half = total >>> 1;
+    const rest = this.#readBeside(offset, iov, half, total);
+    rest.catch(() => {});
+    // The engine hands over what it has got in a microtask.
+    await undefined;
+    const first = iovSlice(iov, 0, half);
+    try {
+      const result = this.#syscalls.preadv(this.#fd, first, 0, offset, flags);
+      if (result !== half) await this.#finish('read', first, offset, Math.max(result, 0), half);
+    } finally {
+      // The segments are borrowed until both are done.
+      await rest;
     }
   }
 

@@ -13,7 +13,7 @@ import { IovecArray } from './iovec.ts';
 /** Most requests in the kernel at once; more wait here. Their number is bounded by the callers' queues. */
 const DEPTH = 128;
 /** Entries of one request's iovec array; longer lists are done in several steps. */
-const SEGMENTS = 128;
+const SEGMENTS = 256;
 /** A batch is handed over when it has this many: cached reads complete within the call, and the rest would wait. */
 const BATCH = 16;
 

@@ -9,6 +9,7 @@ import { FileIo } from '../../../core/system/file-io.ts';
 import { type FileSyscalls, RWF_NOWAIT } from '../../../core/system/file-syscalls.ts';
 import { ThreadPoolEngine } from '../../../core/system/thread-pool-engine.ts';
 import { UringEngine } from '../../../core/system/uring-engine.ts';
+import { iovLength } from '../../../core/util/iov.ts';
 import { firstDifference } from '../../support/bytes.ts';
 import { ScriptedEngine, scriptedSyscalls } from '../../support/scripted-file.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
@@ -232,6 +233,47 @@ describe('FileIo', () => {
       await Promise.all(others);
       // One at a time, there is nothing to share.
       expect(io.read(0, iov)).toBeUndefined();
+    },
+  );
+
+  it.runIf(availableParallelism() > 1)(
+    'shares the copying of a very large read with another processor',
+    async () => {
+      const length = 2 ** 20;
+      const half = length / 2;
+      const engine = new ScriptedEngine(half);
+      const preads: [bytes: number, offset: number][] = [];
+      const preadv: FileSyscalls['preadv'] = (_fd, iov, _skip, offset) => {
+        if (iovLength(iov) >= half) preads.push([iovLength(iov), offset]);
+        return iovLength(iov);
+      };
+      const io = new FileIo(FD, { path: PATH, engine, syscalls: { ...scriptedSyscalls({}), preadv } });
+      const iov = Array.from({ length: 4 }, () => new Uint8Array(length / 4));
+      await io.read(4096, iov);
+      expect(preads).toEqual([[half, 4096]]);
+      expect(engine.calls).toEqual([{ call: 'readv', skip: half, offset: 4096 + half, beside: true }]);
+    },
+  );
+
+  it.runIf(availableParallelism() > 1)(
+    'shares it only where the page cache has it, and reads the rest all the same',
+    async () => {
+      const length = 2 ** 20;
+      const half = length / 2;
+      const engine = new ScriptedEngine(half, half - 512);
+      const preadv: FileSyscalls['preadv'] = (_fd, iov) => (iovLength(iov) === 1 ? 1 : 512);
+      const io = new FileIo(FD, { path: PATH, engine, syscalls: { ...scriptedSyscalls({}), preadv } });
+      await io.read(0, [new Uint8Array(length)]);
+      expect(engine.calls.map(({ skip, offset }) => [skip, offset])).toEqual([
+        [half, half],
+        [512, 512],
+      ]);
+      const failing = new FileIo(FD, {
+        path: PATH,
+        engine: new ScriptedEngine(-Errno.EIO),
+        syscalls: { ...scriptedSyscalls({}), preadv: (_fd, part) => iovLength(part) },
+      });
+      await expect(failing.read(0, [new Uint8Array(length)])).rejects.toMatchObject({ code: 'EIO' });
     },
   );
 
