@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { shellQuote } from './shell-quote.ts';
 
 /** Bash source text, or a command with its arguments. */
@@ -10,6 +11,7 @@ export interface GuestScriptOptions {
   readonly terminal?: boolean;
 }
 
+const NODE_PRELOAD = fileURLToPath(new URL('./no-wasm-tier-up.cjs', import.meta.url));
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
@@ -22,6 +24,7 @@ export function startScript(command: readonly string[], options: GuestScriptOpti
     HOME: '/root',
     LANG: 'C.UTF-8',
     VM_RESULTS: '/run/vm/results',
+    NODE_OPTIONS: `--require="${NODE_PRELOAD}"`,
     ...(options.terminal && { TERM: process.env['TERM'] ?? 'linux' }),
     ...options.env,
   };

@@ -9,8 +9,8 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const TOOLS = ['fio', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'util-linux', 'kmod', 'procps', 'udev'];
 
 /**
- * Seen a few times, on machines that had never run the project in the VM, and never with a warm compile cache or outside
- * of the VM: V8's compilers crash under emulation. Twice in a row is no accident.
+ * Seen a few times before `core/vm/no-wasm-tier-up.cjs`, on machines that had never run the project in the VM, and never
+ * with a warm compile cache or outside of the VM: V8's compilers crash under emulation. Twice in a row is no accident.
  */
 const CRASHED_COLD = /was killed by SIG(SEGV|ILL|TRAP|ABRT) before the disk was ready/;
 
