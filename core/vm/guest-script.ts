@@ -11,7 +11,8 @@ export interface GuestScriptOptions {
   readonly terminal?: boolean;
 }
 
-const NODE_PRELOAD = fileURLToPath(new URL('./no-wasm-tier-up.cjs', import.meta.url));
+/** `NODE_OPTIONS` for a Node.js in the VM that runs TypeScript: see the file. */
+export const GUEST_NODE_OPTIONS = `--require="${fileURLToPath(new URL('./no-wasm-tier-up.cjs', import.meta.url))}"`;
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
@@ -24,7 +25,6 @@ export function startScript(command: readonly string[], options: GuestScriptOpti
     HOME: '/root',
     LANG: 'C.UTF-8',
     VM_RESULTS: '/run/vm/results',
-    NODE_OPTIONS: `--require="${NODE_PRELOAD}"`,
     ...(options.terminal && { TERM: process.env['TERM'] ?? 'linux' }),
     ...options.env,
   };

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { vmCacheFolder } from '../../core/vm/cache-folder.ts';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
+import { GUEST_NODE_OPTIONS } from '../../core/vm/guest-script.ts';
 import { VmSession, type VmSessionOptions } from '../../core/vm/session.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -54,6 +55,7 @@ export class Guest implements AsyncDisposable {
     const env = {
       PATH: `${ROOT}/node_modules/.bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: '/root',
+      NODE_OPTIONS: GUEST_NODE_OPTIONS,
       // Kept on the host: under emulation, compiling takes longer than everything else that a gateway does to start.
       NODE_COMPILE_CACHE: '/run/vm/results/node-compile-cache',
       ...options.env,

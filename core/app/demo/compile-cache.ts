@@ -1,5 +1,6 @@
 import { flushCompileCache, getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
+import { GUEST_NODE_OPTIONS } from '../../vm/guest-script.ts';
 
 /**
  * The folder of Node's compile cache, for the demo's other processes. The virtual machine sees this machine's files,
@@ -7,7 +8,8 @@ import { dirname } from 'node:path';
  */
 export function compileCacheEnv(): Record<string, string> {
   const folder = getCompileCacheDir();
-  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
+  const cache = folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
+  return { NODE_OPTIONS: GUEST_NODE_OPTIONS, ...cache };
 }
 
 /** Compiles here what the gateway in the virtual machine will load. Call it before the machine is booted. */
