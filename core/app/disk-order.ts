@@ -16,6 +16,7 @@ export interface DiskOrder {
   readonly disk: {
     readonly name: string;
     readonly readOnly: boolean;
+    readonly standby: boolean;
     readonly frontend: PlainUse;
     readonly filters: readonly PlainUse[];
     readonly backend: PlainUse;
@@ -30,6 +31,7 @@ export function orderFor(config: LoadedConfig, disk: DiskConfig): DiskOrder {
     disk: {
       name: disk.name,
       readOnly: disk.readOnly,
+      standby: disk.standby,
       frontend: plain(disk.frontend),
       filters: disk.filters.map(plain),
       backend: plain(disk.backend),
@@ -66,10 +68,11 @@ export async function frontendOf(order: DiskOrder): Promise<FrontendPlugin | und
 export async function prepareOrder(order: DiskOrder): Promise<PreparedDisk> {
   const registry = await loadRegistry(order);
   const use = (part: PlainUse): PluginUse => ({ ...part, locate: locatorOf(order) });
-  const { name, readOnly, frontend, filters, backend } = order.disk;
+  const { name, readOnly, standby, frontend, filters, backend } = order.disk;
   return registry.prepareDisk({
     name,
     readOnly,
+    standby,
     frontend: use(frontend),
     filters: filters.map(use),
     backend: use(backend),

@@ -1,4 +1,5 @@
 import type { DiskDetails, DiskReport } from './running-disk.ts';
+import type { StandbyState } from './standby.ts';
 
 /** `dead`: it died and is not started again. `stopped`: it was told to stop. */
 export type DiskState = 'starting' | 'running' | 'upgrading' | 'restarting' | 'stopping' | 'stopped' | 'dead';
@@ -13,6 +14,8 @@ export interface DiskStatus {
   readonly details?: Pick<DiskDetails, 'path' | 'stack'>;
   /** Absent while it does not run, and when its process does not answer. */
   readonly report?: DiskReport;
+  /** How the process is that goes on when that of the disk dies. Absent when none is wanted, or none needed now. */
+  readonly standby?: StandbyState;
   /** Why it died the last time. */
   readonly lastError?: { readonly code?: string; readonly message: string };
 }

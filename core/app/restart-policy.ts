@@ -14,8 +14,11 @@ export interface RestartPolicy {
   delayAfter(death: Death): number | undefined;
 }
 
-/** A disk that ran for so long ran well: its next death counts as the first. Milliseconds. */
-export const RAN_WELL_MS = 60_000;
+/**
+ * A disk that ran for so long ran well: its next death counts as the first. A request that kills whoever serves it does so
+ * in its first moments, since requests in flight come first. Milliseconds.
+ */
+export const RAN_WELL_MS = 5_000;
 
 /** By the count of the death; from there on the last. Milliseconds. */
 const DELAYS_MS = [0, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000] as const;

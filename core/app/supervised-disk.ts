@@ -6,6 +6,7 @@ import type { DiskState, DiskStatus } from './disk-status.ts';
 import type { GatewayObserver } from './gateway-events.ts';
 import { RAN_WELL_MS, type RestartPolicy } from './restart-policy.ts';
 import type { DiskDetails, DiskLauncher, DiskReport, LaunchOptions, RunningDisk } from './running-disk.ts';
+import { Standby } from './standby.ts';
 
 /** A disk's process that does not answer for so long is taken for one that does not answer. Milliseconds. */
 const ANSWER_MS = 2_000;
@@ -30,6 +31,7 @@ export class SupervisedDisk {
   readonly #now: () => number;
   readonly #over = Promise.withResolvers<void>();
   readonly #closing = new AbortController();
+  readonly #standby: Standby | undefined;
   #order: DiskOrder;
   #state: DiskState = 'starting';
   #current: RunningDisk | undefined;
@@ -46,6 +48,8 @@ export class SupervisedDisk {
     this.over = this.#over.promise;
     this.#order = order;
     this.#options = options;
+    const { launcher } = options;
+    if (order.disk.standby && launcher.prepare) this.#standby = new Standby(launcher.prepare.bind(launcher));
     this.#now = options.now ?? (() => performance.now());
   }
 
@@ -86,12 +90,14 @@ export class SupervisedDisk {
     const details = this.#current?.details;
     const report = await this.#report();
     const error = this.#lastError;
+    const standby = this.#standby?.state;
     return {
       disk: this.name,
       state: this.#state,
       restarts: this.#restarts,
       ...(details && { details: { path: details.path, stack: details.stack } }),
       ...(report && { report }),
+      ...(standby && { standby }),
       ...(error && {
         lastError: { ...(GatewayError.is(error) && { code: error.code }), message: error.message },
       }),
@@ -111,6 +117,7 @@ export class SupervisedDisk {
     return this.#exclusively(async () => {
       const now = await this.#runningDisk().resize(size);
       this.#order = withSize(this.#order, now);
+      await this.#renewStandby();
       this.#options.emit({ type: 'resized', disk: this.name, size: now });
       return now;
     });
@@ -126,6 +133,7 @@ export class SupervisedDisk {
     const { emit } = this.#options;
     const wasUp = this.#state !== 'dead' && this.#state !== 'stopped' && this.#state !== 'starting';
     this.#closing.abort(new Error('the disk is being stopped'));
+    await this.#standby?.[Symbol.asyncDispose]();
     // A successor that is about to take over must not be left behind: that ends first, one way or the other. Whatever
     // else is under way ends with the process.
     await this.#handedOver?.successor;
@@ -148,7 +156,8 @@ export class SupervisedDisk {
   }
 
   async #launch(options: LaunchOptions, { again = false } = {}): Promise<RunningDisk> {
-    const disk = await this.#options.launcher.launch(this.#order, options);
+    const standby = again ? await this.#standby?.take() : undefined;
+    const disk = await (standby?.start(options) ?? this.#options.launcher.launch(this.#order, options));
     this.#becomes(disk);
     if (again) this.#restarts++;
     const { details } = disk;
@@ -159,6 +168,13 @@ export class SupervisedDisk {
   #becomes(disk: RunningDisk): void {
     this.#current = disk;
     this.#state = 'running';
+    if (!this.#closing.signal.aborted) this.#standby?.keepReady(this.#order);
+  }
+
+  /** One that has loaded what is not true any more is of no use. */
+  async #renewStandby(): Promise<void> {
+    await this.#standby?.[Symbol.asyncDispose]();
+    if (!this.#closing.signal.aborted) this.#standby?.keepReady(this.#order);
   }
 
   /** Follows the disk through its lives; settles after the last. */
@@ -196,6 +212,7 @@ export class SupervisedDisk {
       const delayMs = policy.delayAfter({ disk: this.name, error, count: deaths });
       if (delayMs === undefined) {
         this.#state = 'dead';
+        await this.#standby?.[Symbol.asyncDispose]();
         emit({ type: 'given-up', disk: this.name });
         return undefined;
       }
@@ -235,6 +252,7 @@ export class SupervisedDisk {
       const disk = await successor.start({ takeOver: false, signal });
       const pausedMs = Math.round(this.#now() - pausedAt);
       this.#becomes(disk);
+      await this.#renewStandby();
       emit({ type: 'upgraded', disk: this.name, pausedMs });
       taken.resolve(disk);
       return pausedMs;

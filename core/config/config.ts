@@ -25,6 +25,8 @@ export interface DiskConfig {
   readonly filters: readonly PluginUse[];
   readonly backend: PluginUse;
   readonly readOnly: boolean;
+  /** A second process waits for the death of the one that serves the disk. */
+  readonly standby: boolean;
 }
 
 /** An entry of `plugins`: an npm package name, or a path that starts with `./`, `../` or `/`. */

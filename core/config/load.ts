@@ -187,7 +187,8 @@ function diskConfigs(value: Record<string, unknown>, locator: Locator): Map<stri
       pluginUse(filter, [...at, 'filters', index], locator),
     );
     if (!backend || !frontend || !filters.every((filter) => filter !== undefined)) continue;
-    disks.set(name, { name, backend, frontend, filters, readOnly: disk['readOnly'] === true });
+    const flags = { readOnly: disk['readOnly'] === true, standby: disk['standby'] === true };
+    disks.set(name, { name, backend, frontend, filters, ...flags });
   }
   return disks;
 }

@@ -36,6 +36,10 @@ const diskSchema = z
       .boolean()
       .default(false)
       .meta({ description: 'Refuse writes; the store is opened read-only.' }),
+    standby: z.boolean().default(false).meta({
+      description:
+        'Keep a second process loaded, which goes on at once when that of the disk dies; about 60 MB.',
+    }),
   })
   .meta({ description: 'One disk: a frontend, filters and a backend.' });
 

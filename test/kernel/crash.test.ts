@@ -12,6 +12,8 @@ const DEVICE = '/dev/blockgate/disk0';
 const backend = { type: 'file', path: '/run/crash.img', size: 512 * 2 ** 20 };
 /** From when a gateway serves the disk to when it is killed. */
 const LIFE_MS = 2_000;
+/** From when a disk's process serves to when it is killed, at least: a death after so long is followed by a start at once. Seconds. */
+const UNDISTURBED_S = 6;
 /** From when it is launched: so some are killed while they adopt the device. */
 const LAUNCH_MS = 6_000;
 
@@ -27,11 +29,12 @@ afterAll(async () => {
 
 describe.each(['split', 'packed'])('a disk with %s rings whose processes are killed', (ring) => {
   const frontend = { type: 'vduse', ring, queues: 2, queueSize: 64 };
-  const config = { disks: { disk0: { backend, frontend } } };
+  const disk = { backend, frontend };
   const times = Math.ceil(KILLS / 2);
   let running: GuestGateway | undefined;
 
-  async function serve(folder?: string): Promise<GuestGateway> {
+  async function serve(disk0: object, folder?: string): Promise<GuestGateway> {
+    const config = { disks: { disk0 } };
     const options = { arguments: '--log-level info', ...(folder && { folder }) };
     running = await guest.startGateway(config, options);
     return running;
@@ -43,30 +46,79 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
     running = undefined;
   });
 
-  it(`has no error and no wrong byte for fio, ${times} times`, async () => {
+  /** Runs `kill` while fio verifies, and once more to the end after that. Fio's own failure is the one to report. */
+  async function duringFio(kill: () => Promise<void>): Promise<void> {
     const seed = Math.floor(Math.random() * 2 ** 31);
-    const { folder } = await serve();
     const over = '/run/no-more-kills';
     const fio = guest.sh(fioVerifyUntil(over, DEVICE, { depth: 32, direct: true }, seed), {
       timeoutMs: 120_000 + times * 60_000,
     });
-    // Whatever happens below, fio's own failure is the one to report.
     fio.catch(() => undefined);
-    for (let kills = 1; kills <= times; kills++) {
-      await delay(Math.random() * LIFE_MS);
-      await guest.sh(`read -r pid < ${folder}/pid; kill -KILL -- -$pid`);
-      if (kills < times && kills % 2 === 0) {
-        kills++;
-        await guest.sh(`
-          cd ${folder}; setsid ${Guest.blockgate} run > early-out 2> early-err < /dev/null & pid=$!
-          sleep ${((Math.random() * LAUNCH_MS) / 1000).toFixed(3)}; kill -KILL -- -$pid`);
-      }
-      const successor = await serve(folder);
-      expect(await successor.log()).toContain('serving a device again');
-    }
+    await kill();
     await guest.sh(`touch ${over}`);
     await fio;
     await running!.stop();
     expect((await guest.try('ls /run/blockgate/*.inflight')).exitCode).not.toBe(0);
+  }
+
+  it(`has no error and no wrong byte for fio when the gateway dies, ${times} times`, async () => {
+    const { folder } = await serve(disk);
+    await duringFio(async () => {
+      for (let kills = 1; kills <= times; kills++) {
+        await delay(Math.random() * LIFE_MS);
+        await guest.sh(`read -r pid < ${folder}/pid; kill -KILL -- -$pid`);
+        if (kills < times && kills % 2 === 0) {
+          kills++;
+          await guest.sh(`
+            cd ${folder}; setsid ${Guest.blockgate} run > early-out 2> early-err < /dev/null & pid=$!
+            sleep ${((Math.random() * LAUNCH_MS) / 1000).toFixed(3)}; kill -KILL -- -$pid`);
+        }
+        const successor = await serve(disk, folder);
+        expect(await successor.log()).toContain('serving a device again');
+      }
+    });
+  });
+
+  it(`has no error and no wrong byte for fio when the disk's process dies, ${times} times`, async () => {
+    await serve({ ...disk, standby: true });
+    await duringFio(async () => {
+      const pauses = (await guest.sh(killDiskProcess(times), { timeoutMs: 60_000 + times * 20_000 }))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map(Number)
+        .sort((a, b) => a - b);
+      expect(pauses).toHaveLength(times);
+      const at = (share: number) => pauses[Math.ceil(share * times) - 1];
+      process.stderr.write(
+        `${ring}: I/O stood still for ${at(0.5)} ms (median), ${at(0.99)} ms (p99), under emulation\n`,
+      );
+    });
   });
 });
+
+/**
+ * Kills whoever serves the device, `times` times, each after a random moment of undisturbed I/O. Prints how long nothing
+ * was completed, in milliseconds, one line each.
+ */
+function killDiskProcess(times: number): string {
+  return `
+    mkfifo /run/never; exec 9<> /run/never; rm /run/never
+    nap() { read -r -t "$1" <&9 || true; }
+    device=$(readlink --canonicalize ${DEVICE}); stat=/sys/block/\${device##*/}/stat
+    # Completed reads, writes, discards and flushes; what is left out moves without anything being completed.
+    completed() { read -r r _ _ _ w _ _ _ _ _ _ d _ _ _ f _ < $stat; REPLY=$r/$w/$d/$f; }
+    server() {
+      for link in /proc/[0-9]*/fd/*; do
+        if [[ $link -ef /dev/vduse/blockgate-disk0 ]]; then link=\${link#/proc/}; REPLY=\${link%%/*}; return; fi
+      done
+      REPLY=
+    }
+    progress() { completed; local before=$REPLY; while completed; [ "$REPLY" = "$before" ]; do nap 0.01; done; }
+    for ((kills = 0; kills < ${times}; kills++)); do
+      progress; nap $((${UNDISTURBED_S} + RANDOM % 3)).$((RANDOM % 1000 + 1000))
+      while server; [ -z "$REPLY" ]; do nap 0.1; done
+      kill -KILL "$REPLY"; since=\${EPOCHREALTIME/./}
+      progress
+      echo $(( (\${EPOCHREALTIME/./} - since) / 1000 ))
+    done`;
+}

@@ -35,9 +35,10 @@ function only(gateway: GatewayStatus, names: readonly string[]): GatewayStatus {
  *   process      pid 812, up 3 h 2 m, 0 restarts, 0 requests in flight
  *   event loop   late by 0.1 ms (median), 1.2 ms (99 %), 14 ms (most)
  *   frontend     driver virtio_vdpa, queues 1, …
+ *   standby      ready
  */
 function describe(status: DiskStatus, terminal: Terminal): string {
-  const { disk, state, details, report, restarts, lastError } = status;
+  const { disk, state, details, report, restarts, standby, lastError } = status;
   const title = [terminal.style('bold', disk), terminal.style(colourOf(status), state)];
   if (details) title.push(details.path);
   if (report) title.push(formatSize(report.size));
@@ -46,6 +47,7 @@ function describe(status: DiskStatus, terminal: Terminal): string {
   if (report) facts.push(...factsOf(report, restarts));
   else if (state === 'running') facts.push(['process', 'does not answer']);
   else facts.push(['restarts', String(restarts)]);
+  if (standby) facts.push(['standby', standby]);
   if (lastError) facts.push(['last death', lastError.message]);
   return [title.join('  '), ...facts.map(([label, text]) => `  ${label.padEnd(12)}${text}`)].join('\n');
 }

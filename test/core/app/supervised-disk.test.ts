@@ -5,8 +5,8 @@ import type { RestartPolicy } from '../../../core/app/restart-policy.ts';
 import type { DiskDetails, DiskLauncher, RunningDisk } from '../../../core/app/running-disk.ts';
 import { SupervisedDisk } from '../../../core/app/supervised-disk.ts';
 
-const order = (config: object = {}): DiskOrder =>
-  ({ disk: { name: 'disk0', backend: { type: 'fake', config } } }) as unknown as DiskOrder;
+const order = (config: object = {}, standby = false): DiskOrder =>
+  ({ disk: { name: 'disk0', standby, backend: { type: 'fake', config } } }) as unknown as DiskOrder;
 
 interface Rig {
   readonly disk: SupervisedDisk;
@@ -24,7 +24,7 @@ interface Rig {
   start(): Promise<void>;
 }
 
-function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
+function make(options: { canHandOver?: boolean; config?: object; standby?: boolean } = {}): Rig {
   const events: GatewayEvent[] = [];
   const calls: string[] = [];
   const orders: DiskOrder[] = [];
@@ -76,7 +76,7 @@ function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
       return 0;
     },
   };
-  const disk = new SupervisedDisk(order(options.config), {
+  const disk = new SupervisedDisk(order(options.config, options.standby), {
     launcher,
     policy,
     emit: (event) => events.push(event),
@@ -88,15 +88,15 @@ function make(options: { canHandOver?: boolean; config?: object } = {}): Rig {
 }
 
 const kinds = (rig: Rig) => rig.events.map(({ type }) => type);
-const until = async (isSo: () => boolean) => {
-  while (!isSo()) await new Promise(setImmediate);
+const until = async (isSo: () => boolean | Promise<boolean>) => {
+  while (!(await isSo())) await new Promise(setImmediate);
 };
 
 describe('deaths', () => {
-  it('count as the first again after a minute of running well', async () => {
+  it('count as the first again after five seconds of running well', async () => {
     const rig = make();
     await rig.start();
-    for (const ranMs of [1, 59_999, 60_000, 5]) {
+    for (const ranMs of [1, 4_999, 5_000, 5]) {
       const { length } = rig.lives;
       rig.now += ranMs;
       rig.lives.at(-1)!.resolve(new Error('boom'));
@@ -201,6 +201,72 @@ describe('an upgrade', () => {
     const stop = rig.disk.stop();
     await upgrade;
     await expect(stop).rejects.toMatchObject({ code: 'disk.left-behind' });
+  });
+});
+
+describe('a disk with a standby', () => {
+  const ready = (rig: Rig) => until(async () => (await rig.disk.status()).standby === 'ready');
+  const die = async (rig: Rig) => {
+    const { length } = rig.lives;
+    rig.lives.at(-1)!.resolve(new Error('boom'));
+    await until(async () => rig.lives.length > length && (await rig.disk.status()).state === 'running');
+  };
+
+  it('goes on with it, and has another one prepared', async () => {
+    const rig = make({ standby: true });
+    await rig.start();
+    await ready(rig);
+    await die(rig);
+    await ready(rig);
+    expect(rig.calls).toEqual(['launch', 'prepare', 'start', 'prepare']);
+    expect(await rig.disk.status()).toMatchObject({ restarts: 1, standby: 'ready' });
+    await rig.disk.stop();
+    expect(rig.calls.slice(4)).toEqual(['dispose']);
+    expect(await rig.disk.status()).not.toHaveProperty('standby');
+  });
+
+  it('that could not be prepared runs all the same', async () => {
+    const rig = make({ standby: true });
+    rig.fail = { prepare: new Error('no memory') };
+    await rig.start();
+    await until(async () => (await rig.disk.status()).standby === 'failed');
+    await die(rig);
+    expect(rig.calls).toEqual(['launch', 'prepare', 'launch']);
+    await rig.disk.stop();
+  });
+
+  it('that died as well is started from nothing', async () => {
+    const rig = make({ standby: true });
+    await rig.start();
+    await ready(rig);
+    rig.fail = { start: new Error('gone') };
+    await die(rig);
+    expect(rig.calls.filter((call) => call === 'launch')).toHaveLength(2);
+    expect(kinds(rig)).toEqual(['ready', 'died', 'restarting', 'failed', 'restarting', 'ready']);
+    await rig.disk.stop();
+  });
+
+  it('renews it when the disk has changed', async () => {
+    const rig = make({ standby: true, config: { size: 4096 } });
+    await rig.start();
+    await ready(rig);
+    await rig.disk.resize(8192);
+    await ready(rig);
+    expect(rig.calls).toEqual(['launch', 'prepare', 'dispose', 'prepare']);
+    expect(rig.orders.at(-1)!.disk.backend.config).toEqual({ size: 8192 });
+    await rig.disk.upgrade();
+    await ready(rig);
+    expect(rig.calls.filter((call) => call === 'dispose')).toHaveLength(3);
+    await rig.disk.stop();
+  });
+
+  it('lets go of one that is being prepared when it is stopped', async () => {
+    const rig = make({ standby: true });
+    await rig.start();
+    await rig.disk.stop();
+    expect(rig.calls.filter((call) => call === 'dispose')).toHaveLength(
+      rig.calls.filter((call) => call === 'prepare').length,
+    );
   });
 });
 

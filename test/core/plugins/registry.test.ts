@@ -14,6 +14,7 @@ function disk(parts: Partial<DiskConfig> = {}): DiskConfig {
     filters: [],
     backend: use('/disks/disk0/backend', 'memory', { size: '1MiB' }),
     readOnly: false,
+    standby: false,
     ...parts,
   };
 }
