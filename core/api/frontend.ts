@@ -67,7 +67,7 @@ export interface FrontendPlugin<C = unknown> {
   /** For `blockgate doctor`: can this machine do it? Changes nothing. */
   check?(config: C | undefined): Promise<readonly Finding[]>;
   /** Imports what `attach` needs, which then need not wait for it. */
-  warmUp?(): Promise<unknown>;
+  warmUp?(config: C): Promise<unknown>;
   leftovers?(): Promise<readonly Leftover[]>;
 }
 

@@ -51,7 +51,7 @@ export function withSize(order: DiskOrder, size: number): DiskOrder {
 
 /** Imports what starting the disk will need. */
 export async function warmUp({ frontend, backend }: PreparedDisk): Promise<void> {
-  await Promise.all([frontend.plugin.warmUp?.(), backend.plugin.warmUp?.()]);
+  await Promise.all([frontend.plugin.warmUp?.(frontend.config), backend.plugin.warmUp?.()]);
 }
 
 function plain({ type, config, pointer }: PluginUse): PlainUse {

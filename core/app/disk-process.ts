@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isLogged } from '../observe/log-level.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
@@ -81,6 +82,8 @@ function start(message: Extract<ToDisk, { type: 'start' }>): void {
 
 function attached(disk: Disk): void {
   send({ type: 'ready', details: disk.details });
+  // At its end it may be killed, and the next process would compile everything again.
+  flushCompileCache();
   void disk.ended.then((error) => error && end(error));
 }
 

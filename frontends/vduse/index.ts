@@ -10,7 +10,10 @@ export default defineFrontend<VduseConfig>({
   attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
   attachUnprivileged: async (disk, user) =>
     (await import('./helper/helper-process.ts')).attachWithHelper(disk, user),
-  warmUp: () => import('./frontend.ts'),
+  warmUp: async ({ queues }) => {
+    const { loadThreads } = await import('./workers/queue-threads.ts');
+    await Promise.all([import('./frontend.ts'), loadThreads(queues)]);
+  },
   leftovers: async () => {
     const [{ findLeftovers }, { linuxHost }] = await Promise.all([
       import('./leftovers.ts'),

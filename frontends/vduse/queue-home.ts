@@ -3,6 +3,7 @@ import type { MaybePromise } from '../../core/api/device.ts';
 import type { QueueInfo } from './device.ts';
 import type { QueueHost } from './queue-host.ts';
 import { QueueSet, type QueueSetContext } from './queue-set.ts';
+import { dropThreads } from './workers/queue-threads.ts';
 import { QueueWorkers } from './workers/queue-workers.ts';
 
 /** Sets up the virtqueues that a driver has made ready. */
@@ -36,6 +37,7 @@ export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeO
   const { device, volume, queues, queueSize, limits, inFlight, serial, logger, onBroken } = options;
   // Writes that this process alone has are to be counted in one place.
   if (volume.perThread === undefined || volume.caps.writeCache === 'process') {
+    await dropThreads();
     const context = { ...options, spinUs: 0 };
     return {
       open: (features, infos, asid) => new QueueSet(context, features, infos, asid),

@@ -1,13 +1,11 @@
-import { extname } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Logger } from '../../../core/api/logger.ts';
 import { orThrow } from '../../../core/system/errno.ts';
 import { linux } from '../../../core/system/libc.ts';
 import { fromWire } from '../../../core/util/wire-error.ts';
+import { takeThread } from './queue-threads.ts';
 import { type FromWorker, type ToWorker, type WorkerSettings, WorkerState } from './worker-messages.ts';
 
-/** Same folder, and `.ts` from source but `.js` once built. */
-const MAIN = new URL(`./worker-main${extname(import.meta.url)}`, import.meta.url);
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer);
 
 /** Node waits at its end for threads, and cannot interrupt one that sleeps in the kernel: so they are woken then. */
@@ -38,21 +36,16 @@ export class QueueWorker implements AsyncDisposable {
     this.#options = options;
     const { logger: _logger, onBroken: _onBroken, ...settings } = options;
     this.#wakeFd = orThrow('eventfd', linux.eventfd());
-    const workerData: WorkerSettings = {
+    const workerSettings: WorkerSettings = {
       ...settings,
       wakeFd: this.#wakeFd,
       state: this.#state.buffer as SharedArrayBuffer,
     };
-    this.#thread = new Worker(MAIN, {
-      workerData,
-      execArgv: [],
-      name: `queue ${options.index}`,
-      // Descriptors that the thread got from system calls of its own are none that Node knows of: it would warn.
-      trackUnmanagedFds: false,
-    });
+    this.#thread = takeThread(options.index);
     this.#thread.on('message', (message: FromWorker) => this.#receive(message));
     this.#thread.on('error', (error) => this.#failed(error));
     this.#thread.on('exit', () => this.#end());
+    this.#thread.postMessage(workerSettings);
     live.add(this);
   }
 
@@ -101,6 +94,8 @@ export class QueueWorker implements AsyncDisposable {
 
   #receive(message: FromWorker): void {
     switch (message.type) {
+      case 'loaded':
+        break;
       case 'ready':
         this.#ready.resolve();
         break;

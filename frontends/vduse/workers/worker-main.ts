@@ -1,4 +1,6 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { once } from 'node:events';
+import { flushCompileCache } from 'node:module';
+import { parentPort } from 'node:worker_threads';
 import { openThreadVolume } from '../../../core/block/thread-volume.ts';
 import { EdgeWait } from '../../../core/system/edge-wait.ts';
 import { linux } from '../../../core/system/libc.ts';
@@ -10,11 +12,14 @@ import { InFlightFile } from '../inflight-file.ts';
 import { QueueServer } from './queue-server.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
-/** The thread of one virtqueue, started by `QueueWorker`. */
+/** The thread of one virtqueue, started by `takeThread` or `loadThreads`. */
 
 const port = parentPort!;
-const settings = workerData as WorkerSettings;
 const send = (message: FromWorker): void => port.postMessage(message);
+send({ type: 'loaded' });
+const [settings] = (await once(port, 'message')) as [WorkerSettings];
+// Without a listener it would not keep the thread, and there is none until the volume is open.
+port.ref();
 
 const logger = new ForwardingLogger((line) => send({ type: 'log', ...line })).child({
   queue: settings.index,
@@ -39,6 +44,8 @@ const server = new QueueServer({
 
 port.on('message', (message: ToWorker) => void answer(message));
 send({ type: 'ready' });
+// At its end it may be killed, and the next thread would compile everything again.
+flushCompileCache();
 
 async function answer(message: ToWorker): Promise<void> {
   try {

@@ -6,7 +6,7 @@ import type { QueueInfo } from '../device.ts';
 
 /** What the thread of the messages and the thread of a queue say to each other. */
 
-/** `workerData` of a queue's thread. */
+/** The first message to a queue's thread: which queue it serves. */
 export interface WorkerSettings {
   /** Number of the virtqueue. */
   readonly index: number;
@@ -51,6 +51,9 @@ export type ToWorker =
   | { readonly type: 'abandon'; readonly id: number; readonly deadlineMs: number };
 
 export type FromWorker =
+  /** It waits for its settings. */
+  | { readonly type: 'loaded' }
+  /** It has its volume open. */
   | { readonly type: 'ready' }
   | { readonly type: 'answer'; readonly id: number; readonly result: unknown }
   | { readonly type: 'failure'; readonly id: number; readonly error: WireError }

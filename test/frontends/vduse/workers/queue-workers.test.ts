@@ -6,6 +6,7 @@ import type { BlockDevice } from '../../../../core/api/device.ts';
 import { resolve } from '../../../../core/block/resolve.ts';
 import { threadVolume } from '../../../../core/block/thread-volume.ts';
 import { provideInFlightFile } from '../../../../frontends/vduse/inflight-file.ts';
+import { dropThreads, loadThreads } from '../../../../frontends/vduse/workers/queue-threads.ts';
 import { QueueWorkers } from '../../../../frontends/vduse/workers/queue-workers.ts';
 import { blkLimits } from '../../../../frontends/virtio/blk/limits.ts';
 import type { MemoryLogger } from '../../../support/fake-device.ts';
@@ -66,6 +67,30 @@ describe('threads of queues', () => {
     await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
     await workers[Symbol.asyncDispose]();
     expect(fds()).toBe(before.fds);
+    closeSync(fd);
+  });
+
+  it('are those that were loaded before, where there are any', async () => {
+    using folder = tempFolder();
+    const ctx = openContext(folder.path);
+    await using device = await fileDevice(
+      await openStore({ path: 'disk', size: 2 ** 20, create: true, direct: false }, ctx),
+      ctx.logger,
+    );
+    writeFileSync(folder.file('no-device'), '');
+    provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
+    const fd = openSync(folder.file('no-device'), 'r+');
+    await loadThreads(2);
+    await loadThreads(3);
+    const loaded = threads();
+    const workers = await QueueWorkers.start(
+      2,
+      settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
+    );
+    expect(threads()).toBe(loaded);
+    await dropThreads();
+    expect(threads()).toBeLessThan(loaded);
+    await workers[Symbol.asyncDispose]();
     closeSync(fd);
   });
 });
