@@ -17,6 +17,8 @@ export type GatewayEvent =
   | { readonly type: 'restarting'; readonly disk: string; readonly delayMs: number }
   /** It died, and starting it again would not be right. */
   | { readonly type: 'given-up'; readonly disk: string }
+  /** Another process has loaded everything, and goes on when that of the disk dies. */
+  | { readonly type: 'standing-by'; readonly disk: string }
   | { readonly type: 'upgrading'; readonly disk: string }
   /** Another process serves it now; whoever uses it waited for `pausedMs`. */
   | { readonly type: 'upgraded'; readonly disk: string; readonly pausedMs: number }

@@ -71,6 +71,7 @@ function describe(event: Exclude<GatewayEvent, { type: 'stopped' }>): string {
     // By the old process or the new one: when an upgrade fails, nothing else happens.
     case 'upgrading':
     case 'upgraded':
+    case 'standing-by':
     case 'resized':
       return 'serving';
     case 'failed':

@@ -1,4 +1,3 @@
-import { sleep } from '../util/backoff.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { DiskLauncher, StandbyDisk } from './running-disk.ts';
 
@@ -13,12 +12,16 @@ export type StandbyState = 'preparing' | 'ready' | 'failed';
  */
 export class Standby implements AsyncDisposable {
   readonly #prepare: NonNullable<DiskLauncher['prepare']>;
+  readonly #onReady: () => void;
   #state: StandbyState | undefined;
   #ending: AbortController | undefined;
-  #prepared: Promise<StandbyDisk | undefined> | undefined;
+  /** Never rejects. */
+  #attempt: Promise<StandbyDisk | undefined> | undefined;
+  #retry: NodeJS.Timeout | undefined;
 
-  constructor(prepare: NonNullable<DiskLauncher['prepare']>) {
+  constructor(prepare: NonNullable<DiskLauncher['prepare']>, onReady: () => void) {
     this.#prepare = prepare;
+    this.#onReady = onReady;
   }
 
   /** Undefined while there is nothing to stand by for. */
@@ -28,47 +31,56 @@ export class Standby implements AsyncDisposable {
 
   /** Has a process stand by for the disk as it is ordered now. Without effect when one does or is about to. */
   keepReady(order: DiskOrder): void {
-    if (this.#prepared !== undefined) return;
-    const ending = new AbortController();
-    this.#ending = ending;
-    this.#prepared = this.#untilPrepared(order, ending.signal);
+    if (this.#attempt !== undefined) return;
+    this.#ending = new AbortController();
+    this.#attempt = this.#prepareOne(order, this.#ending.signal);
   }
 
-  /** The process, if one is ready: it is the caller's then. */
+  /**
+   * The process, which is the caller's then. One that is being prepared is waited for: another would not be faster.
+   * Undefined when there is none.
+   */
   async take(): Promise<StandbyDisk | undefined> {
-    if (this.#state !== 'ready') return undefined;
-    const standby = await this.#prepared;
-    this.#forget();
+    const standby = await this.#attempt;
+    if (standby !== undefined) this.#forget();
     return standby;
   }
 
   /** Ends the process: the disk has changed, or is over. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const prepared = this.#prepared;
+    const attempt = this.#attempt;
     this.#ending?.abort(new Error('no process has to stand by any more'));
     this.#forget();
-    await (await prepared)?.[Symbol.asyncDispose]();
+    await (await attempt)?.[Symbol.asyncDispose]();
   }
 
   #forget(): void {
-    this.#prepared = undefined;
+    clearTimeout(this.#retry);
+    this.#attempt = undefined;
     this.#ending = undefined;
     this.#state = undefined;
   }
 
-  /** Never rejects. A disk runs as well without: it is only back later. */
-  async #untilPrepared(order: DiskOrder, signal: AbortSignal): Promise<StandbyDisk | undefined> {
-    while (!signal.aborted) {
-      this.#state = 'preparing';
-      try {
-        const standby = await this.#prepare(order, signal);
-        if (!signal.aborted) this.#state = 'ready';
-        return standby;
-      } catch {
-        if (!signal.aborted) this.#state = 'failed';
-      }
-      await sleep(RETRY_MS, signal).catch(() => {});
+  async #prepareOne(order: DiskOrder, signal: AbortSignal): Promise<StandbyDisk | undefined> {
+    this.#state = 'preparing';
+    try {
+      const standby = await this.#prepare(order, signal);
+      if (!signal.aborted) this.#state = 'ready';
+      if (!signal.aborted) this.#onReady();
+      return standby;
+    } catch {
+      if (!signal.aborted) this.#failed(order);
+      return undefined;
     }
-    return undefined;
+  }
+
+  /** The disk runs as well without: it is only back later. */
+  #failed(order: DiskOrder): void {
+    this.#state = 'failed';
+    this.#retry = setTimeout(() => {
+      this.#forget();
+      this.keepReady(order);
+    }, RETRY_MS);
+    this.#retry.unref();
   }
 }

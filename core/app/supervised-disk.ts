@@ -48,8 +48,11 @@ export class SupervisedDisk {
     this.over = this.#over.promise;
     this.#order = order;
     this.#options = options;
-    const { launcher } = options;
-    if (order.disk.standby && launcher.prepare) this.#standby = new Standby(launcher.prepare.bind(launcher));
+    const { launcher, emit } = options;
+    if (order.disk.standby && launcher.prepare) {
+      const onReady = () => emit({ type: 'standing-by', disk: order.disk.name });
+      this.#standby = new Standby(launcher.prepare.bind(launcher), onReady);
+    }
     this.#now = options.now ?? (() => performance.now());
   }
 

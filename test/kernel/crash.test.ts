@@ -12,8 +12,8 @@ const DEVICE = '/dev/blockgate/disk0';
 const backend = { type: 'file', path: '/run/crash.img', size: 512 * 2 ** 20 };
 /** From when a gateway serves the disk to when it is killed. */
 const LIFE_MS = 2_000;
-/** From when a disk's process serves to when it is killed, at least: a death after so long is followed by a start at once. Seconds. */
-const UNDISTURBED_S = 6;
+/** From when another process stands by to when the disk's is killed, at least. A later death is followed by a start at once. Seconds. */
+const UNDISTURBED_S = 5;
 /** From when it is launched: so some are killed while they adopt the device. */
 const LAUNCH_MS = 6_000;
 
@@ -82,7 +82,11 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
   it(`has no error and no wrong byte for fio when the disk's process dies, ${times} times`, async () => {
     await serve({ ...disk, standby: true });
     await duringFio(async () => {
-      const pauses = (await guest.sh(killDiskProcess(times), { timeoutMs: 60_000 + times * 20_000 }))
+      const pauses = (
+        await guest.sh(killDiskProcess(times, `${running!.folder}/err`), {
+          timeoutMs: 60_000 + times * 20_000,
+        })
+      )
         .split('\n')
         .filter((line) => line !== '')
         .map(Number)
@@ -97,10 +101,10 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
 });
 
 /**
- * Kills whoever serves the device, `times` times, each after a random moment of undisturbed I/O. Prints how long nothing
- * was completed, in milliseconds, one line each.
+ * Kills whoever serves the device, `times` times, each after a random moment of undisturbed I/O and with another process
+ * standing by. Prints how long nothing was completed, in milliseconds, one line each.
  */
-function killDiskProcess(times: number): string {
+function killDiskProcess(times: number, log: string): string {
   return `
     mkfifo /run/never; exec 9<> /run/never; rm /run/never
     nap() { read -r -t "$1" <&9 || true; }
@@ -115,6 +119,7 @@ function killDiskProcess(times: number): string {
     }
     progress() { completed; local before=$REPLY; while completed; [ "$REPLY" = "$before" ]; do nap 0.01; done; }
     for ((kills = 0; kills < ${times}; kills++)); do
+      while [ $(grep -c 'stands by' ${log}) -le $kills ]; do nap 0.5; done
       progress; nap $((${UNDISTURBED_S} + RANDOM % 3)).$((RANDOM % 1000 + 1000))
       while server; [ -z "$REPLY" ]; do nap 0.1; done
       kill -KILL "$REPLY"; since=\${EPOCHREALTIME/./}

@@ -32,6 +32,8 @@ function announcement(event: Announcement): string {
       return event.delayMs === 0 ? 'starting again' : `starting again in ${event.delayMs / 1000} s`;
     case 'given-up':
       return 'stays down';
+    case 'standing-by':
+      return 'another process stands by';
     case 'upgrading':
       return 'another process takes over …';
     case 'upgraded':
