@@ -12,7 +12,7 @@ export interface SharedStore extends Omit<Store, 'handle'> {
 }
 
 /** Same folder, and `.ts` from source but `.js` once built. */
-const THREAD_MODULE = new URL(`./thread-device${extname(import.meta.url)}`, import.meta.url).href;
+export const THREAD_MODULE = new URL(`./thread-device${extname(import.meta.url)}`, import.meta.url).href;
 
 /** Puts a device on an open store, and takes the store over. Throws nothing that leaves it open. */
 export async function fileDevice(store: Store, logger: Logger): Promise<BlockDevice> {

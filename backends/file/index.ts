@@ -1,7 +1,7 @@
 import { defineBackend } from '../../core/plugin.ts';
 import { checkFile } from './check.ts';
 import { fileConfig } from './config.ts';
-import { fileDevice } from './device.ts';
+import { fileDevice, THREAD_MODULE } from './device.ts';
 import { openStore } from './open-store.ts';
 import { fileVolumes } from './volumes.ts';
 
@@ -10,6 +10,7 @@ export default defineBackend({
   description: 'A regular file, sparse, or a block device of this machine.',
   config: fileConfig,
   open: async (config, ctx) => fileDevice(await openStore(config, ctx), ctx.logger),
+  threadModule: THREAD_MODULE,
   check: checkFile,
   volumes: fileVolumes,
 });

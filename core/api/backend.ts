@@ -76,6 +76,8 @@ export interface BackendPlugin<C = unknown> {
   check?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
   /** Imports what `open` needs, which then need not wait for it. */
   warmUp?(): Promise<unknown>;
+  /** The `module` of its devices' `perThread`, where they have one: for threads that are prepared before a disk is open. */
+  readonly threadModule?: string;
   readonly volumes?: VolumeOperations<C>;
 }
 

@@ -66,8 +66,11 @@ export interface FrontendPlugin<C = unknown> {
   attachUnprivileged?(disk: string, user: ProcessUser): Promise<FrontendPlugin<C>['attach']>;
   /** For `blockgate doctor`: can this machine do it? Changes nothing. */
   check?(config: C | undefined): Promise<readonly Finding[]>;
-  /** Imports what `attach` needs, which then need not wait for it. */
-  warmUp?(config: C): Promise<unknown>;
+  /**
+   * Imports what `attach` needs, which then need not wait for it. `threadModule`: as the backend's, and absent where a
+   * filter keeps threads from opening the volume.
+   */
+  warmUp?(config: C, threadModule: string | undefined): Promise<unknown>;
   leftovers?(): Promise<readonly Leftover[]>;
 }
 

@@ -50,8 +50,9 @@ export function withSize(order: DiskOrder, size: number): DiskOrder {
 }
 
 /** Imports what starting the disk will need. */
-export async function warmUp({ frontend, backend }: PreparedDisk): Promise<void> {
-  await Promise.all([frontend.plugin.warmUp?.(frontend.config), backend.plugin.warmUp?.()]);
+export async function warmUp({ frontend, filters, backend }: PreparedDisk): Promise<void> {
+  const threadModule = filters.length === 0 ? backend.plugin.threadModule : undefined;
+  await Promise.all([frontend.plugin.warmUp?.(frontend.config, threadModule), backend.plugin.warmUp?.()]);
 }
 
 function plain({ type, config, pointer }: PluginUse): PlainUse {

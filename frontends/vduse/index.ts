@@ -10,9 +10,12 @@ export default defineFrontend<VduseConfig>({
   attach: async (volume, config, ctx) => (await import('./frontend.ts')).attachDisk(volume, config, ctx),
   attachUnprivileged: async (disk, user) =>
     (await import('./helper/helper-process.ts')).attachWithHelper(disk, user),
-  warmUp: async ({ queues }) => {
+  warmUp: async ({ queues }, threadModule) => {
     const { loadThreads } = await import('./workers/queue-threads.ts');
-    await Promise.all([import('./frontend.ts'), loadThreads(queues)]);
+    await Promise.all([
+      import('./frontend.ts'),
+      threadModule !== undefined && loadThreads(queues, threadModule),
+    ]);
   },
   leftovers: async () => {
     const [{ findLeftovers }, { linuxHost }] = await Promise.all([

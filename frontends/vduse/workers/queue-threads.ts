@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { ThreadPreload } from './worker-messages.ts';
 
 /** Same folder, and `.ts` from source but `.js` once built. */
 const MAIN = new URL(`./worker-main${extname(import.meta.url)}`, import.meta.url);
@@ -19,12 +20,15 @@ export function takeThread(index: number): Worker {
   return spare;
 }
 
-/** Starts threads, so that a disk that is needed at once need not wait for them. Settles when they have loaded their code. */
-export async function loadThreads(queues: number): Promise<void> {
+/**
+ * Starts threads, so that a disk that is needed at once need not wait for them. Settles when they have loaded their code,
+ * and the volume's.
+ */
+export async function loadThreads(queues: number, volumeModule: string): Promise<void> {
   const loading: Promise<unknown>[] = [];
   for (let index = 0; index < queues; index++) {
     if (spares.has(index)) continue;
-    const thread = startThread(index);
+    const thread = startThread(index, { volumeModule });
     // They keep no process that has nothing else to do.
     thread.unref();
     spares.set(index, thread);
@@ -48,8 +52,9 @@ export async function dropThreads(): Promise<void> {
   await Promise.all(threads.map((thread) => thread.terminate()));
 }
 
-function startThread(index: number): Worker {
+function startThread(index: number, workerData: ThreadPreload = {}): Worker {
   return new Worker(MAIN, {
+    workerData,
     execArgv: [],
     name: `queue ${index}`,
     // Descriptors that the thread got from system calls of its own are none that Node knows of: it would warn.

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { flushCompileCache } from 'node:module';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { openThreadVolume } from '../../../core/block/thread-volume.ts';
 import { EdgeWait } from '../../../core/system/edge-wait.ts';
 import { linux } from '../../../core/system/libc.ts';
@@ -10,12 +10,14 @@ import { toWire } from '../../../core/util/wire-error.ts';
 import { VduseDevice } from '../device.ts';
 import { InFlightFile } from '../inflight-file.ts';
 import { QueueServer } from './queue-server.ts';
-import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
+import type { FromWorker, ThreadPreload, ToWorker, WorkerSettings } from './worker-messages.ts';
 
 /** The thread of one virtqueue, started by `takeThread` or `loadThreads`. */
 
 const port = parentPort!;
 const send = (message: FromWorker): void => port.postMessage(message);
+const { volumeModule } = workerData as ThreadPreload;
+if (volumeModule !== undefined) await import(volumeModule);
 send({ type: 'loaded' });
 const [settings] = (await once(port, 'message')) as [WorkerSettings];
 // Without a listener it would not keep the thread, and there is none until the volume is open.

@@ -6,6 +6,12 @@ import type { QueueInfo } from '../device.ts';
 
 /** What the thread of the messages and the thread of a queue say to each other. */
 
+/** `workerData` of a queue's thread. */
+export interface ThreadPreload {
+  /** URL of what the volume will be opened with, where that is known already. */
+  readonly volumeModule?: string;
+}
+
 /** The first message to a queue's thread: which queue it serves. */
 export interface WorkerSettings {
   /** Number of the virtqueue. */

@@ -80,8 +80,9 @@ describe('threads of queues', () => {
     writeFileSync(folder.file('no-device'), '');
     provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
     const fd = openSync(folder.file('no-device'), 'r+');
-    await loadThreads(2);
-    await loadThreads(3);
+    const { module } = device.perThread!;
+    await loadThreads(2, module);
+    await loadThreads(3, module);
     const loaded = threads();
     const workers = await QueueWorkers.start(
       2,
