@@ -56,6 +56,8 @@ export class Session implements AsyncDisposable {
   /** There may be a driver that started the device under an earlier process: none has said otherwise yet. */
   #adoptable = true;
   #paused = false;
+  /** Disposed of: whatever is still under way must not set up queues any more. */
+  #ended = false;
   /** The kernel wants no queue served until the driver resets the device. */
   #suspended = false;
   /** The address space of the queues. */
@@ -138,6 +140,9 @@ export class Session implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#messages[Symbol.dispose]();
+    this.#ended = true;
+    // Queues that are being set up are found to be too late once they are.
+    await this.#opening?.catch(() => {});
     await this.#reset();
     this.#broken.resolve(undefined);
   }
@@ -218,11 +223,21 @@ export class Session implements AsyncDisposable {
   }
 
   async #open(features: bigint, infos: readonly QueueInfo[]): Promise<void> {
-    this.#queues = await this.#options.openQueues(features, infos, this.#asid);
+    if (this.#ended) throw this.#closed();
+    const queues = await this.#options.openQueues(features, infos, this.#asid);
+    if (this.#ended) {
+      await queues.abandon(this.#options.drainTimeoutMs);
+      throw this.#closed();
+    }
+    this.#queues = queues;
     this.#options.inFlight.count();
     this.#driverFeatures = features;
     this.#running.resolve();
     this.#options.logger.info('driver started the device', { features: featureNames(features) });
+  }
+
+  #closed(): GatewayError {
+    return driverRefused(this.#options.device.name, 'the disk is being stopped');
   }
 
   #resume(): void {

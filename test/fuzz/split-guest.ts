@@ -90,6 +90,8 @@ export class SplitGuest implements RingGuest {
       deviceAddr: random.oneIn(3) ? anywhere() : deviceAddr,
       state: { layout: 'split', availIndex: random.below(65536) },
     };
+    // Where the device is told to start, which need not be where the ring does.
+    this.#firstAvail = this.geometry.state.availIndex;
   }
 
   offer(plan: ChainPlan): void {
