@@ -28,8 +28,6 @@ const AREAS: Readonly<Record<string, Area>> = {
   'core/system/': { files: UTIL, packages: ['koffi'] },
   'core/vm/': { files: UTIL },
   'core/s3-server/': { files: UTIL, packages: ['fast-xml-parser'] },
-  // Both sides of one protocol: they would be one package outside of this tree.
-  'core/nbd/': { files: [], node: false },
   'core/app/': { files: ['core/'], packages: ['inversify', 'reflect-metadata'] },
   'core/app/control/': { files: ['core/'], packages: ['zod'] },
   'core/app/cli/': { files: ['core/'], packages: ['commander', 'zod'] },

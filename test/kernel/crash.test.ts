@@ -4,10 +4,12 @@ import { fioVerifyUntil } from '../support/disk-exercises.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 
 /**
- * Processes killed with SIGKILL in the middle of everything. `BLOCKGATE_TEST_KILLS=200` for a long run.
+ * Processes killed with SIGKILL, and stopped with SIGSTOP, in the middle of everything. `BLOCKGATE_TEST_KILLS=200` for a long run.
  */
 
 const KILLS = Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 5);
+/** `msgTimeout`, in seconds; a process sleeps ten more. `BLOCKGATE_TEST_MSG_TIMEOUT=30` for a long run. */
+const MSG_TIMEOUT_S = Number(process.env['BLOCKGATE_TEST_MSG_TIMEOUT'] ?? 10);
 const DEVICE = '/dev/blockgate/disk0';
 const backend = { type: 'file', path: '/run/crash.img', size: 512 * 2 ** 20 };
 /** From when a gateway serves the disk to when it is killed. */
@@ -84,7 +86,7 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
     await duringFio(async () => {
       const pauses = (
         await guest.sh(killDiskProcess(times, `${running!.folder}/err`), {
-          timeoutMs: 60_000 + times * 20_000,
+          timeoutMs: 60_000 + times * 60_000,
         })
       )
         .split('\n')
@@ -98,7 +100,24 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
       );
     });
   });
+
+  it('has no error and no wrong byte for fio when its process sleeps for longer than a message may take', async () => {
+    await serve({ ...disk, frontend: { ...frontend, msgTimeout: MSG_TIMEOUT_S } });
+    await duringFio(async () => {
+      await guest.sh(`${FIND_SERVER}
+        server; pid=$REPLY; kill -STOP $pid; sleep ${MSG_TIMEOUT_S + 10}; kill -CONT $pid; sleep 2`);
+    });
+  });
 });
+
+/** `server` leaves the process that serves the device in REPLY; nothing there when there is none. */
+const FIND_SERVER = `
+    server() {
+      for link in /proc/[0-9]*/fd/*; do
+        if [[ $link -ef /dev/vduse/blockgate-disk0 ]]; then link=\${link#/proc/}; REPLY=\${link%%/*}; return; fi
+      done
+      REPLY=
+    }`;
 
 /**
  * Kills whoever serves the device, `times` times, each after a random moment of undisturbed I/O and with another process
@@ -111,12 +130,7 @@ function killDiskProcess(times: number, log: string): string {
     device=$(readlink --canonicalize ${DEVICE}); stat=/sys/block/\${device##*/}/stat
     # Completed reads, writes, discards and flushes; what is left out moves without anything being completed.
     completed() { read -r r _ _ _ w _ _ _ _ _ _ d _ _ _ f _ < $stat; REPLY=$r/$w/$d/$f; }
-    server() {
-      for link in /proc/[0-9]*/fd/*; do
-        if [[ $link -ef /dev/vduse/blockgate-disk0 ]]; then link=\${link#/proc/}; REPLY=\${link%%/*}; return; fi
-      done
-      REPLY=
-    }
+    ${FIND_SERVER}
     progress() { completed; local before=$REPLY; while completed; [ "$REPLY" = "$before" ]; do nap 0.01; done; }
     for ((kills = 0; kills < ${times}; kills++)); do
       while [ $(grep -c 'stands by' ${log}) -le $kills ]; do nap 0.5; done
