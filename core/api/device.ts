@@ -93,9 +93,14 @@ export interface BlockDevice extends AsyncDisposable {
    * the call settles. Requests go on meanwhile. Throws a `GatewayError` rather than shrink.
    */
   resize?(size?: number): MaybePromise<void>;
+  /** Facts for `blockgate status`, by name: the state of a connection, what is not durable yet. */
+  status?(): DeviceStatus;
   /** Present where calls are cheap enough to be made by several threads at once, each blocked while one runs. */
   readonly perThread?: ThreadOpener;
 }
+
+/** What a device tells of itself: few facts, by name. */
+export type DeviceStatus = Readonly<Record<string, string | number | boolean>>;
 
 /**
  * How another thread of this process gets a device of its own on the store that is open already. All of them are one

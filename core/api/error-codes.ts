@@ -1,6 +1,7 @@
 import { CONFIGURATION_ERRORS } from './error-codes/configuration.ts';
 import { DISK_ERRORS } from './error-codes/disks.ts';
 import type { ErrorDocs } from './error-codes/error-docs.ts';
+import { NBD_ERRORS } from './error-codes/nbd.ts';
 import { PLUGIN_ERRORS } from './error-codes/plugins.ts';
 import { STORE_ERRORS } from './error-codes/stores.ts';
 import { TOOL_ERRORS } from './error-codes/tools.ts';
@@ -11,5 +12,6 @@ export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
   Plugins: PLUGIN_ERRORS,
   'Disks and VDUSE': DISK_ERRORS,
   'Stores and volumes': STORE_ERRORS,
+  NBD: NBD_ERRORS,
   'S3 server, demo and test VM': TOOL_ERRORS,
 };

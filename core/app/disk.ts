@@ -55,6 +55,7 @@ export class Disk implements RunningDisk {
       inFlight: volume.inFlight,
       loopDelayMs: this.#loopDelay.take(),
       frontend: handle.status?.() ?? {},
+      backend: this.#parts.store.status?.() ?? {},
       canHandOver: handle.release !== undefined && !volume.caps.volatile,
     };
   }

@@ -1,4 +1,4 @@
-import type { ResolvedCaps } from '../api/device.ts';
+import type { DeviceStatus, ResolvedCaps } from '../api/device.ts';
 import type { FrontendStatus, Holder } from '../api/frontend.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { StackLayer } from './disk-stack.ts';
@@ -30,6 +30,7 @@ export interface DiskReport {
   /** Of the disk's process, since it was asked last. */
   readonly loopDelayMs: LoopDelay;
   readonly frontend: FrontendStatus;
+  readonly backend: DeviceStatus;
   /** Another process can go on where this one stops. */
   readonly canHandOver: boolean;
 }

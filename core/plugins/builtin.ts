@@ -10,6 +10,7 @@ type Table = Readonly<Record<string, () => Promise<{ readonly default: unknown }
 const BACKENDS: Table = {
   file: () => import('../../backends/file/index.ts'),
   memory: () => import('../../backends/memory/index.ts'),
+  nbd: () => import('../../backends/nbd/index.ts'),
   s3: () => import('../../backends/s3/index.ts'),
 };
 

@@ -7,9 +7,9 @@ import { TARGETS } from './targets.ts';
 
 const USAGE = `Usage: npm run fuzz -- [options]
 
-Runs the parts that a guest can reach with input made up from seeds, until something is wrong.
+Runs the parts that a guest, a server or a file can reach with input made up from seeds, until something is wrong.
 
-  --target NAME    rings, messages or config (all of them, one after the other)
+  --target NAME    rings, messages, config or nbd (all of them, one after the other)
   --seconds N      how long, for all targets together (60)
   --runs N         how many runs of each target, instead of --seconds
   --seed N         seed of the first run; the next has N + 1 (made up)

@@ -1,5 +1,6 @@
 import { ConfigTarget } from './config.ts';
 import { MessagesTarget } from './messages.ts';
+import { NbdTarget } from './nbd.ts';
 import { RingsTarget } from './rings.ts';
 import type { FuzzTarget } from './target.ts';
 
@@ -8,4 +9,5 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   rings: () => new RingsTarget(),
   messages: () => new MessagesTarget(),
   config: () => new ConfigTarget(),
+  nbd: () => new NbdTarget(),
 };

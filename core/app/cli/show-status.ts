@@ -53,7 +53,7 @@ function describe(status: DiskStatus, terminal: Terminal): string {
 }
 
 function factsOf(report: DiskReport, restarts: number): [string, string][] {
-  const { pid, uptimeMs, inFlight, loopDelayMs, frontend } = report;
+  const { pid, uptimeMs, inFlight, loopDelayMs, frontend, backend } = report;
   const { features, ...rest } = frontend;
   const words = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
   const facts: [string, string][] = [
@@ -64,6 +64,8 @@ function factsOf(report: DiskReport, restarts: number): [string, string][] {
     ],
   ];
   if (words.length > 0) facts.push(['frontend', words.join(', ')]);
+  const store = Object.entries(backend).map(([name, value]) => `${name} ${value}`);
+  if (store.length > 0) facts.push(['backend', store.join(', ')]);
   if (Array.isArray(features)) facts.push(['features', features.join(' ')]);
   return facts;
 }

@@ -31,6 +31,7 @@ describe('the built-in plugins', () => {
     expect(registry.list().map(({ kind, name }) => `${kind} ${name}`)).toEqual([
       'backend file',
       'backend memory',
+      'backend nbd',
       'backend s3',
       'filter delay',
       'filter error',

@@ -1,0 +1,30 @@
+import { type Finding, formatSize, GatewayError, type PluginContext } from '../../core/plugin.ts';
+import type { NbdConfig } from './config.ts';
+import { connectorFor } from './open.ts';
+import { NBD_FLAG_SEND_FLUSH } from './protocol.ts';
+
+/** Connects, negotiates, and leaves. */
+export async function checkExport(config: NbdConfig, ctx: PluginContext): Promise<readonly Finding[]> {
+  try {
+    const connect = await connectorFor(config, ctx);
+    using connection = await connect(() => undefined, ctx.signal);
+    const { size, flags } = connection.info;
+    const findings: Finding[] = [{ severity: 'ok', summary: `${config.uri}: ${formatSize(size)}` }];
+    if ((flags & NBD_FLAG_SEND_FLUSH) === 0)
+      findings.push({
+        severity: 'warning',
+        summary: `${config.uri}: the server cannot flush`,
+        fix: 'Use a server that can: what it has answered may be lost when it dies.',
+      });
+    return findings;
+  } catch (error) {
+    if (!GatewayError.is(error)) throw error;
+    return [
+      {
+        severity: 'error',
+        summary: `${error.message} ${error.why ?? ''}`,
+        ...(error.fix && { fix: error.fix }),
+      },
+    ];
+  }
+}

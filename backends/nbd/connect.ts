@@ -1,0 +1,75 @@
+import { connect as connectTcp, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { GatewayError } from '../../core/plugin.ts';
+import { NbdConnection } from './connection.ts';
+import { ConnectionLost, refused, unavailable } from './errors.ts';
+import { Handshake } from './handshake.ts';
+import type { Connect } from './link.ts';
+import type { NbdAddress } from './uri.ts';
+
+/** From the first packet to the end of the negotiation. Milliseconds. */
+const NEGOTIATION_MS = 30_000;
+/** How soon a peer that is gone without a word is noticed: TCP's own probes begin after so long. Milliseconds. */
+const KEEP_ALIVE_MS = 10_000;
+
+/** How connections to `address` are made. `tls` without meaning for a plain one. */
+export function connector(uri: string, address: NbdAddress, tls: ConnectionOptions): Connect {
+  return async (onAnswer, signal) => {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
+    const plain = await connected(address.endpoint, limit).catch((error: unknown) => {
+      throw unavailable(uri, error);
+    });
+    const giveUp = (): void =>
+      void plain.destroy(new ConnectionLost('the server takes too long to negotiate'));
+    limit.addEventListener('abort', giveUp, { once: true });
+    try {
+      const secure = address.tls ? (socket: Socket) => secured(uri, socket, tls) : undefined;
+      const { socket, info } = await new Handshake(uri, plain).negotiate(address.exportName, secure);
+      return new NbdConnection(socket, info, onAnswer);
+    } catch (error) {
+      plain.destroy();
+      throw GatewayError.is(error) ? error : unavailable(uri, error);
+    } finally {
+      limit.removeEventListener('abort', giveUp);
+    }
+  };
+}
+
+function connected(endpoint: NbdAddress['endpoint'], signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({
+      ...endpoint,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
+    const give = (error: Error): void => {
+      socket.destroy();
+      reject(error);
+    };
+    const aborted = (): void => give(signal.reason as Error);
+    socket.once('error', give);
+    signal.addEventListener('abort', aborted, { once: true });
+    socket.once('connect', () => {
+      signal.removeEventListener('abort', aborted);
+      socket.off('error', give);
+      // Until somebody listens again: an error without a listener would end the process.
+      socket.on('error', () => {});
+      resolve(socket);
+    });
+  });
+}
+
+function secured(uri: string, socket: Socket, options: ConnectionOptions): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const secure = connectTls({ ...options, socket });
+    const failed = (error: Error): void => reject(refused(uri, `TLS: ${error.message}.`));
+    secure.once('error', failed);
+    secure.once('close', () => failed(new Error('the server closed the connection')));
+    secure.once('secureConnect', () => {
+      secure.off('error', failed);
+      secure.on('error', () => {});
+      resolve(secure);
+    });
+  });
+}

@@ -1,0 +1,117 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import type { Socket } from 'node:net';
+import { ConnectionLost } from './errors.ts';
+import type { ExportInfo } from './export-info.ts';
+import { NBD_CMD_DISC, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE } from './protocol.ts';
+import { type Outstanding, ReplyReader } from './reply-reader.ts';
+import type { NbdRequest } from './request.ts';
+
+/** One connection in its transmission phase: sends requests, and hands back those that are answered. */
+export class NbdConnection implements Outstanding, Disposable {
+  readonly info: ExportInfo;
+  /** Settles when the connection is of no use any more. */
+  readonly lost: Promise<Error>;
+  readonly #socket: Socket;
+  readonly #onAnswer: (request: NbdRequest) => void;
+  readonly #reader: ReplyReader;
+  readonly #lost = Promise.withResolvers<Error>();
+  /** By the lower half of their cookies. */
+  readonly #requests: (NbdRequest | undefined)[] = [];
+  readonly #free: number[] = [];
+  /** Upper half of the next cookie: an answer to an old request is not taken for one to its successor. */
+  #generation = 0;
+  readonly #generations: number[] = [];
+  #corked = false;
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+
+  constructor(socket: Socket, info: ExportInfo, onAnswer: (request: NbdRequest) => void) {
+    this.info = info;
+    this.lost = this.#lost.promise;
+    this.#socket = socket;
+    this.#onAnswer = onAnswer;
+    this.#reader = new ReplyReader(info, this);
+    const end = (error?: Error) => this.#end(error ?? new ConnectionLost('the server closed the connection'));
+    socket.on('data', (bytes: Buffer) => this.#receive(bytes));
+    socket
+      .on('error', end)
+      .on('end', () => end())
+      .on('close', () => end());
+    // Handed over by the negotiation, whose listeners are gone.
+    socket.resume();
+  }
+
+  /** Those that were not answered, oldest first. */
+  get unanswered(): NbdRequest[] {
+    const found: { request: NbdRequest; generation: number }[] = [];
+    for (const [low, request] of this.#requests.entries())
+      if (request !== undefined) found.push({ request, generation: this.#generations[low]! });
+    return found.sort((a, b) => a.generation - b.generation).map(({ request }) => request);
+  }
+
+  /** Requests that are made in the same turn of the event loop leave together. */
+  send(request: NbdRequest): void {
+    const low = this.#free.pop() ?? this.#requests.length;
+    this.#requests[low] = request;
+    this.#generation = (this.#generation + 1) >>> 0;
+    this.#generations[low] = this.#generation;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      process.nextTick(this.#uncork);
+    }
+    this.#socket.write(header(request, this.#generation, low));
+    if (request.data !== undefined) this.#socket.write(request.data);
+  }
+
+  find(high: number, low: number): NbdRequest | undefined {
+    return this.#generations[low] === high ? this.#requests[low] : undefined;
+  }
+
+  answered(request: NbdRequest, low: number): void {
+    this.#requests[low] = undefined;
+    this.#free.push(low);
+    this.#onAnswer(request);
+  }
+
+  /** Says goodbye. Requests that are under way are not waited for. */
+  [Symbol.dispose](): void {
+    const goodbye = new Uint8Array(header({ flags: 0, command: NBD_CMD_DISC, offset: 0, length: 0 }, 0, 0));
+    if (this.#socket.writable) this.#socket.end(goodbye);
+    this.#socket.destroySoon();
+    this.#lost.resolve(new ConnectionLost('the connection is closed'));
+  }
+
+  #receive(bytes: Buffer): void {
+    try {
+      this.#reader.take(bytes);
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
+  #end(error: Error): void {
+    this.#socket.destroy();
+    this.#lost.resolve(error);
+  }
+}
+
+function header(
+  { flags, command, offset, length }: Pick<NbdRequest, 'flags' | 'command' | 'offset' | 'length'>,
+  high: number,
+  low: number,
+): Buffer {
+  const bytes = Buffer.allocUnsafe(NBD_REQUEST_SIZE);
+  bytes.writeUInt32BE(NBD_REQUEST_MAGIC, 0);
+  bytes.writeUInt16BE(flags, 4);
+  bytes.writeUInt16BE(command, 6);
+  bytes.writeUInt32BE(high, 8);
+  bytes.writeUInt32BE(low, 12);
+  bytes.writeUInt32BE(Math.floor(offset / 2 ** 32), 16);
+  bytes.writeUInt32BE(offset >>> 0, 20);
+  bytes.writeUInt32BE(length, 24);
+  return bytes;
+}
