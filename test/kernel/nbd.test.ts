@@ -55,7 +55,7 @@ async function serve(uri: string, tls?: object): Promise<void> {
 
 describe('a disk on', () => {
   it.each([
-    ['nbdkit', `nbdkit -f -U ${SOCKET} memory ${SIZE}`, ''],
+    ['nbdkit', `nbdkit -U ${SOCKET} memory ${SIZE}`, ''],
     ['qemu-nbd', `qemu-nbd -t -k ${SOCKET} -f raw --discard=unmap --detect-zeroes=off /run/image`, ''],
     ['nbd-server', 'nbd-server -C /run/nbd.conf', 'disk'],
   ])('%s verifies, and carries a file system', async (name, command, exportName) => {
@@ -75,7 +75,7 @@ describe('a disk on', () => {
       await guest.sh(`mkdir -p /run/pki; cat > /run/pki/${file}.pem <<'PEM'\n${pem}PEM`);
     }
     await start(
-      `nbdkit -f -U ${SOCKET} --tls=require --tls-certificates=/run/pki --tls-verify-peer memory ${SIZE}`,
+      `nbdkit -U ${SOCKET} --tls=require --tls-certificates=/run/pki --tls-verify-peer memory ${SIZE}`,
     );
     const pki = {
       ca: '/run/pki/ca-cert.pem',
@@ -88,7 +88,7 @@ describe('a disk on', () => {
 
   it('a server that is killed in the middle of fio, and comes back, has no error and no wrong byte', async () => {
     await guest.sh(`truncate -s ${SIZE} /run/image`);
-    const command = `nbdkit -f -U ${SOCKET} file /run/image`;
+    const command = `nbdkit -U ${SOCKET} file /run/image`;
     await start(command);
     await serve(`nbd+unix:///?socket=${SOCKET}`);
     const over = '/run/no-more-kills';
