@@ -12,9 +12,10 @@ const NEGOTIATION_MS = 30_000;
 /** How soon a peer that is gone without a word is noticed: TCP's own probes begin after so long. Milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** How connections to `address` are made. `tls` without meaning for a plain one. */
+/** How connections to `address` are made. `tls` means nothing to a plain one. */
 export function connector(uri: string, address: NbdAddress, tls: ConnectionOptions): Connect {
   return async (onAnswer, signal) => {
+    signal.throwIfAborted();
     const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
     const plain = await connected(address.endpoint, limit).catch((error: unknown) => {
       throw unavailable(uri, error);

@@ -22,6 +22,8 @@ export class NbdConnection implements Outstanding, Disposable {
   /** Upper half of the next cookie: an answer to an old request is not taken for one to its successor. */
   #generation = 0;
   readonly #generations: number[] = [];
+  /** What still comes in is not listened to: its requests are somebody else's by now. */
+  #over = false;
   #corked = false;
   readonly #uncork = (): void => {
     this.#corked = false;
@@ -72,6 +74,8 @@ export class NbdConnection implements Outstanding, Disposable {
   }
 
   answered(request: NbdRequest, low: number): void {
+    // Those after the one over which it ended are asked again.
+    if (this.#over) return;
     this.#requests[low] = undefined;
     this.#free.push(low);
     this.#onAnswer(request);
@@ -82,10 +86,12 @@ export class NbdConnection implements Outstanding, Disposable {
     const goodbye = new Uint8Array(header({ flags: 0, command: NBD_CMD_DISC, offset: 0, length: 0 }, 0, 0));
     if (this.#socket.writable) this.#socket.end(goodbye);
     this.#socket.destroySoon();
+    this.#over = true;
     this.#lost.resolve(new ConnectionLost('the connection is closed'));
   }
 
   #receive(bytes: Buffer): void {
+    if (this.#over) return;
     try {
       this.#reader.take(bytes);
     } catch (error) {
@@ -95,6 +101,7 @@ export class NbdConnection implements Outstanding, Disposable {
 
   #end(error: Error): void {
     this.#socket.destroy();
+    this.#over = true;
     this.#lost.resolve(error);
   }
 }

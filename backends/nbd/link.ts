@@ -30,8 +30,6 @@ export interface LinkOptions {
   readonly window: number;
   /** Milliseconds without a connection until requests fail; undefined: never. */
   readonly giveUpMs: number | undefined;
-  /** For tests. */
-  readonly random?: () => number;
 }
 
 export type LinkState = 'connected' | 'reconnecting' | 'given up' | 'failed';
@@ -59,7 +57,9 @@ export class NbdLink implements AsyncDisposable {
   /** A flush of our own that makes room in the window. */
   #making = false;
   readonly #following: Promise<void>;
+  /** Changes that are being sent again, on a connection that serves nothing else yet. */
   readonly #replayed = new Map<NbdRequest, PromiseWithResolvers<void>>();
+  /** By flush: what it covers. */
   readonly #flushMarks = new Map<NbdRequest, NbdRequest | undefined>();
 
   private constructor(options: LinkOptions, connection: NbdConnection) {
@@ -233,9 +233,7 @@ export class NbdLink implements AsyncDisposable {
     this.#connection = undefined;
     this.#state = 'reconnecting';
     this.#disconnectedAt = performance.now();
-    const unanswered = connection.unanswered.filter((request) => !this.#replayed.has(request));
-    for (const replay of this.#replayed.values()) replay.reject(error);
-    this.#replayed.clear();
+    const { unanswered } = connection;
     for (const request of unanswered) {
       this.#forget(request);
       request.rewind();
@@ -248,14 +246,14 @@ export class NbdLink implements AsyncDisposable {
   }
 
   async #reconnect(): Promise<NbdConnection | undefined> {
-    const { connect, giveUpMs, logger, random } = this.#options;
+    const { connect, giveUpMs, logger } = this.#options;
     const signal = AbortSignal.any([this.#closing.signal, this.#options.signal]);
     const giveUp = giveUpMs === undefined ? undefined : setTimeout(() => this.#giveUp(giveUpMs), giveUpMs);
     try {
       for (let attempt = 0; ; attempt++) {
         let connection: NbdConnection | undefined;
         try {
-          await sleep(backoffMs(attempt, { ...RETRY, ...(random && { random }) }), signal);
+          await sleep(backoffMs(attempt, RETRY), signal);
           connection = await connect(this.#onAnswer, signal);
           this.#checkIdentity(connection.info);
           await this.#replay(connection);

@@ -13,6 +13,7 @@ export async function tlsOptions(
   const { ca, cert, key, hostname = host, insecure = false, psk } = tls ?? {};
   if (psk !== undefined) {
     const secret = await resolveSecret(psk.key, baseDir);
+    if (!/^(?:[0-9a-f]{2})+$/i.test(secret.reveal())) throw noKey();
     // TLS 1.3 has its own kind of external keys, which Node.js does not offer.
     return {
       ciphers: 'PSK',
@@ -45,6 +46,13 @@ async function pem(path: string, baseDir: string): Promise<Buffer> {
       cause,
     });
   }
+}
+
+function noKey(): GatewayError {
+  return new GatewayError('nbd.tls-psk', 'The key in "tls.psk" is not hexadecimal.', {
+    why: 'It is written as an even number of digits 0 to 9 and a to f, and nothing else.',
+    fix: 'Use the part after the colon of the server’s key file (psktool makes such a file).',
+  });
 }
 
 function nameless(): GatewayError {

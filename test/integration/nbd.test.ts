@@ -39,6 +39,11 @@ async function serve(...command: string[]): Promise<NbdServerProcess> {
 const nbdkit = (...args: string[]) =>
   serve('nbdkit', '--foreground', '--unix', folder.file('socket'), '--exit-with-parent', ...args);
 
+const qemuNbd = (...args: string[]) => {
+  const listening = ['--persistent', '--socket', folder.file('socket')];
+  return serve('qemu-nbd', ...listening, '--format', 'raw', ...args, folder.file('image'));
+};
+
 /** It goes into the background by itself: in a namespace of its own, it ends with whoever started it. */
 const nbdServer = () => {
   const script = `nbd-server -C ${folder.file('nbd.conf')}; exec sleep infinity`;
@@ -122,21 +127,7 @@ describe('an export of', () => {
         ),
     ],
     ['nbdkit that is slow', () => nbdkit('--filter=delay', 'memory', `${SIZE}`, 'rdelay=3ms', 'wdelay=2ms')],
-    [
-      'qemu-nbd',
-      () =>
-        serve(
-          'qemu-nbd',
-          '--persistent',
-          '--socket',
-          folder.file('socket'),
-          '--format',
-          'raw',
-          '--discard',
-          'unmap',
-          folder.file('image'),
-        ),
-    ],
+    ['qemu-nbd', () => qemuNbd('--discard', 'unmap')],
     ['nbd-server', () => nbdServer()],
   ])('%s takes everything, and keeps it', { timeout: 60_000 }, async (name, start) => {
     writeFileSync(folder.file('image'), '');
@@ -199,17 +190,7 @@ describe('an export', () => {
 
   it('that is not there is answered with those that are', async () => {
     writeFileSync(folder.file('image'), Buffer.alloc(MIB));
-    await serve(
-      'qemu-nbd',
-      '--persistent',
-      '--socket',
-      folder.file('socket'),
-      '--format',
-      'raw',
-      '--export-name',
-      'here',
-      folder.file('image'),
-    );
+    await qemuNbd('--export-name', 'here');
     await expect(open({ uri: uri('there') })).rejects.toMatchObject({
       code: 'nbd.unknown-export',
       why: 'It has: "here".',
@@ -255,6 +236,10 @@ describe('TLS', () => {
     writeFileSync(folder.file('secret'), 'ff112233445566778899aabbccddeeff\n');
     await expect(open({ uri: uri('', 'nbds+unix'), tls: { psk } })).rejects.toMatchObject({
       code: 'nbd.refused',
+    });
+    writeFileSync(folder.file('secret'), 'no key\n');
+    await expect(open({ uri: uri('', 'nbds+unix'), tls: { psk } })).rejects.toMatchObject({
+      code: 'nbd.tls-psk',
     });
   });
 });

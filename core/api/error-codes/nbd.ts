@@ -34,6 +34,10 @@ export const NBD_ERRORS: ErrorDocs = {
     meaning: 'Over a Unix socket there is no host name that a certificate could have.',
     fix: 'Give "tls.hostname", a "tls.psk", or "tls.insecure".',
   },
+  'nbd.tls-psk': {
+    meaning: 'The key that both sides are to know is not hexadecimal.',
+    fix: 'Use the part after the colon of the server’s key file.',
+  },
   'nbd.tls-unused': {
     meaning: 'TLS is configured for a connection without TLS.',
     fix: 'Begin "uri" with "nbds:" or "nbds+unix:".',
