@@ -120,8 +120,8 @@ export class SupervisedDisk {
     return this.#exclusively(async () => {
       const now = await this.#runningDisk().resize(size);
       this.#order = withSize(this.#order, now);
-      await this.#renewStandby();
       this.#options.emit({ type: 'resized', disk: this.name, size: now });
+      await this.#renewStandby();
       return now;
     });
   }
@@ -255,9 +255,9 @@ export class SupervisedDisk {
       const disk = await successor.start({ takeOver: false, signal });
       const pausedMs = Math.round(this.#now() - pausedAt);
       this.#becomes(disk);
-      await this.#renewStandby();
       emit({ type: 'upgraded', disk: this.name, pausedMs });
       taken.resolve(disk);
+      await this.#renewStandby();
       return pausedMs;
     } catch (error) {
       if (this.#handedOver?.from === old) this.#current = undefined;

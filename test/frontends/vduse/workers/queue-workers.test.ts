@@ -46,52 +46,43 @@ const info = {
   ready: true,
 } as const;
 
+/** An open file as a volume, and what two queues' threads need besides; all of it `owned`. */
+async function prepare(owned: AsyncDisposableStack) {
+  const folder = owned.use(tempFolder());
+  const ctx = openContext(folder.path);
+  const store = await openStore({ path: 'disk', size: 2 ** 20, create: true, direct: false }, ctx);
+  const device = owned.use(await fileDevice(store, ctx.logger));
+  writeFileSync(folder.file('no-device'), '');
+  provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
+  const fd = openSync(folder.file('no-device'), 'r+');
+  owned.defer(() => closeSync(fd));
+  return { device, settings: settingsFor(device, ctx.logger, fd, folder.file('in-flight')) };
+}
+
 describe('threads of queues', () => {
   it('open the volume, tell what goes wrong with a driver, and leave nothing behind', async () => {
-    using folder = tempFolder();
-    const ctx = openContext(folder.path);
-    await using device = await fileDevice(
-      await openStore({ path: 'disk', size: 2 ** 20, create: true, direct: false }, ctx),
-      ctx.logger,
-    );
-    writeFileSync(folder.file('no-device'), '');
-    provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
-    const fd = openSync(folder.file('no-device'), 'r+');
+    await using owned = new AsyncDisposableStack();
+    const { settings } = await prepare(owned);
     const before = { threads: threads(), fds: fds() };
-    const workers = await QueueWorkers.start(
-      2,
-      settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
-    );
+    const workers = await QueueWorkers.start(2, settings);
     expect(threads()).toBeGreaterThan(before.threads);
     const opening = workers.open(0n, [info, info], 0);
     await expect(opening).rejects.toThrow('VDUSE_VQ_SETUP_KICKFD: ENOTTY');
     await workers[Symbol.asyncDispose]();
     expect(fds()).toBe(before.fds);
-    closeSync(fd);
   });
 
   it('are those that were loaded before, where there are any', async () => {
-    using folder = tempFolder();
-    const ctx = openContext(folder.path);
-    await using device = await fileDevice(
-      await openStore({ path: 'disk', size: 2 ** 20, create: true, direct: false }, ctx),
-      ctx.logger,
-    );
-    writeFileSync(folder.file('no-device'), '');
-    provideInFlightFile(folder.file('in-flight'), { queues: 2, queueSize: 16, keep: false });
-    const fd = openSync(folder.file('no-device'), 'r+');
+    await using owned = new AsyncDisposableStack();
+    const { device, settings } = await prepare(owned);
     const { module } = device.perThread!;
     await loadThreads(2, module);
     await loadThreads(3, module);
     const loaded = threads();
-    const workers = await QueueWorkers.start(
-      2,
-      settingsFor(device, ctx.logger, fd, folder.file('in-flight')),
-    );
+    const workers = await QueueWorkers.start(2, settings);
     expect(threads()).toBe(loaded);
     await dropThreads();
     expect(threads()).toBeLessThan(loaded);
     await workers[Symbol.asyncDispose]();
-    closeSync(fd);
   });
 });
