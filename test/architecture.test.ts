@@ -23,7 +23,8 @@ const AREAS: Readonly<Record<string, Area>> = {
   'core/filters/': { files: [...UTIL, 'core/block/'], packages: ['zod'] },
   'core/config/': { files: UTIL, packages: ['zod', 'jsonc-parser', '@standard-schema/spec'] },
   'core/plugins/': { files: [...UTIL, 'core/config/'], packages: ['zod'] },
-  'core/plugins/builtin.ts': { files: [...UTIL, 'core/filters/', 'backends/', 'frontends/vduse/index.ts'] },
+  'core/plugins/builtin.ts': { files: [...UTIL, 'core/filters/', 'backends/', 'frontends/'] },
+  'core/nbd/': { files: [] },
   'core/observe/': { files: UTIL, packages: ['pino'] },
   'core/system/': { files: UTIL, packages: ['koffi'] },
   'core/vm/': { files: UTIL },
@@ -45,9 +46,10 @@ const AREAS: Readonly<Record<string, Area>> = {
     files: [...UTIL, 'core/block/', 'core/system/', 'frontends/virtio/'],
     packages: ['zod'],
   },
+  'frontends/nbd/': { files: [...UTIL, 'core/nbd/'], packages: ['zod'] },
   'backends/file/': { files: PLUGIN, packages: ['zod'] },
   'backends/memory/': { files: PLUGIN, packages: ['zod'] },
-  'backends/nbd/': { files: PLUGIN, packages: ['zod'] },
+  'backends/nbd/': { files: [...PLUGIN, 'core/nbd/'], packages: ['zod'] },
   'backends/s3/': { files: PLUGIN, packages: ['zod', '@aws-sdk/client-s3', '@smithy/node-http-handler'] },
 };
 

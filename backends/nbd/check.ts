@@ -1,7 +1,7 @@
+import { NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
 import { type Finding, formatSize, GatewayError, type PluginContext } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
 import { connectorFor } from './open.ts';
-import { NBD_FLAG_SEND_FLUSH } from './protocol.ts';
 
 /** Connects, negotiates, and leaves. */
 export async function checkExport(config: NbdConfig, ctx: PluginContext): Promise<readonly Finding[]> {

@@ -1,8 +1,9 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import { GatewayError } from '../../core/plugin.ts';
 import { NbdConnection } from './connection.ts';
-import { ConnectionLost, refused, unavailable } from './errors.ts';
+import { refused, unavailable } from './errors.ts';
 import { Handshake } from './handshake.ts';
 import type { Connect } from './link.ts';
 import type { NbdAddress } from './uri.ts';

@@ -1,9 +1,9 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import type { Socket } from 'node:net';
-import { ConnectionLost } from './errors.ts';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
+import { NBD_CMD_DISC, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE } from '../../core/nbd/protocol.ts';
 import type { ExportInfo } from './export-info.ts';
-import { NBD_CMD_DISC, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE } from './protocol.ts';
 import { type Outstanding, ReplyReader } from './reply-reader.ts';
 import type { NbdRequest } from './request.ts';
 

@@ -1,20 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import {
-  type BlockDevice,
-  BlockError,
-  copyOut,
-  type DeviceInfo,
-  type Extent,
-  IoFlag,
-  type IoFlags,
-  type IoVec,
-  iovLength,
-} from '../../core/plugin.ts';
-import { notGrown } from './errors.ts';
-import type { ExportInfo } from './export-info.ts';
-import type { NbdLink } from './link.ts';
-import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_FLAG_DF,
   NBD_CMD_FLAG_FAST_ZERO,
@@ -32,7 +18,21 @@ import {
   NBD_FLAG_SEND_FUA,
   NBD_FLAG_SEND_TRIM,
   NBD_FLAG_SEND_WRITE_ZEROES,
-} from './protocol.ts';
+} from '../../core/nbd/protocol.ts';
+import {
+  type BlockDevice,
+  BlockError,
+  copyOut,
+  type DeviceInfo,
+  type Extent,
+  IoFlag,
+  type IoFlags,
+  type IoVec,
+  iovLength,
+} from '../../core/plugin.ts';
+import { notGrown } from './errors.ts';
+import type { ExportInfo } from './export-info.ts';
+import type { NbdLink } from './link.ts';
 import { NbdRequest } from './request.ts';
 
 /** Every server takes reads up to here that must not come in pieces (doc/proto.md, NBD_CMD_FLAG_DF). */

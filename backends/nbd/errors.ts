@@ -1,8 +1,5 @@
+import { NBD_EINVAL, NBD_ENOMEM, NBD_ENOSPC, NBD_ENOTSUP, NBD_EPERM } from '../../core/nbd/protocol.ts';
 import { type BlockErrno, GatewayError } from '../../core/plugin.ts';
-import { NBD_EINVAL, NBD_ENOMEM, NBD_ENOSPC, NBD_ENOTSUP, NBD_EPERM } from './protocol.ts';
-
-/** The server does not keep to the protocol, or the connection broke: it is of no use any more. */
-export class ConnectionLost extends Error {}
 
 /** Of a reply (doc/proto.md "Error values"). What is not listed there means EINVAL, and to a disk EIO. */
 export function errnoOf(error: number): BlockErrno {

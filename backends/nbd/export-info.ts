@@ -1,5 +1,5 @@
+import { NBD_FLAG_HAS_FLAGS, NBD_FLAG_READ_ONLY, NBD_PORTABLE_MAX_PAYLOAD } from '../../core/nbd/protocol.ts';
 import { unusable } from './errors.ts';
-import { NBD_FLAG_HAS_FLAGS, NBD_FLAG_READ_ONLY, NBD_PORTABLE_MAX_PAYLOAD } from './protocol.ts';
 
 /** What the server has said of its export. Sizes in bytes. */
 export interface ExportInfo {

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
-import { ByteReader } from './byte-reader.ts';
-import { ConnectionLost, refused, unknownExport } from './errors.ts';
-import { type ExportInfo, exportInfo, type ServerFacts } from './export-info.ts';
+import { ByteReader } from '../../core/nbd/byte-reader.ts';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CLISERV_MAGIC,
   NBD_FLAG_C_FIXED_NEWSTYLE,
@@ -29,7 +28,9 @@ import {
   NBD_REP_MAGIC,
   NBD_REP_META_CONTEXT,
   NBD_REP_SERVER,
-} from './protocol.ts';
+} from '../../core/nbd/protocol.ts';
+import { refused, unknownExport } from './errors.ts';
+import { type ExportInfo, exportInfo, type ServerFacts } from './export-info.ts';
 
 /** Longest reply to an option: a name and a description, each of at most 4096 bytes, and a bit. */
 const MAX_REPLY = 16 * 1024;

@@ -1,9 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { BlockError, backoffMs, type Logger, sleep } from '../../core/plugin.ts';
-import type { NbdConnection } from './connection.ts';
-import { ConnectionLost, errnoOf, exportDiffers } from './errors.ts';
-import { difference, type ExportInfo } from './export-info.ts';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_FLAG_FUA,
@@ -11,7 +8,11 @@ import {
   NBD_CMD_READ,
   NBD_ESHUTDOWN,
   NBD_FLAG_SEND_FLUSH,
-} from './protocol.ts';
+} from '../../core/nbd/protocol.ts';
+import { BlockError, backoffMs, type Logger, sleep } from '../../core/plugin.ts';
+import type { NbdConnection } from './connection.ts';
+import { errnoOf, exportDiffers } from './errors.ts';
+import { difference, type ExportInfo } from './export-info.ts';
 import { ReplayWindow, weightOf } from './replay-window.ts';
 import { NbdRequest } from './request.ts';
 

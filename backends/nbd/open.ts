@@ -1,9 +1,9 @@
+import { NBD_FLAG_READ_ONLY, NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
 import { type BlockDevice, GatewayError, type OpenContext, type PluginContext } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
 import { connector } from './connect.ts';
 import { nbdDevice } from './device.ts';
 import { type Connect, NbdLink } from './link.ts';
-import { NBD_FLAG_READ_ONLY, NBD_FLAG_SEND_FLUSH } from './protocol.ts';
 import { tlsOptions } from './tls.ts';
 import { type NbdAddress, parseNbdUri } from './uri.ts';
 

@@ -1,8 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { copyIn, type Extent, fillZero } from '../../core/plugin.ts';
-import { ConnectionLost } from './errors.ts';
-import type { ExportInfo } from './export-info.ts';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_READ,
@@ -20,7 +18,9 @@ import {
   NBD_STATE_ZERO,
   NBD_STRUCTURED_REPLY_MAGIC,
   NBD_STRUCTURED_REPLY_SIZE,
-} from './protocol.ts';
+} from '../../core/nbd/protocol.ts';
+import { copyIn, type Extent, fillZero } from '../../core/plugin.ts';
+import type { ExportInfo } from './export-info.ts';
 import type { NbdRequest } from './request.ts';
 
 /** Longest chunk that is no data: an error with its message, or the status of many blocks. */

@@ -1,4 +1,4 @@
-import { NBD_DEFAULT_PORT } from './protocol.ts';
+import { NBD_DEFAULT_PORT } from '../../core/nbd/protocol.ts';
 
 /** Where an export is: an NBD URI (doc/uri.md of the NBD project), taken apart. */
 export interface NbdAddress {

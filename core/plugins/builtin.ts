@@ -15,6 +15,7 @@ const BACKENDS: Table = {
 };
 
 const FRONTENDS: Table = {
+  nbd: () => import('../../frontends/nbd/index.ts'),
   vduse: () => import('../../frontends/vduse/index.ts'),
 };
 

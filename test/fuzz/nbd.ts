@@ -1,5 +1,7 @@
-import { ConnectionLost } from '../../backends/nbd/errors.ts';
 import type { ExportInfo } from '../../backends/nbd/export-info.ts';
+import { type Outstanding, ReplyReader } from '../../backends/nbd/reply-reader.ts';
+import { NbdRequest } from '../../backends/nbd/request.ts';
+import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_READ,
@@ -9,9 +11,7 @@ import {
   NBD_REPLY_TYPE_NONE,
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
-} from '../../backends/nbd/protocol.ts';
-import { type Outstanding, ReplyReader } from '../../backends/nbd/reply-reader.ts';
-import { NbdRequest } from '../../backends/nbd/request.ts';
+} from '../../core/nbd/protocol.ts';
 import { CONTEXT, chunk, join, simpleReply, u16, u32, u64 } from '../support/scripted-nbd-server.ts';
 import { Random } from './random.ts';
 import { type FuzzTarget, violated } from './target.ts';

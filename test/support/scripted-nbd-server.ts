@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { ByteReader } from '../../backends/nbd/byte-reader.ts';
+import { ByteReader } from '../../core/nbd/byte-reader.ts';
 import {
   NBD_CMD_DISC,
   NBD_CMD_WRITE,
@@ -19,7 +19,7 @@ import {
   NBD_REPLY_FLAG_DONE,
   NBD_SIMPLE_REPLY_MAGIC,
   NBD_STRUCTURED_REPLY_MAGIC,
-} from '../../backends/nbd/protocol.ts';
+} from '../../core/nbd/protocol.ts';
 
 export const CONTEXT = 7;
 

@@ -38,6 +38,14 @@ export const NBD_ERRORS: ErrorDocs = {
     meaning: 'The key that both sides are to know is not hexadecimal.',
     fix: 'Use the part after the colon of the server’s key file.',
   },
+  'nbd.address-in-use': {
+    meaning: 'Another process listens where a disk is to be served over NBD.',
+    fix: 'Stop it, or give the disk another "socket" or "listen".',
+  },
+  'nbd.cannot-listen': {
+    meaning: 'The machine does not let the gateway listen at that address or Unix socket.',
+    fix: 'Correct "socket" or "listen".',
+  },
   'nbd.tls-unused': {
     meaning: 'TLS is configured for a connection without TLS.',
     fix: 'Begin "uri" with "nbds:" or "nbds+unix:".',

@@ -3,8 +3,8 @@ import { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { NbdConnection } from '../../../backends/nbd/connection.ts';
 import type { ExportInfo } from '../../../backends/nbd/export-info.ts';
-import { NBD_CMD_WRITE } from '../../../backends/nbd/protocol.ts';
 import { NbdRequest } from '../../../backends/nbd/request.ts';
+import { NBD_CMD_WRITE } from '../../../core/nbd/protocol.ts';
 import { join, simpleReply } from '../../support/scripted-nbd-server.ts';
 
 /** The other end takes what it is sent at its leisure: a socket that is closed stays open until it has. */

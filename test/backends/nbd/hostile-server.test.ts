@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nbdConfig } from '../../../backends/nbd/config.ts';
 import nbd from '../../../backends/nbd/index.ts';
+import type { BlockDevice } from '../../../core/api/device.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_READ,
@@ -15,8 +16,7 @@ import {
   NBD_REPLY_TYPE_NONE,
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
-} from '../../../backends/nbd/protocol.ts';
-import type { BlockDevice } from '../../../core/api/device.ts';
+} from '../../../core/nbd/protocol.ts';
 import { openContext } from '../../support/plugin-context.ts';
 import {
   CONTEXT,

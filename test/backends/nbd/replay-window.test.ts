@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { NBD_CMD_TRIM, NBD_CMD_WRITE } from '../../../backends/nbd/protocol.ts';
 import { ReplayWindow, weightOf } from '../../../backends/nbd/replay-window.ts';
 import { NbdRequest } from '../../../backends/nbd/request.ts';
+import { NBD_CMD_TRIM, NBD_CMD_WRITE } from '../../../core/nbd/protocol.ts';
 
 const write = (offset: number) => new NbdRequest(NBD_CMD_WRITE, 0, offset, 512, { data: Buffer.alloc(512) });
 

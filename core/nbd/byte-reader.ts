@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { ConnectionLost } from './errors.ts';
+import { ConnectionLost } from './connection-lost.ts';
 
 /** More than anything that is read this way. Bytes that nobody has asked for yet. */
 const MAX_BUFFERED = 1024 * 1024;
@@ -14,11 +14,11 @@ export class ByteReader implements Disposable {
   readonly #onData = (chunk: Uint8Array): void => {
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
-    if (this.#buffered > MAX_BUFFERED) this.#fail(new ConnectionLost('the server sends without being asked'));
+    if (this.#buffered > MAX_BUFFERED) this.#fail(new ConnectionLost('the peer sends without being asked'));
     this.#waiting?.();
   };
   readonly #onError = (error: Error): void => this.#fail(error);
-  readonly #onEnd = (): void => this.#fail(new ConnectionLost('the server closed the connection'));
+  readonly #onEnd = (): void => this.#fail(new ConnectionLost('the peer closed the connection'));
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,6 +47,14 @@ export class ByteReader implements Disposable {
     if (bytes.length > length) this.#chunks.push(bytes.subarray(length));
     this.#buffered = bytes.length - length;
     return bytes.subarray(0, length);
+  }
+
+  /** Takes what was sent ahead of time. */
+  rest(): Buffer {
+    const bytes = Buffer.concat(this.#chunks);
+    this.#chunks.length = 0;
+    this.#buffered = 0;
+    return bytes;
   }
 
   /** Leaves the socket to whoever comes next. */

@@ -1,6 +1,6 @@
 /**
  * Numbers of the Network Block Device protocol, as its specification (doc/proto.md of the NBD project) spells them.
- * Those that are used. Everything on the wire is big-endian.
+ * Those that are used. Everything on the wire is big-endian. Numbers of 64 bits that are only compared are bigint.
  */
 
 /** Port registered with IANA. */
@@ -24,11 +24,15 @@ export const NBD_FLAG_C_NO_ZEROES = 1 << 1;
 
 /** Options (u32). */
 export const NBD_OPT_EXPORT_NAME = 1;
+export const NBD_OPT_ABORT = 2;
 export const NBD_OPT_LIST = 3;
 export const NBD_OPT_STARTTLS = 5;
+export const NBD_OPT_INFO = 6;
 export const NBD_OPT_GO = 7;
 export const NBD_OPT_STRUCTURED_REPLY = 8;
+export const NBD_OPT_LIST_META_CONTEXT = 9;
 export const NBD_OPT_SET_META_CONTEXT = 10;
+export const NBD_OPT_EXTENDED_HEADERS = 11;
 
 /** Replies to options (u32). The errors have the highest bit set. */
 export const NBD_REP_ACK = 1;
@@ -37,11 +41,15 @@ export const NBD_REP_INFO = 3;
 export const NBD_REP_META_CONTEXT = 4;
 export const NBD_REP_FLAG_ERROR = 0x8000_0000;
 export const NBD_REP_ERR_UNSUP = 0x8000_0001;
+export const NBD_REP_ERR_POLICY = 0x8000_0002;
+export const NBD_REP_ERR_INVALID = 0x8000_0003;
 export const NBD_REP_ERR_TLS_REQD = 0x8000_0005;
 export const NBD_REP_ERR_UNKNOWN = 0x8000_0006;
+export const NBD_REP_ERR_EXT_HEADER_REQD = 0x8000_000a;
 
 /** Information in NBD_REP_INFO (u16). */
 export const NBD_INFO_EXPORT = 0;
+export const NBD_INFO_NAME = 1;
 export const NBD_INFO_DESCRIPTION = 2;
 export const NBD_INFO_BLOCK_SIZE = 3;
 
@@ -53,11 +61,14 @@ export const NBD_FLAG_SEND_FUA = 1 << 3;
 export const NBD_FLAG_SEND_TRIM = 1 << 5;
 export const NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6;
 export const NBD_FLAG_SEND_DF = 1 << 7;
+export const NBD_FLAG_CAN_MULTI_CONN = 1 << 8;
 export const NBD_FLAG_SEND_FAST_ZERO = 1 << 11;
 
 /** Requests: magic u32, flags u16, type u16, cookie u64, offset u64, length u32 (u64 with extended headers). */
 export const NBD_REQUEST_MAGIC = 0x2560_9513;
 export const NBD_REQUEST_SIZE = 28;
+export const NBD_EXTENDED_REQUEST_MAGIC = 0x21e4_1c71;
+export const NBD_EXTENDED_REQUEST_SIZE = 32;
 
 export const NBD_CMD_READ = 0;
 export const NBD_CMD_WRITE = 1;
@@ -71,7 +82,9 @@ export const NBD_CMD_BLOCK_STATUS = 7;
 export const NBD_CMD_FLAG_FUA = 1 << 0;
 export const NBD_CMD_FLAG_NO_HOLE = 1 << 1;
 export const NBD_CMD_FLAG_DF = 1 << 2;
+export const NBD_CMD_FLAG_REQ_ONE = 1 << 3;
 export const NBD_CMD_FLAG_FAST_ZERO = 1 << 4;
+export const NBD_CMD_FLAG_PAYLOAD_LEN = 1 << 5;
 
 /** Simple reply: magic u32, error u32, cookie u64, then the data of a read. */
 export const NBD_SIMPLE_REPLY_MAGIC = 0x6744_6698;
@@ -80,6 +93,8 @@ export const NBD_SIMPLE_REPLY_SIZE = 16;
 export const NBD_STRUCTURED_REPLY_MAGIC = 0x668e_33ef;
 export const NBD_STRUCTURED_REPLY_SIZE = 20;
 /** Chunk with extended headers: magic u32, flags u16, type u16, cookie u64, offset u64, length u64. */
+export const NBD_EXTENDED_REPLY_MAGIC = 0x6e8a_278c;
+export const NBD_EXTENDED_REPLY_SIZE = 32;
 
 /** The last chunk of its reply. */
 export const NBD_REPLY_FLAG_DONE = 1 << 0;
@@ -89,6 +104,7 @@ export const NBD_REPLY_TYPE_NONE = 0;
 export const NBD_REPLY_TYPE_OFFSET_DATA = 1;
 export const NBD_REPLY_TYPE_OFFSET_HOLE = 2;
 export const NBD_REPLY_TYPE_BLOCK_STATUS = 5;
+export const NBD_REPLY_TYPE_BLOCK_STATUS_EXT = 6;
 export const NBD_REPLY_TYPE_FLAG_ERROR = 1 << 15;
 export const NBD_REPLY_TYPE_ERROR = (1 << 15) + 1;
 export const NBD_REPLY_TYPE_ERROR_OFFSET = (1 << 15) + 2;
@@ -108,5 +124,6 @@ export const NBD_ENOTSUP = 95;
 export const NBD_ESHUTDOWN = 108;
 
 /** Longest string (export name, description, query) in bytes, UTF-8. */
+export const NBD_MAX_STRING_SIZE = 4096;
 /** Payload that every side must take when no block size constraints were exchanged: 32 MiB. */
 export const NBD_PORTABLE_MAX_PAYLOAD = 32 * 1024 * 1024;
