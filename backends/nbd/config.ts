@@ -47,6 +47,10 @@ export const nbdConfig = z.strictObject({
         'nbd+unix:///disk0?socket=/run/nbd.sock',
       ],
     }),
+  connections: z.int().min(1).max(16).default(1).meta({
+    description:
+      'Connections at a time, where the server keeps several consistent (CAN_MULTI_CONN); else one.',
+  }),
   tls: tls.optional(),
   window: sizeSchema({ min: 2 ** 20, max: 2 ** 30 })
     .prefault('64MiB')

@@ -1,9 +1,12 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
+import { NBD_FLAG_CAN_MULTI_CONN } from '../../core/nbd/protocol.ts';
 import { GatewayError } from '../../core/plugin.ts';
 import { NbdConnection } from './connection.ts';
+import { ConnectionGroup } from './connection-group.ts';
 import { refused, unavailable } from './errors.ts';
+import { difference, type ExportInfo } from './export-info.ts';
 import { Handshake } from './handshake.ts';
 import type { Connect } from './link.ts';
 import type { NbdAddress } from './uri.ts';
@@ -13,29 +16,58 @@ const NEGOTIATION_MS = 30_000;
 /** How soon a peer that is gone without a word is noticed: TCP's own probes begin after so long. Milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** How connections to `address` are made. `tls` means nothing to a plain one. */
-export function connector(uri: string, address: NbdAddress, tls: ConnectionOptions): Connect {
+/** How connections to `address` are made, `count` at a time if the server allows it. `tls` means nothing to a plain one. */
+export function connector(uri: string, address: NbdAddress, tls: ConnectionOptions, count: number): Connect {
   return async (onAnswer, signal) => {
-    signal.throwIfAborted();
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
-    const plain = await connected(address.endpoint, limit).catch((error: unknown) => {
-      throw unavailable(uri, error);
-    });
-    const giveUp = (): void =>
-      void plain.destroy(new ConnectionLost('the server takes too long to negotiate'));
-    limit.addEventListener('abort', giveUp, { once: true });
-    try {
-      const secure = address.tls ? (socket: Socket) => secured(uri, socket, tls) : undefined;
-      const { socket, info } = await new Handshake(uri, plain).negotiate(address.exportName, secure);
-      return new NbdConnection(socket, info, onAnswer);
-    } catch (error) {
-      plain.destroy();
-      throw GatewayError.is(error) ? error : unavailable(uri, error);
-    } finally {
-      limit.removeEventListener('abort', giveUp);
-    }
+    const first = await negotiated(uri, address, tls, signal);
+    const { info } = first;
+    const more = (info.flags & NBD_FLAG_CAN_MULTI_CONN) === 0 ? 0 : count - 1;
+    const others = await Promise.allSettled(
+      Array.from({ length: more }, () => negotiated(uri, address, tls, signal)),
+    );
+    const all = [first, ...others.flatMap((other) => (other.status === 'fulfilled' ? [other.value] : []))];
+    const failed = others.find((other) => other.status === 'rejected');
+    const differs = all.some((other) => !isSameExport(info, other.info));
+    if (failed === undefined && !differs)
+      return new ConnectionGroup(
+        all.map(({ socket, info: facts }) => new NbdConnection(socket, facts, onAnswer)),
+      );
+    for (const { socket } of all) socket.destroy();
+    throw failed?.reason ?? unavailable(uri, new Error('each connection gets another export'));
   };
 }
+
+interface NegotiatedSocket {
+  readonly socket: Socket;
+  readonly info: ExportInfo;
+}
+
+async function negotiated(
+  uri: string,
+  address: NbdAddress,
+  tls: ConnectionOptions,
+  signal: AbortSignal,
+): Promise<NegotiatedSocket> {
+  signal.throwIfAborted();
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
+  const plain = await connected(address.endpoint, limit).catch((error: unknown) => {
+    throw unavailable(uri, error);
+  });
+  const giveUp = (): void => void plain.destroy(new ConnectionLost('the server takes too long to negotiate'));
+  limit.addEventListener('abort', giveUp, { once: true });
+  try {
+    const secure = address.tls ? (socket: Socket) => secured(uri, socket, tls) : undefined;
+    return await new Handshake(uri, plain).negotiate(address.exportName, secure);
+  } catch (error) {
+    plain.destroy();
+    throw GatewayError.is(error) ? error : unavailable(uri, error);
+  } finally {
+    limit.removeEventListener('abort', giveUp);
+  }
+}
+
+const isSameExport = (one: ExportInfo, other: ExportInfo): boolean =>
+  one.size === other.size && difference(one, other) === undefined && difference(other, one) === undefined;
 
 function connected(endpoint: NbdAddress['endpoint'], signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {

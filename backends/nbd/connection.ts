@@ -2,7 +2,15 @@
 
 import type { Socket } from 'node:net';
 import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
-import { NBD_CMD_DISC, NBD_REQUEST_MAGIC, NBD_REQUEST_SIZE } from '../../core/nbd/protocol.ts';
+import {
+  NBD_CMD_DISC,
+  NBD_CMD_FLAG_PAYLOAD_LEN,
+  NBD_CMD_WRITE,
+  NBD_EXTENDED_REQUEST_MAGIC,
+  NBD_EXTENDED_REQUEST_SIZE,
+  NBD_REQUEST_MAGIC,
+  NBD_REQUEST_SIZE,
+} from '../../core/nbd/protocol.ts';
 import type { ExportInfo } from './export-info.ts';
 import { type Outstanding, ReplyReader } from './reply-reader.ts';
 import type { NbdRequest } from './request.ts';
@@ -46,12 +54,9 @@ export class NbdConnection implements Outstanding, Disposable {
     socket.resume();
   }
 
-  /** Those that were not answered, oldest first. */
+  /** Those that were not answered, in no order. */
   get unanswered(): NbdRequest[] {
-    const found: { request: NbdRequest; generation: number }[] = [];
-    for (const [low, request] of this.#requests.entries())
-      if (request !== undefined) found.push({ request, generation: this.#generations[low]! });
-    return found.sort((a, b) => a.generation - b.generation).map(({ request }) => request);
+    return this.#requests.filter((request) => request !== undefined);
   }
 
   /** Requests that are made in the same turn of the event loop leave together. */
@@ -65,7 +70,7 @@ export class NbdConnection implements Outstanding, Disposable {
       this.#socket.cork();
       process.nextTick(this.#uncork);
     }
-    this.#socket.write(header(request, this.#generation, low));
+    this.#socket.write(this.#header(request, this.#generation, low));
     if (request.data !== undefined) this.#socket.write(request.data);
   }
 
@@ -83,7 +88,9 @@ export class NbdConnection implements Outstanding, Disposable {
 
   /** Says goodbye. Requests that are under way are not waited for. */
   [Symbol.dispose](): void {
-    const goodbye = new Uint8Array(header({ flags: 0, command: NBD_CMD_DISC, offset: 0, length: 0 }, 0, 0));
+    const goodbye = new Uint8Array(
+      this.#header({ flags: 0, command: NBD_CMD_DISC, offset: 0, length: 0 }, 0, 0),
+    );
     if (this.#socket.writable) this.#socket.end(goodbye);
     this.#socket.destroySoon();
     this.#over = true;
@@ -104,21 +111,24 @@ export class NbdConnection implements Outstanding, Disposable {
     this.#over = true;
     this.#lost.resolve(error);
   }
-}
 
-function header(
-  { flags, command, offset, length }: Pick<NbdRequest, 'flags' | 'command' | 'offset' | 'length'>,
-  high: number,
-  low: number,
-): Buffer {
-  const bytes = Buffer.allocUnsafe(NBD_REQUEST_SIZE);
-  bytes.writeUInt32BE(NBD_REQUEST_MAGIC, 0);
-  bytes.writeUInt16BE(flags, 4);
-  bytes.writeUInt16BE(command, 6);
-  bytes.writeUInt32BE(high, 8);
-  bytes.writeUInt32BE(low, 12);
-  bytes.writeUInt32BE(Math.floor(offset / 2 ** 32), 16);
-  bytes.writeUInt32BE(offset >>> 0, 20);
-  bytes.writeUInt32BE(length, 24);
-  return bytes;
+  #header(
+    { flags, command, offset, length }: Pick<NbdRequest, 'flags' | 'command' | 'offset' | 'length'>,
+    high: number,
+    low: number,
+  ): Buffer {
+    const { extended } = this.info;
+    const bytes = Buffer.allocUnsafe(extended ? NBD_EXTENDED_REQUEST_SIZE : NBD_REQUEST_SIZE);
+    bytes.writeUInt32BE(extended ? NBD_EXTENDED_REQUEST_MAGIC : NBD_REQUEST_MAGIC, 0);
+    const payload = extended && command === NBD_CMD_WRITE ? NBD_CMD_FLAG_PAYLOAD_LEN : 0;
+    bytes.writeUInt16BE(flags | payload, 4);
+    bytes.writeUInt16BE(command, 6);
+    bytes.writeUInt32BE(high, 8);
+    bytes.writeUInt32BE(low, 12);
+    bytes.writeUInt32BE(Math.floor(offset / 2 ** 32), 16);
+    bytes.writeUInt32BE(offset >>> 0, 20);
+    if (extended) bytes.writeUInt32BE(Math.floor(length / 2 ** 32), 24);
+    bytes.writeUInt32BE(length >>> 0, extended ? 28 : 24);
+    return bytes;
+  }
 }

@@ -37,8 +37,9 @@ import { NbdRequest } from './request.ts';
 
 /** Every server takes reads up to here that must not come in pieces (doc/proto.md, NBD_CMD_FLAG_DF). */
 const DF_MAX = 64 * 1024;
-/** Requests without data have a length of 32 bits. */
+/** Requests without data have a length of 32 bits, and of 64 with extended headers: enough for any disk of today. */
 const MAX_LENGTH = 2 ** 31;
+const MAX_EXTENDED_LENGTH = 2 ** 46;
 
 /** The disk that an export is. Disposal ends `link`. */
 export function nbdDevice(link: NbdLink): BlockDevice {
@@ -91,7 +92,7 @@ export function nbdDevice(link: NbdLink): BlockDevice {
   };
 }
 
-function deviceInfo({ size, flags, minBlock, preferredBlock, maxPayload }: ExportInfo): DeviceInfo {
+function deviceInfo({ size, flags, minBlock, preferredBlock, maxPayload, extended }: ExportInfo): DeviceInfo {
   return {
     size,
     caps: {
@@ -104,17 +105,20 @@ function deviceInfo({ size, flags, minBlock, preferredBlock, maxPayload }: Expor
       physicalBlockSize: Math.min(preferredBlock, 65536),
       optimalIoSize: preferredBlock,
       maxIo: maxPayload,
-      maxDiscard: MAX_LENGTH,
+      maxDiscard: maxLength(extended),
     },
   };
 }
+
+const maxLength = (extended: boolean): number => (extended ? MAX_EXTENDED_LENGTH : MAX_LENGTH);
 
 /** The server may tell of less than it is asked for. */
 async function extents(link: NbdLink, offset: number, length: number): Promise<Extent[]> {
   const found: Extent[] = [];
   const end = offset + length;
+  const most = maxLength(link.info.extended);
   for (let at = offset; at < end; ) {
-    const request = new NbdRequest(NBD_CMD_BLOCK_STATUS, 0, at, Math.min(end - at, MAX_LENGTH));
+    const request = new NbdRequest(NBD_CMD_BLOCK_STATUS, 0, at, Math.min(end - at, most));
     await link.submit(request);
     found.push(...request.extents);
     const last = request.extents.at(-1)!;

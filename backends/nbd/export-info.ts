@@ -14,6 +14,8 @@ export interface ExportInfo {
   readonly description: string;
   /** Reads are answered in chunks (NBD_OPT_STRUCTURED_REPLY). */
   readonly structured: boolean;
+  /** Headers have lengths of 64 bits (NBD_OPT_EXTENDED_HEADERS); implies `structured`. */
+  readonly extended: boolean;
   /** Id of the context base:allocation, where block status can be asked for. */
   readonly allocationContext: number | undefined;
 }
@@ -26,6 +28,7 @@ export interface ServerFacts {
   readonly maxBlock?: number;
   readonly description?: string;
   readonly structured: boolean;
+  readonly extended: boolean;
   readonly allocationContext?: number | undefined;
 }
 
@@ -55,6 +58,7 @@ export function exportInfo(uri: string, facts: ServerFacts): ExportInfo {
     maxPayload: maxPayload - (maxPayload % block),
     description: facts.description ?? '',
     structured: facts.structured,
+    extended: facts.extended,
     allocationContext: facts.allocationContext,
   };
 }

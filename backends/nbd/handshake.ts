@@ -13,6 +13,7 @@ import {
   NBD_MAGIC,
   NBD_META_BASE_ALLOCATION,
   NBD_OPT_EXPORT_NAME,
+  NBD_OPT_EXTENDED_HEADERS,
   NBD_OPT_GO,
   NBD_OPT_LIST,
   NBD_OPT_SET_META_CONTEXT,
@@ -68,13 +69,14 @@ export class Handshake {
   ): Promise<{ socket: Socket; info: ExportInfo }> {
     const greeting = await this.#greet();
     if (secure !== undefined) await this.#startTls(secure);
-    const structured = await this.#wants(NBD_OPT_STRUCTURED_REPLY);
+    const extended = await this.#wants(NBD_OPT_EXTENDED_HEADERS);
+    const structured = extended || (await this.#wants(NBD_OPT_STRUCTURED_REPLY));
     const allocationContext = structured ? await this.#allocationContext(exportName) : undefined;
     const facts = (await this.#go(exportName)) ?? (await this.#exportName(exportName, greeting));
     if (this.#reader.buffered > 0)
       throw new ConnectionLost('the server sends replies before there are requests');
     this.#reader[Symbol.dispose]();
-    const info = exportInfo(this.#uri, { structured, allocationContext, ...facts });
+    const info = exportInfo(this.#uri, { structured, extended, allocationContext, ...facts });
     return { socket: this.#socket, info };
   }
 
@@ -124,7 +126,7 @@ export class Handshake {
   }
 
   /** Undefined when the server does not know this option. */
-  async #go(exportName: string): Promise<Omit<ServerFacts, 'structured'> | undefined> {
+  async #go(exportName: string): Promise<Omit<ServerFacts, 'structured' | 'extended'> | undefined> {
     const wanted = Buffer.alloc(6);
     wanted.writeUInt16BE(2, 0);
     wanted.writeUInt16BE(NBD_INFO_BLOCK_SIZE, 2);
@@ -148,7 +150,10 @@ export class Handshake {
   }
 
   /** The only way of older servers, which close the connection rather than say no. */
-  async #exportName(exportName: string, { flags }: Greeting): Promise<Omit<ServerFacts, 'structured'>> {
+  async #exportName(
+    exportName: string,
+    { flags }: Greeting,
+  ): Promise<Omit<ServerFacts, 'structured' | 'extended'>> {
     this.#ask(NBD_OPT_EXPORT_NAME, Buffer.from(exportName));
     const bytes = await this.#reader
       .take((flags & NBD_FLAG_NO_ZEROES) === 0 ? 134 : 10)

@@ -10,17 +10,17 @@ import {
   NBD_FLAG_SEND_FLUSH,
 } from '../../core/nbd/protocol.ts';
 import { BlockError, backoffMs, type Logger, sleep } from '../../core/plugin.ts';
-import type { NbdConnection } from './connection.ts';
+import type { ConnectionGroup } from './connection-group.ts';
 import { errnoOf, exportDiffers } from './errors.ts';
 import { difference, type ExportInfo } from './export-info.ts';
 import { ReplayWindow, weightOf } from './replay-window.ts';
 import { NbdRequest } from './request.ts';
 
-/** Makes a connection that has negotiated the export. */
+/** Makes a connection that has negotiated the export, or several. */
 export type Connect = (
   onAnswer: (request: NbdRequest) => void,
   signal: AbortSignal,
-) => Promise<NbdConnection>;
+) => Promise<ConnectionGroup>;
 
 export interface LinkOptions {
   readonly connect: Connect;
@@ -47,7 +47,7 @@ export class NbdLink implements AsyncDisposable {
   readonly #closing = new AbortController();
   /** Requests that wait: for a connection, or for room in the window. Oldest first. */
   #waiting: NbdRequest[] = [];
-  #connection: NbdConnection | undefined;
+  #connection: ConnectionGroup | undefined;
   #info: ExportInfo;
   #state: LinkState = 'connected';
   #failure: Error | undefined;
@@ -63,7 +63,7 @@ export class NbdLink implements AsyncDisposable {
   /** By flush: what it covers. */
   readonly #flushMarks = new Map<NbdRequest, NbdRequest | undefined>();
 
-  private constructor(options: LinkOptions, connection: NbdConnection) {
+  private constructor(options: LinkOptions, connection: ConnectionGroup) {
     this.#options = options;
     this.#info = connection.info;
     this.#connection = connection;
@@ -89,6 +89,7 @@ export class NbdLink implements AsyncDisposable {
       ...(this.#state === 'connected'
         ? {}
         : { 'without connection for': `${Math.round((performance.now() - this.#disconnectedAt) / 1000)} s` }),
+      connections: this.#connection?.size ?? 0,
       reconnections: this.#reconnections,
       unflushed: `${this.#window.bytes} bytes`,
     };
@@ -157,7 +158,7 @@ export class NbdLink implements AsyncDisposable {
     this.#send(this.#connection, flush);
   }
 
-  #send(connection: NbdConnection, request: NbdRequest): void {
+  #send(connection: ConnectionGroup, request: NbdRequest): void {
     if (request.command === NBD_CMD_FLUSH) this.#flushMarks.set(request, this.#window.mark);
     else if (this.#changes(request)) this.#pendingBytes += weightOf(request);
     connection.send(request);
@@ -218,7 +219,7 @@ export class NbdLink implements AsyncDisposable {
   }
 
   /** Stays with the export until the disk is closed, or nothing can be done any more. Never rejects. */
-  async #follow(first: NbdConnection): Promise<void> {
+  async #follow(first: ConnectionGroup): Promise<void> {
     for (let connection = first; ; ) {
       const error = await connection.lost;
       if (this.#closing.signal.aborted) return;
@@ -229,7 +230,7 @@ export class NbdLink implements AsyncDisposable {
     }
   }
 
-  #lost(connection: NbdConnection, error: Error): void {
+  #lost(connection: ConnectionGroup, error: Error): void {
     connection[Symbol.dispose]();
     this.#connection = undefined;
     this.#state = 'reconnecting';
@@ -246,13 +247,13 @@ export class NbdLink implements AsyncDisposable {
     });
   }
 
-  async #reconnect(): Promise<NbdConnection | undefined> {
+  async #reconnect(): Promise<ConnectionGroup | undefined> {
     const { connect, giveUpMs, logger } = this.#options;
     const signal = AbortSignal.any([this.#closing.signal, this.#options.signal]);
     const giveUp = giveUpMs === undefined ? undefined : setTimeout(() => this.#giveUp(giveUpMs), giveUpMs);
     try {
       for (let attempt = 0; ; attempt++) {
-        let connection: NbdConnection | undefined;
+        let connection: ConnectionGroup | undefined;
         try {
           await sleep(backoffMs(attempt, RETRY), signal);
           connection = await connect(this.#onAnswer, signal);
@@ -287,7 +288,7 @@ export class NbdLink implements AsyncDisposable {
   }
 
   /** One after the other where they overlap: a server may carry out at once what it has at once. */
-  async #replay(connection: NbdConnection): Promise<void> {
+  async #replay(connection: ConnectionGroup): Promise<void> {
     let batch: NbdRequest[] = [];
     let answers: Promise<void>[] = [];
     let bytes = 0;
@@ -317,7 +318,7 @@ export class NbdLink implements AsyncDisposable {
     await settle();
   }
 
-  #resume(connection: NbdConnection): void {
+  #resume(connection: ConnectionGroup): void {
     this.#connection = connection;
     this.#state = 'connected';
     this.#failure = undefined;

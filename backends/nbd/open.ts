@@ -1,4 +1,4 @@
-import { NBD_FLAG_READ_ONLY, NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
+import { NBD_FLAG_CAN_MULTI_CONN, NBD_FLAG_READ_ONLY, NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
 import { type BlockDevice, GatewayError, type OpenContext, type PluginContext } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
 import { connector } from './connect.ts';
@@ -23,6 +23,10 @@ export async function openExport(config: NbdConfig, ctx: OpenContext): Promise<B
     ctx.logger.warn(
       'the NBD server cannot flush: what it has answered may be lost when it dies, and nobody can tell',
     );
+  if (config.connections > 1 && (flags & NBD_FLAG_CAN_MULTI_CONN) === 0)
+    ctx.logger.warn('one connection is used: the NBD server does not keep several consistent', {
+      connections: config.connections,
+    });
   return nbdDevice(link);
 }
 
@@ -33,7 +37,7 @@ export async function connectorFor(config: NbdConfig, ctx: PluginContext): Promi
   const { endpoint } = address;
   const host = 'host' in endpoint ? endpoint.host : undefined;
   const tls = address.tls ? await tlsOptions(config.tls, host, ctx.baseDir) : {};
-  return connector(config.uri, address, tls);
+  return connector(config.uri, address, tls, config.connections);
 }
 
 function tlsUnused(uri: string): GatewayError {

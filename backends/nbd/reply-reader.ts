@@ -5,8 +5,11 @@ import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_READ,
   NBD_EINVAL,
+  NBD_EXTENDED_REPLY_MAGIC,
+  NBD_EXTENDED_REPLY_SIZE,
   NBD_REPLY_FLAG_DONE,
   NBD_REPLY_TYPE_BLOCK_STATUS,
+  NBD_REPLY_TYPE_BLOCK_STATUS_EXT,
   NBD_REPLY_TYPE_ERROR_OFFSET,
   NBD_REPLY_TYPE_FLAG_ERROR,
   NBD_REPLY_TYPE_NONE,
@@ -49,7 +52,8 @@ export class ReplyReader {
   readonly #outstanding: Outstanding;
   #stage: Stage = HEADER;
   /** Bytes that the next step needs together, and those of them that are there. */
-  #need = NBD_SIMPLE_REPLY_SIZE;
+  #need: number;
+  readonly #headerSize: number;
   #carry = Buffer.allocUnsafe(64);
   #carried = 0;
   #request: NbdRequest | undefined;
@@ -65,6 +69,8 @@ export class ReplyReader {
   constructor(info: ExportInfo, outstanding: Outstanding) {
     this.#info = info;
     this.#outstanding = outstanding;
+    this.#headerSize = info.extended ? NBD_EXTENDED_REPLY_SIZE : NBD_SIMPLE_REPLY_SIZE;
+    this.#need = this.#headerSize;
   }
 
   take(bytes: Buffer): void {
@@ -109,11 +115,17 @@ export class ReplyReader {
       return;
     }
     const magic = bytes.readUInt32BE(at);
-    if (magic === NBD_SIMPLE_REPLY_MAGIC) this.#simple(bytes, at);
+    if (this.#info.extended) {
+      if (magic !== NBD_EXTENDED_REPLY_MAGIC)
+        throw new ConnectionLost(
+          `a reply begins with ${magic.toString(16)} where extended headers were agreed on`,
+        );
+      this.#structured(bytes, at, bytes.readUInt32BE(at + 24) * 2 ** 32 + bytes.readUInt32BE(at + 28));
+    } else if (magic === NBD_SIMPLE_REPLY_MAGIC) this.#simple(bytes, at);
     else if (magic !== NBD_STRUCTURED_REPLY_MAGIC || !this.#info.structured)
       throw new ConnectionLost(`a reply begins with ${magic.toString(16)}`);
     else if (this.#need < NBD_STRUCTURED_REPLY_SIZE) this.#needMore(bytes, at);
-    else this.#structured(bytes, at);
+    else this.#structured(bytes, at, bytes.readUInt32BE(at + 16));
   }
 
   /** The longer of the two headers: what is there of it is kept. */
@@ -137,11 +149,11 @@ export class ReplyReader {
     } else this.#done();
   }
 
-  #structured(bytes: Buffer, at: number): void {
+  #structured(bytes: Buffer, at: number, length: number): void {
     this.#flags = bytes.readUInt16BE(at + 4);
     this.#type = bytes.readUInt16BE(at + 6);
     this.#find(bytes, at + 8);
-    this.#length = bytes.readUInt32BE(at + 16);
+    this.#length = length;
     this.#stage = CHUNK;
     switch (this.#type) {
       case NBD_REPLY_TYPE_NONE:
@@ -178,6 +190,7 @@ export class ReplyReader {
         break;
       }
       case NBD_REPLY_TYPE_BLOCK_STATUS:
+      case NBD_REPLY_TYPE_BLOCK_STATUS_EXT:
         this.#blockStatus(request, bytes, at);
         break;
       default:
@@ -234,10 +247,14 @@ export class ReplyReader {
 
   #blockStatus(request: NbdRequest, bytes: Buffer, at: number): void {
     const length = this.#length;
+    const isExtended = this.#type === NBD_REPLY_TYPE_BLOCK_STATUS_EXT;
+    const [head, each] = isExtended ? [8, 16] : [4, 8];
     if (
+      isExtended !== this.#info.extended ||
       request.command !== NBD_CMD_BLOCK_STATUS ||
-      (length - 4) % 8 !== 0 ||
-      length < 12 ||
+      (length - head) % each !== 0 ||
+      length < head + each ||
+      (isExtended && bytes.readUInt32BE(at + 4) !== (length - head) / each) ||
       request.extents.length > 0
     )
       throw malformed('a status of blocks');
@@ -246,15 +263,14 @@ export class ReplyReader {
       throw malformed('the status of another context');
     const end = request.offset + request.length;
     let offset = request.offset;
-    for (let entry = at + 4; entry < at + length && offset < end; entry += 8) {
-      const size = bytes.readUInt32BE(entry);
+    for (let entry = at + head; entry < at + length && offset < end; entry += each) {
+      const first = bytes.readUInt32BE(entry);
+      const size = isExtended ? first * 2 ** 32 + bytes.readUInt32BE(entry + 4) : first;
       if (size === 0) throw malformed('an extent without length');
+      // All flags of this context are in the lower half.
+      const state = bytes.readUInt32BE(entry + each - 4);
       // The last one may go on after what was asked for.
-      const extent = {
-        offset,
-        length: Math.min(size, end - offset),
-        kind: kindOf(bytes.readUInt32BE(entry + 4)),
-      };
+      const extent = { offset, length: Math.min(size, end - offset), kind: kindOf(state) };
       request.extents.push(extent);
       offset += extent.length;
     }
@@ -292,7 +308,7 @@ export class ReplyReader {
   #nextHeader(): void {
     this.#request = undefined;
     this.#stage = HEADER;
-    this.#need = NBD_SIMPLE_REPLY_SIZE;
+    this.#need = this.#headerSize;
   }
 }
 

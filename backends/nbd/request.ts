@@ -11,6 +11,8 @@ export class NbdRequest {
   /** The data of a write: ours, since it may have to be sent again. */
   readonly data: Uint8Array | undefined;
   readonly promise: Promise<void>;
+  /** Its place among those that were sent on this connection or group of them. */
+  sequence = 0;
   /** Of a read: bytes that have arrived. */
   received = 0;
   /** Of a read that is answered in chunks: the ranges that have arrived, in order. */

@@ -21,7 +21,13 @@ const corpus = globSync('*.json', { cwd: CORPUS }).map(
   (file) => JSON.parse(readFileSync(join(CORPUS, file), 'utf8')) as Found,
 );
 /** Runs of each target, so that all of them take some seconds together. */
-const RUNS: Readonly<Record<string, number>> = { rings: 18_000, messages: 1_500, config: 500, nbd: 5_000 };
+const RUNS: Readonly<Record<string, number>> = {
+  rings: 18_000,
+  messages: 1_500,
+  config: 500,
+  nbd: 5_000,
+  'nbd-server': 5_000,
+};
 const FIRST_SEED = 7_000_000;
 
 const made = new Map<string, FuzzTarget>();

@@ -7,12 +7,22 @@ import {
   NBD_CMD_READ,
   NBD_CMD_WRITE,
   NBD_REPLY_TYPE_BLOCK_STATUS,
+  NBD_REPLY_TYPE_BLOCK_STATUS_EXT,
   NBD_REPLY_TYPE_ERROR,
   NBD_REPLY_TYPE_NONE,
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
 } from '../../core/nbd/protocol.ts';
-import { CONTEXT, chunk, join, simpleReply, u16, u32, u64 } from '../support/scripted-nbd-server.ts';
+import {
+  CONTEXT,
+  extendedChunk,
+  join,
+  chunk as plainChunk,
+  simpleReply,
+  u16,
+  u32,
+  u64,
+} from '../support/scripted-nbd-server.ts';
 import { Random } from './random.ts';
 import { type FuzzTarget, violated } from './target.ts';
 
@@ -20,6 +30,17 @@ const LONGEST = 2048;
 /** Around what a request may be filled with. */
 const GUARD = 16;
 const GUARDED = 0xee;
+
+interface Format {
+  readonly structured: boolean;
+  readonly extended: boolean;
+}
+
+const FORMATS: readonly Format[] = [
+  { structured: false, extended: false },
+  { structured: true, extended: false },
+  { structured: true, extended: true },
+];
 
 /** What an NBD server sends, right, wrong, and cut anywhere. */
 export class NbdTarget implements FuzzTarget {
@@ -37,8 +58,9 @@ export class NbdTarget implements FuzzTarget {
   run(seed: number): void {
     const random = this.#random;
     random.seed(seed);
-    const structured = random.oneIn(2);
-    const info = { structured, allocationContext: CONTEXT } as ExportInfo;
+    const format = random.pick(FORMATS);
+    const { structured } = format;
+    const info = { ...format, allocationContext: CONTEXT } as ExportInfo;
     const under = new Map<number, NbdRequest>();
     const outstanding: Outstanding = {
       find: (high, low) => (high === 9 ? under.get(low) : undefined),
@@ -58,7 +80,7 @@ export class NbdTarget implements FuzzTarget {
       under.clear();
       under.set(low, request);
       const content = Buffer.from(Array.from({ length: request.length }, () => random.below(128)));
-      const bytes = this.#reply(request, join(u32(9), u32(low)), content, structured);
+      const bytes = this.#reply(request, join(u32(9), u32(low)), content, format);
       this.#reached.replies++;
       const honest = !random.oneIn(2);
       if (!honest) this.#spoil(bytes);
@@ -93,8 +115,9 @@ export class NbdTarget implements FuzzTarget {
   }
 
   /** As a server that keeps to the protocol answers. `content` becomes zeros where it says that there is a hole. */
-  #reply(request: NbdRequest, cookie: Buffer, content: Buffer, structured: boolean): Buffer {
+  #reply(request: NbdRequest, cookie: Buffer, content: Buffer, { structured, extended }: Format): Buffer {
     const random = this.#random;
+    const chunk = extended ? extendedChunk : plainChunk;
     const { command, offset, length } = request;
     if (random.oneIn(12) && structured)
       return chunk(
@@ -105,11 +128,13 @@ export class NbdTarget implements FuzzTarget {
     if (command === NBD_CMD_BLOCK_STATUS)
       return chunk(
         cookie,
-        NBD_REPLY_TYPE_BLOCK_STATUS,
-        join(u32(CONTEXT), u32(length), u32(random.below(4))),
+        extended ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT : NBD_REPLY_TYPE_BLOCK_STATUS,
+        extended
+          ? join(u32(CONTEXT), u32(1), u64(BigInt(length)), u64(BigInt(random.below(4))))
+          : join(u32(CONTEXT), u32(length), u32(random.below(4))),
       );
     if (command === NBD_CMD_WRITE)
-      return random.oneIn(2) || !structured
+      return (random.oneIn(2) && !extended) || !structured
         ? simpleReply(cookie, 0)
         : chunk(cookie, NBD_REPLY_TYPE_NONE, Buffer.alloc(0));
     if (!structured) return simpleReply(cookie, 0, content);

@@ -1,6 +1,7 @@
 import { ConfigTarget } from './config.ts';
 import { MessagesTarget } from './messages.ts';
 import { NbdTarget } from './nbd.ts';
+import { NbdServerTarget } from './nbd-server.ts';
 import { RingsTarget } from './rings.ts';
 import type { FuzzTarget } from './target.ts';
 
@@ -10,4 +11,5 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   messages: () => new MessagesTarget(),
   config: () => new ConfigTarget(),
   nbd: () => new NbdTarget(),
+  'nbd-server': () => new NbdServerTarget(),
 };

@@ -66,7 +66,7 @@ describe('an export of ours', () => {
       can_zero: true,
       can_df: true,
       can_fast_zero: true,
-      block_size_minimum: 4096,
+      block_size_minimum: 512,
       block_size_preferred: 4096,
       block_size_maximum: 32 * MIB,
       contexts: ['base:allocation'],

@@ -19,7 +19,7 @@ let gateway: GuestGateway | undefined;
 const folder = tempFolder();
 
 beforeAll(async () => {
-  await ensureDebianPackages(['nbdkit', 'qemu-utils', 'nbd-server', 'openssl'], (line) =>
+  await ensureDebianPackages(['nbdkit', 'qemu-utils', 'nbd-server', 'nbd-client', 'openssl'], (line) =>
     process.stderr.write(`${line}\n`),
   );
   await makeCertificates(folder.path);
@@ -103,5 +103,34 @@ describe('a disk on', () => {
     await fio;
     const { stdout } = await guest.try(`cd ${gateway!.folder}; ${Guest.blockgate} status disk0`);
     expect(stdout).toMatch(/backend +state connected, reconnections [1-9]/);
+  });
+});
+
+describe('a disk that is served to', () => {
+  it('the nbd-client of the kernel verifies, and carries a file system', async () => {
+    const socket = '/run/served.sock';
+    gateway = await guest.startGateway(
+      {
+        disks: {
+          disk0: {
+            backend: { type: 'file', path: '/run/image', size: `${SIZE}iB` },
+            frontend: { type: 'nbd', socket },
+          },
+        },
+      },
+      { paths: [socket] },
+    );
+    await guest.sh(`modprobe nbd; nbd-client -unix ${socket} -name disk0 -persist -timeout 120 /dev/nbd0`);
+    try {
+      expect((await guest.sh('blockdev --getsize64 /dev/nbd0')).trim()).toBe(`${512 * 2 ** 20}`);
+      const seed = Math.floor(Math.random() * 2 ** 31);
+      await guest.sh(fioVerify('/dev/nbd0', { depth: 32, direct: true }, seed));
+      await guest.sh(fileSystem('/dev/nbd0', 'ext4', TREE));
+      // Whoever is connected keeps it from stopping.
+      const { stdout } = await guest.try(`cd ${gateway.folder}; ${Guest.blockgate} status disk0`);
+      expect(stdout).toContain('connection 1');
+    } finally {
+      await guest.sh('nbd-client -d /dev/nbd0; sleep 1');
+    }
   });
 });

@@ -79,7 +79,7 @@ export class Guest implements AsyncDisposable {
     options: GatewayOptions = {},
   ): Promise<GuestGateway> {
     const folder = options.folder ?? `/run/gateway-${++this.#gateways}`;
-    const paths = Object.keys(config.disks).map((disk) => `/dev/blockgate/${disk}`);
+    const paths = options.paths ?? Object.keys(config.disks).map((disk) => `/dev/blockgate/${disk}`);
     const script =
       // What an earlier gateway said there would pass for this one's.
       `mkdir -p ${folder} && cd ${folder} && rm -f out
@@ -88,7 +88,7 @@ export class Guest implements AsyncDisposable {
        echo $! > pid
        # Under emulation every process costs: nothing but sleep is one here.
        for attempt in {1..600}; do
-         ready=yes; for path in ${paths.join(' ')}; do [ -b "$path" ] || ready=no; done
+         ready=yes; for path in ${paths.join(' ')}; do [ -e "$path" ] || ready=no; done
          [ $ready = yes ] && [ -s out ] && exit 0
          kill -0 $! 2>/dev/null || break
          sleep 0.4
@@ -114,6 +114,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More arguments for `blockgate run`. */
   readonly arguments?: string;
+  /** Paths that are there when every disk is; default those of the frontend vduse. */
+  readonly paths?: readonly string[];
   /** Where it runs and keeps its plugins.json; default a new folder. */
   readonly folder?: string;
 }

@@ -4,6 +4,7 @@ import { ByteReader } from '../../core/nbd/byte-reader.ts';
 import {
   NBD_CMD_DISC,
   NBD_CMD_WRITE,
+  NBD_EXTENDED_REPLY_MAGIC,
   NBD_FLAG_HAS_FLAGS,
   NBD_FLAG_SEND_FLUSH,
   NBD_MAGIC,
@@ -144,6 +145,17 @@ export function chunk(
   flags: number = NBD_REPLY_FLAG_DONE,
 ): Buffer {
   return join(u32(NBD_STRUCTURED_REPLY_MAGIC), u16(flags), u16(type), cookie, u32(data.length), data);
+}
+
+/** The same with an extended header. */
+export function extendedChunk(
+  cookie: Buffer,
+  type: number,
+  data: Buffer,
+  flags: number = NBD_REPLY_FLAG_DONE,
+): Buffer {
+  const length = u64(BigInt(data.length));
+  return join(u32(NBD_EXTENDED_REPLY_MAGIC), u16(flags), u16(type), cookie, u64(0n), length, data);
 }
 
 export const join = (...parts: readonly Uint8Array[]): Buffer => Buffer.concat(parts);

@@ -35,6 +35,7 @@ describe('the built-in plugins', () => {
       'backend s3',
       'filter delay',
       'filter error',
+      'frontend nbd',
       'frontend vduse',
     ]);
   });
