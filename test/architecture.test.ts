@@ -27,6 +27,8 @@ const AREAS: Readonly<Record<string, Area>> = {
   'core/nbd/': { files: [] },
   'core/observe/': { files: UTIL, packages: ['pino'] },
   'core/system/': { files: UTIL, packages: ['koffi'] },
+  'core/testkit/': { files: [...UTIL, 'core/block/', 'core/plugins/'] },
+  'core/testkit.ts': { files: ['core/testkit/'] },
   'core/vm/': { files: UTIL },
   'core/s3-server/': { files: UTIL, packages: ['fast-xml-parser'] },
   'core/app/': { files: ['core/'], packages: ['inversify', 'reflect-metadata'] },

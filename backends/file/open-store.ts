@@ -8,6 +8,7 @@ import {
   findLockHolders,
   GatewayError,
   type Logger,
+  sleep,
   tryLockFile,
 } from '../../core/plugin.ts';
 import type { FileConfig } from './config.ts';
@@ -24,6 +25,9 @@ import {
 
 /** Direct I/O where the file system does not say what it demands: a page suits all of them. */
 const CAUTIOUS_ALIGNMENT: DirectAlignment = { memory: 4096, offset: 4096 };
+/** A process that was killed in the middle of its I/O keeps its lock until the kernel has ended that. Milliseconds. */
+const DEAD_LOCK_MS = 2_000;
+const LOCK_RETRY_MS = 20;
 /** What the page cache and nearly all file systems work in. */
 const FILE_BLOCK = 4096;
 
@@ -46,6 +50,8 @@ export interface StoreContext {
   readonly baseDir: string;
   readonly logger: Logger;
   readonly readOnly: boolean;
+  /** Aborts when it is time to give up waiting. */
+  readonly signal: AbortSignal;
 }
 
 /** Opens what `config` names, creating the file if need be. Throws `GatewayError`, and leaves nothing behind then. */
@@ -130,7 +136,12 @@ async function lock(path: string, handle: FileHandle, ctx: StoreContext): Promis
     });
     return;
   }
-  if (!locked) throw inUse(path, await findLockHolders(path));
+  for (let waited = 0; !locked; waited += LOCK_RETRY_MS) {
+    const holders = await findLockHolders(path);
+    if (holders.length > 0 || waited >= DEAD_LOCK_MS) throw inUse(path, holders);
+    await sleep(LOCK_RETRY_MS, ctx.signal);
+    locked = tryLockFile(handle.fd, ctx.readOnly ? 'shared' : 'exclusive');
+  }
 }
 
 async function inspect(

@@ -2,11 +2,12 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OpenContext, PluginContext } from '../api/backend.ts';
 import type { BlockDevice, ResolvedDevice, ThreadVolume } from '../api/device.ts';
-import { GatewayError } from '../api/errors.ts';
+import { BlockError, GatewayError } from '../api/errors.ts';
 import type { FrontendHandle } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import { adaptDevice, protect } from '../block/layers.ts';
 import { resolve } from '../block/resolve.ts';
+import { strictDevice } from '../block/strict.ts';
 import { threadVolume } from '../block/thread-volume.ts';
 import { DiskVolume } from '../block/volume.ts';
 import type { PreparedDisk } from '../plugins/registry.ts';
@@ -109,9 +110,10 @@ export async function buildDevice(
     .catch((cause: unknown) =>
       fail('disk.open-failed', `Backend "${backend.plugin.name}" cannot open`, plan, cause),
     );
-  owned.use(opened);
+  const watched = isStrict(process.env) ? strictly(opened, ctx.logger) : opened;
+  owned.use(watched);
   const stack: StackLayer[] = [{ kind: 'backend', name: backend.plugin.name }];
-  const adapted = adaptDevice(resolve(opened, backend.plugin.name));
+  const adapted = adaptDevice(resolve(watched, backend.plugin.name));
   stack.unshift(...automatic(adapted.added));
   let device = adapted.device;
   for (const filter of filters.toReversed()) {
@@ -126,11 +128,23 @@ export async function buildDevice(
     name: plan.name,
     backend: backend.plugin.name,
     readOnly: plan.readOnly,
-    opener: opened.perThread,
+    opener: watched.perThread,
     filters: filters.length,
     automatic: [...adapted.added, ...protectedDevice.added].map(({ name }) => name),
   });
-  return { device: protectedDevice.device, stack, store: opened, perThread };
+  return { device: protectedDevice.device, stack, store: watched, perThread };
+}
+
+/** For authors of backends: docs/writing-a-backend.md. */
+const isStrict = (env: NodeJS.ProcessEnv): boolean => env['BLOCKGATE_STRICT'] === '1';
+
+/** In one thread: devices of other threads would go unwatched. */
+function strictly(device: BlockDevice, logger: Logger): BlockDevice {
+  logger.warn('BLOCKGATE_STRICT: each request is copied and checked; this is slow');
+  return strictDevice(device, (what) => {
+    logger.error('the backend, or what is above it, breaks the contract', { what });
+    throw new BlockError('EIO', `against the contract of backends: ${what}`);
+  });
 }
 
 /** `adaptDevice` lists layers in the order it added them, from the store outwards. */

@@ -102,7 +102,7 @@ describe('a disk on', () => {
     await guest.sh(`touch ${over}`);
     await fio;
     const { stdout } = await guest.try(`cd ${gateway!.folder}; ${Guest.blockgate} status disk0`);
-    expect(stdout).toMatch(/backend +state connected, reconnections [1-9]/);
+    expect(stdout).toMatch(/backend +state connected, connections 1, reconnections [1-9]/);
   });
 });
 

@@ -16,7 +16,12 @@ export const logger: Logger = {
 /** The file backend's device on an existing file. */
 export async function openFile(path: string): Promise<BlockDevice> {
   return await fileDevice(
-    await openStore(fileConfig.parse({ path }), { baseDir: '/', logger, readOnly: false }),
+    await openStore(fileConfig.parse({ path }), {
+      baseDir: '/',
+      logger,
+      readOnly: false,
+      signal: new AbortController().signal,
+    }),
     logger,
   );
 }
