@@ -20,7 +20,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   'core/util/': { files: ['core/api/'] },
   'core/util/config-types.ts': { files: UTIL, packages: ['zod'], node: false },
   'core/block/': { files: UTIL, node: false },
-  'core/filters/': { files: [...UTIL, 'core/block/'], packages: ['zod'] },
+  'core/filters/': { files: [...UTIL, 'core/block/', 'core/system/file-lock.ts'], packages: ['zod'] },
   'core/config/': { files: UTIL, packages: ['zod', 'jsonc-parser', '@standard-schema/spec'] },
   'core/plugins/': { files: [...UTIL, 'core/config/'], packages: ['zod'] },
   'core/plugins/builtin.ts': { files: [...UTIL, 'core/filters/', 'backends/', 'frontends/'] },

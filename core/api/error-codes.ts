@@ -1,6 +1,7 @@
 import { CONFIGURATION_ERRORS } from './error-codes/configuration.ts';
 import { DISK_ERRORS } from './error-codes/disks.ts';
 import type { ErrorDocs } from './error-codes/error-docs.ts';
+import { FILTER_ERRORS } from './error-codes/filters.ts';
 import { NBD_ERRORS } from './error-codes/nbd.ts';
 import { PLUGIN_ERRORS } from './error-codes/plugins.ts';
 import { STORE_ERRORS } from './error-codes/stores.ts';
@@ -10,6 +11,7 @@ import { TOOL_ERRORS } from './error-codes/tools.ts';
 export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
   'Configuration and command line': CONFIGURATION_ERRORS,
   Plugins: PLUGIN_ERRORS,
+  Filters: FILTER_ERRORS,
   'Disks and VDUSE': DISK_ERRORS,
   'Stores and volumes': STORE_ERRORS,
   NBD: NBD_ERRORS,

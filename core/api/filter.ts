@@ -1,5 +1,5 @@
 import type { PluginContext } from './backend.ts';
-import type { MaybePromise, Op, ResolvedDevice } from './device.ts';
+import type { DeviceStatus, MaybePromise, Op, ResolvedDevice } from './device.ts';
 import type { ConfigSchema } from './schema.ts';
 import { API_VERSION } from './version.ts';
 
@@ -18,7 +18,10 @@ export interface FilterPlugin<C = unknown> {
 }
 
 /** A layer; disposes of what is its own, never of `next`. */
-export type FilterLayer = ResolvedDevice & Partial<AsyncDisposable>;
+export interface FilterLayer extends ResolvedDevice, Partial<AsyncDisposable> {
+  /** Facts for `blockgate status`, by name. */
+  status?(): DeviceStatus;
+}
 
 export function defineFilter<C>(plugin: Omit<FilterPlugin<C>, 'kind' | 'apiVersion'>): FilterPlugin<C> {
   return { kind: 'filter', apiVersion: API_VERSION, ...plugin };

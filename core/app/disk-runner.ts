@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { OpenContext, PluginContext } from '../api/backend.ts';
 import type { BlockDevice, ResolvedDevice, ThreadVolume } from '../api/device.ts';
 import { BlockError, GatewayError } from '../api/errors.ts';
+import type { FilterLayer } from '../api/filter.ts';
 import type { FrontendHandle } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
 import { adaptDevice, protect } from '../block/layers.ts';
@@ -40,7 +41,7 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
   try {
     options.signal?.throwIfAborted();
     const ctx = await pluginContext(plan, options, grace.signal);
-    const { device, stack, store, perThread } = await buildDevice(plan, ctx, owned);
+    const { device, stack, store, filters, perThread } = await buildDevice(plan, ctx, owned);
     const volume = new DiskVolume(plan.name, device, ctx.logger, perThread);
     owned.defer(async () => volume.close());
     owned.defer(async () => volume.flush(0));
@@ -51,7 +52,16 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
     const { size, caps } = volume;
     const { path, usage = [] } = handle;
     const details = { name: plan.name, path, usage, size, stack, caps };
-    return new Disk(details, { handle, volume, store, exit, owned, grace, graceMs: options.graceMs });
+    return new Disk(details, {
+      handle,
+      volume,
+      store,
+      filters,
+      exit,
+      owned,
+      grace,
+      graceMs: options.graceMs,
+    });
   } catch (error) {
     await undo(owned, plan.name, options.logger);
     throw options.signal?.aborted ? options.signal.reason : error;
@@ -95,6 +105,8 @@ interface OpenedDevice {
   readonly stack: StackLayer[];
   /** What the backend returned. */
   readonly store: BlockDevice;
+  /** By name; the first is nearest the guest. */
+  readonly filters: readonly (readonly [name: string, layer: FilterLayer])[];
   readonly perThread: ThreadVolume | undefined;
 }
 
@@ -116,10 +128,12 @@ export async function buildDevice(
   const adapted = adaptDevice(resolve(watched, backend.plugin.name));
   stack.unshift(...automatic(adapted.added));
   let device = adapted.device;
+  const layers: [string, FilterLayer][] = [];
   for (const filter of filters.toReversed()) {
     const layer = await wrap(filter, device, plan, ctx);
     owned.defer(async () => layer[Symbol.asyncDispose]?.());
     device = layer;
+    layers.unshift([filter.plugin.name, layer]);
     stack.unshift({ kind: 'filter', name: filter.plugin.name });
   }
   const protectedDevice = protect(device, plan.readOnly);
@@ -132,7 +146,7 @@ export async function buildDevice(
     filters: filters.length,
     automatic: [...adapted.added, ...protectedDevice.added].map(({ name }) => name),
   });
-  return { device: protectedDevice.device, stack, store: watched, perThread };
+  return { device: protectedDevice.device, stack, store: watched, filters: layers, perThread };
 }
 
 /** For authors of backends: docs/writing-a-backend.md. */

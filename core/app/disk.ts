@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
+import type { FilterLayer } from '../api/filter.ts';
 import type { FrontendHandle, Holder } from '../api/frontend.ts';
 import type { DiskVolume } from '../block/volume.ts';
 import { errorsOf, sentence } from './failures.ts';
@@ -17,6 +18,8 @@ export interface DiskParts {
   readonly volume: DiskVolume;
   /** What the backend returned, without the layers above it. */
   readonly store: BlockDevice;
+  /** By name; the first is nearest the guest. */
+  readonly filters: readonly (readonly [name: string, layer: FilterLayer])[];
   readonly exit: DiskExit;
   /** Undoes what `runDisk` did, in the order of a graceful stop. */
   readonly owned: AsyncDisposableStack;
@@ -47,7 +50,7 @@ export class Disk implements RunningDisk {
   }
 
   async report(): Promise<DiskReport> {
-    const { handle, volume } = this.#parts;
+    const { handle, volume, filters } = this.#parts;
     return {
       pid: process.pid,
       uptimeMs: Math.round(performance.now() - this.#attachedAt),
@@ -55,6 +58,9 @@ export class Disk implements RunningDisk {
       inFlight: volume.inFlight,
       loopDelayMs: this.#loopDelay.take(),
       frontend: handle.status?.() ?? {},
+      filters: Object.fromEntries(
+        filters.flatMap(([name, layer]) => (layer.status ? [[name, layer.status()]] : [])),
+      ),
       backend: this.#parts.store.status?.() ?? {},
       canHandOver: handle.release !== undefined && !volume.caps.volatile,
     };

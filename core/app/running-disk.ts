@@ -30,6 +30,8 @@ export interface DiskReport {
   /** Of the disk's process, since it was asked last. */
   readonly loopDelayMs: LoopDelay;
   readonly frontend: FrontendStatus;
+  /** By the name of each filter that has something to tell. */
+  readonly filters: Readonly<Record<string, DeviceStatus>>;
   readonly backend: DeviceStatus;
   /** Another process can go on where this one stops. */
   readonly canHandOver: boolean;

@@ -5,9 +5,10 @@ import type { Extent, IoFlags, IoVec, MaybePromise, Op, ResolvedDevice } from '.
 import { type BlockErrno, BlockError } from '../api/errors.ts';
 import { defineFilter } from '../api/filter.ts';
 import { PassThrough } from '../block/pass-through.ts';
+import { sizeSchema } from '../util/config-types.ts';
+import { iovLength } from '../util/iov.ts';
 import { seededRandom } from '../util/random.ts';
-
-const OPS = ['read', 'write', 'flush', 'discard', 'writeZeroes', 'extents'] as const satisfies readonly Op[];
+import { OPS } from './ops.ts';
 
 const config = z.strictObject({
   rate: z.number().min(0).max(1).default(1).meta({ description: 'Share of requests that fail, 0 to 1.' }),
@@ -23,6 +24,16 @@ const config = z.strictObject({
     .string()
     .optional()
     .meta({ description: 'Fail only while this file exists. Relative to plugins.json.' }),
+  range: z
+    .strictObject({ offset: sizeSchema(), length: sizeSchema({ min: 1 }) })
+    .optional()
+    .meta({ description: 'Only requests that touch this part of the disk fail. Flushes touch all of it.' }),
+  nth: z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ description: 'Only the nth of the requests that could fail does, counted from 1.' }),
+  once: z.boolean().default(false).meta({ description: 'Nothing fails any more after the first failure.' }),
   seed: z.int().nonnegative().default(0).meta({ description: 'Start of the random sequence.' }),
 });
 
@@ -31,12 +42,18 @@ interface Rules {
   readonly ops: ReadonlySet<Op>;
   readonly code: BlockErrno;
   readonly file: string | undefined;
+  readonly range: { readonly offset: number; readonly length: number } | undefined;
+  readonly nth: number | undefined;
+  readonly once: boolean;
   readonly seed: number;
 }
 
 class ErrorLayer extends PassThrough {
   readonly #rules: Rules;
   readonly #random: () => number;
+  /** Requests that could have failed. */
+  #candidates = 0;
+  #hasFailed = false;
 
   constructor(next: ResolvedDevice, rules: Rules) {
     super(next);
@@ -45,39 +62,44 @@ class ErrorLayer extends PassThrough {
   }
 
   override read(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void> {
-    this.#perhapsFail('read');
+    this.#perhapsFail('read', offset, iovLength(iov));
     return this.next.read(offset, iov, flags);
   }
 
   override write(offset: number, iov: IoVec, flags: IoFlags): MaybePromise<void> {
-    this.#perhapsFail('write');
+    this.#perhapsFail('write', offset, iovLength(iov));
     return this.next.write(offset, iov, flags);
   }
 
   override flush(flags: IoFlags): MaybePromise<void> {
-    this.#perhapsFail('flush');
+    this.#perhapsFail('flush', 0, this.size);
     return this.next.flush(flags);
   }
 
   override discard(offset: number, length: number, flags: IoFlags): MaybePromise<void> {
-    this.#perhapsFail('discard');
+    this.#perhapsFail('discard', offset, length);
     return this.next.discard(offset, length, flags);
   }
 
   override writeZeroes(offset: number, length: number, flags: IoFlags): MaybePromise<void> {
-    this.#perhapsFail('writeZeroes');
+    this.#perhapsFail('writeZeroes', offset, length);
     return this.next.writeZeroes(offset, length, flags);
   }
 
   override extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
-    this.#perhapsFail('extents');
+    this.#perhapsFail('extents', offset, length);
     return this.next.extents(offset, length);
   }
 
-  #perhapsFail(op: Op): void {
-    const { ops, rate, code, file } = this.#rules;
-    if (!ops.has(op) || this.#random() >= rate) return;
+  #perhapsFail(op: Op, offset: number, length: number): void {
+    const { ops, rate, code, file, range, nth, once } = this.#rules;
+    if (!ops.has(op) || (once && this.#hasFailed)) return;
+    if (range !== undefined && (offset >= range.offset + range.length || range.offset >= offset + length))
+      return;
     if (file !== undefined && !existsSync(file)) return;
+    this.#candidates++;
+    if (nth === undefined ? this.#random() >= rate : this.#candidates !== nth) return;
+    this.#hasFailed = true;
     throw new BlockError(code, `the error filter fails this ${op}`);
   }
 }
@@ -87,12 +109,12 @@ export default defineFilter<z.output<typeof config>>({
   description: 'Makes requests fail: at a rate, on chosen operations, or while a file exists.',
   config,
   stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
-  wrap: (next, { rate, on, code, file, seed }, ctx) =>
+  wrap: (next, { on, file, ...rules }, ctx) =>
     new ErrorLayer(next, {
-      rate,
+      ...rules,
+      range: rules.range,
+      nth: rules.nth,
       ops: new Set(on),
-      code,
-      seed,
       file: file === undefined ? undefined : resolvePath(ctx.baseDir, file),
     }),
 });

@@ -9,12 +9,14 @@ import type { BackendTest, Level } from './test-store.ts';
 
 const LEVELS: readonly Level[] = ['L0', 'L1', 'L2'];
 
+const toStdout = (text: string): unknown => process.stdout.write(`${text}\n`);
+
 /**
  * Puts a backend through what a gateway, a guest and bad luck do to it, and prints a certificate. Every request goes
  * the way of a real one, and the contract is watched on it.
  */
 export function testBackend(test: BackendTest): void {
-  const { entry, level, runner, title = basename(String(entry)) } = test;
+  const { entry, level, runner, title = basename(String(entry)), print = toStdout } = test;
   const claimed = LEVELS.slice(0, LEVELS.indexOf(level) + 1);
   const checks = [...READ_CHECKS, ...WRITE_CHECKS, ...MORE_CHECKS].filter((check) =>
     claimed.includes(check.level),
@@ -36,7 +38,7 @@ export function testBackend(test: BackendTest): void {
     }
     runner.it('earns its certificate', async () => {
       const text = certificate.print(checks);
-      process.stdout.write(`${text}\n`);
+      print(text);
       if (!certificate.isEarned(checks)) throw new Error(text);
     });
   });

@@ -36,6 +36,8 @@ export interface BackendTest {
   readonly runner: TestRunner;
   /** Makes a new store of 4 MiB or more, whose content does not matter. Called once per test. */
   setup(): TestStore | Promise<TestStore>;
+  /** Gets the certificate. Default: stdout. */
+  readonly print?: (certificate: string) => void;
   /** What goes into the titles, where several tests run. Default: the name of the plugin's file. */
   readonly title?: string;
 }

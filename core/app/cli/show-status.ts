@@ -1,3 +1,4 @@
+import type { DeviceStatus } from '../../api/device.ts';
 import { formatSize } from '../../util/size.ts';
 import { ControlClient, notServing } from '../control/client.ts';
 import type { GatewayStatus } from '../control/protocol.ts';
@@ -53,7 +54,7 @@ function describe(status: DiskStatus, terminal: Terminal): string {
 }
 
 function factsOf(report: DiskReport, restarts: number): [string, string][] {
-  const { pid, uptimeMs, inFlight, loopDelayMs, frontend, backend } = report;
+  const { pid, uptimeMs, inFlight, loopDelayMs, frontend, filters, backend } = report;
   const { features, ...rest } = frontend;
   const words = Object.entries(rest).map(([name, value]) => `${name} ${value}`);
   const facts: [string, string][] = [
@@ -64,11 +65,16 @@ function factsOf(report: DiskReport, restarts: number): [string, string][] {
     ],
   ];
   if (words.length > 0) facts.push(['frontend', words.join(', ')]);
-  const store = Object.entries(backend).map(([name, value]) => `${name} ${value}`);
-  if (store.length > 0) facts.push(['backend', store.join(', ')]);
+  for (const [name, status] of Object.entries(filters)) facts.push([`filter ${name}`, wordsOf(status)]);
+  if (Object.keys(backend).length > 0) facts.push(['backend', wordsOf(backend)]);
   if (Array.isArray(features)) facts.push(['features', features.join(' ')]);
   return facts;
 }
+
+const wordsOf = (status: DeviceStatus): string =>
+  Object.entries(status)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
 
 function colourOf({ state, report }: DiskStatus): 'green' | 'yellow' | 'red' {
   if (state === 'dead') return 'red';

@@ -1,10 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PluginContext } from '../../../core/api/backend.ts';
 import type { Op, ResolvedDevice } from '../../../core/api/device.ts';
-import type { FilterPlugin } from '../../../core/api/filter.ts';
+import { BlockError } from '../../../core/api/errors.ts';
+import type { FilterLayer, FilterPlugin } from '../../../core/api/filter.ts';
 import { resolve } from '../../../core/block/resolve.ts';
 import { builtinFilters } from '../../../core/filters/index.ts';
 import { FakeDevice, MemoryLogger } from '../../support/fake-device.ts';
@@ -35,14 +36,18 @@ const calls: Record<Op, (device: ResolvedDevice) => unknown> = {
   extents: (device) => device.extents(0, 512),
 };
 
-describe.each(Object.keys(builtinFilters))('filter %s', (name) => {
+const NOTHING_TO_DO: Readonly<Record<string, object>> = { error: { rate: 0 }, rate: { iops: 1e9 } };
+
+describe.each(['delay', 'error', 'log', 'rate', 'stats'])('filter %s', (name) => {
   it('lets every operation reach the device when it has nothing to do', async () => {
     const device = new FakeDevice({ size: 4096 });
-    const layer = await wrap(name, name === 'error' ? { rate: 0 } : {}, device);
+    const layer = await wrap(name, NOTHING_TO_DO[name] ?? {}, device);
     for (const call of Object.values(calls)) await call(layer);
     expect(device.calls.map(({ op }) => op)).toEqual(['read', 'write', 'flush', 'discard', 'writeZeroes']);
   });
+});
 
+describe.each(Object.keys(builtinFilters))('filter %s', (name) => {
   it('is registered under its own name', async () => {
     expect((await builtinFilters[name]!()).default.name).toBe(name);
   });
@@ -85,5 +90,94 @@ describe('filter error', () => {
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+
+  it('fails the nth request that it could fail, and no other', async () => {
+    const layer = await wrap('error', { nth: 3, on: ['write'] }, new FakeDevice({ size: 4096 }));
+    for (let i = 1; i <= 5; i++) {
+      await calls.read(layer);
+      if (i === 3) expect(() => calls.write(layer)).toThrow('fails this write');
+      else await calls.write(layer);
+    }
+  });
+
+  it('fails once and then never again', async () => {
+    const layer = await wrap('error', { once: true }, new FakeDevice({ size: 4096 }));
+    expect(() => calls.read(layer)).toThrow('fails this read');
+    await calls.read(layer);
+    await calls.write(layer);
+  });
+
+  it('fails what touches its range', async () => {
+    const range = { offset: 1024, length: 512 };
+    const layer = await wrap('error', { range, on: ['read', 'flush'] }, new FakeDevice({ size: 4096 }));
+    const read = (offset: number, length: number) => layer.read(offset, [new Uint8Array(length)], 0);
+    await read(0, 1024);
+    await read(1536, 512);
+    expect(() => read(512, 1024)).toThrow('fails this read');
+    expect(() => layer.flush(0)).toThrow('fails this flush');
+  });
+});
+
+describe('the stats filter', () => {
+  it('counts what happened', async () => {
+    const device = new FakeDevice({ size: 4096 });
+    const layer = (await wrap('stats', {}, device)) as FilterLayer;
+    await calls.read(layer);
+    await calls.read(layer);
+    device.gate = () => {
+      throw new BlockError('EIO', 'no');
+    };
+    expect(() => calls.write(layer)).toThrow('no');
+    expect(layer.status!()).toEqual({
+      read: expect.stringMatching(/^2 \(.* median, .* 99 %, 1 KiB\)$/),
+      write: expect.stringMatching(/^1 \(.*, 1 failed\)$/),
+    });
+  });
+});
+
+describe('the log filter', () => {
+  it('tells of what it is to tell, and of failures', async () => {
+    const device = new FakeDevice({ size: 4096 });
+    const ctx = context();
+    const layer = await wrap('log', { on: ['read', 'write'], slowerThanMs: 60_000 }, device, ctx);
+    await calls.read(layer);
+    await calls.flush(layer);
+    device.gate = () => Promise.reject(new BlockError('EIO', 'no'));
+    await expect(calls.write(layer)).rejects.toThrow('no');
+    const { lines } = ctx.logger as MemoryLogger;
+    expect(lines).toMatchObject([
+      { level: 'warn', message: 'write failed', fields: { offset: 0, length: 512 } },
+    ]);
+  });
+});
+
+describe('the rate filter', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([
+    ['requests', { iops: 10, burst: 0 }],
+    ['bytes', { bytesPerSecond: 5120, burst: 0 }],
+  ])('lets through so many %s per second', async (_what, config) => {
+    const device = new FakeDevice({ size: 4096, caps: { concurrency: 'parallel' } });
+    const layer = await wrap('rate', config, device);
+    const reads = Array.from({ length: 20 }, () => calls.read(layer));
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(device.calls.length).toBeGreaterThanOrEqual(9);
+    expect(device.calls.length).toBeLessThanOrEqual(11);
+    await vi.advanceTimersByTimeAsync(1100);
+    await Promise.all(reads);
+    expect(device.calls.length).toBe(20);
+  });
+
+  it('lets a quiet disk save up', async () => {
+    const device = new FakeDevice({ size: 4096, caps: { concurrency: 'parallel' } });
+    const layer = await wrap('rate', { iops: 10, burst: 1 }, device);
+    await vi.advanceTimersByTimeAsync(5000);
+    const reads = Array.from({ length: 20 }, () => calls.read(layer));
+    expect(device.calls.length).toBe(10);
+    await vi.advanceTimersByTimeAsync(1100);
+    await Promise.all(reads);
   });
 });

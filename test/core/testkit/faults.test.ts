@@ -14,6 +14,7 @@ async function firstFailure(fault: string): Promise<string | undefined> {
   const tests: Collected[] = [];
   testBackend({
     title: fault,
+    print: () => undefined,
     entry: new URL('./fixtures/faulty.ts', import.meta.url),
     level: 'L2',
     runner: { describe: (_name, body) => body(), it: (name, run) => tests.push({ name, run }) },

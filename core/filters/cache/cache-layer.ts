@@ -1,0 +1,299 @@
+import {
+  type DeviceStatus,
+  type Extent,
+  IoFlag,
+  type IoFlags,
+  type IoVec,
+  type ResolvedDevice,
+} from '../../api/device.ts';
+import { PassThrough } from '../../block/pass-through.ts';
+import { RangeLock } from '../../block/range-lock.ts';
+import { copyIn, copyOut, iovLength } from '../../util/iov.ts';
+import type { PageStorage } from './page-storage.ts';
+import type { CachedPage, PageTable } from './page-table.ts';
+
+/** Neighbouring dirty pages leave together, up to this. Bytes. */
+const MAX_WRITE_BACK = 1024 * 1024;
+/** Runs of dirty pages that a flush writes at a time. */
+const PARALLEL_WRITES = 8;
+
+export interface CacheLayerOptions {
+  readonly pageSize: number;
+  /** Writes stay here until a flush, or until their place is needed. */
+  readonly writeBack: boolean;
+  readonly table: PageTable;
+  readonly storage: PageStorage;
+  /** Told when everything is written back; before the storage is disposed of. */
+  readonly onClose: () => Promise<void>;
+}
+
+/** Keeps pages of the device below. All of a page is cached or nothing of it. */
+export class CacheLayer extends PassThrough implements AsyncDisposable {
+  readonly #options: CacheLayerOptions;
+  readonly #table: PageTable;
+  readonly #storage: PageStorage;
+  readonly #page: number;
+  readonly #lock = new RangeLock();
+  readonly #size: number;
+  #hits = 0;
+  #misses = 0;
+
+  constructor(next: ResolvedDevice, options: CacheLayerOptions) {
+    super(next, {
+      caps: {
+        concurrency: 'parallel',
+        ...(options.writeBack && { flush: true, fua: 'emulate', writeCache: 'process' }),
+      },
+    });
+    this.#options = options;
+    this.#table = options.table;
+    this.#storage = options.storage;
+    this.#page = options.pageSize;
+    this.#size = next.size;
+  }
+
+  /** As it was when the cache was made: the last page is of that size. */
+  override get size(): number {
+    return this.#size;
+  }
+
+  status(): DeviceStatus {
+    const asked = this.#hits + this.#misses;
+    return {
+      pages: `${this.#table.size} of ${this.#table.capacity}`,
+      dirty: this.#table.dirty.length,
+      hits: asked === 0 ? 'none' : `${((100 * this.#hits) / asked).toFixed(1)} %`,
+    };
+  }
+
+  override async read(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
+    const length = iovLength(iov);
+    using _held = await this.#locked(offset, length);
+    for (const part of this.#parts(offset, length)) {
+      const page = this.#table.find(part.number);
+      if (page === undefined) this.#misses++;
+      else this.#hits++;
+      const bytes =
+        page === undefined ? await this.#fetch(part.number, flags) : await this.#load(part.number, page);
+      copyIn(iov, bytes.subarray(part.from, part.to), part.at);
+    }
+  }
+
+  override async write(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
+    const length = iovLength(iov);
+    const data = new Uint8Array(length);
+    copyOut(iov, data);
+    if (this.#options.writeBack) {
+      // No more at a time than there may be place for.
+      const most = Math.max(1, Math.floor(this.#table.capacity / 4)) * this.#page;
+      for (let at = 0; at < length; at += most)
+        await this.#writeBack(offset + at, data.subarray(at, Math.min(length, at + most)));
+      if ((flags & IoFlag.FUA) !== 0) await this.flush(0);
+    } else await this.#writeThrough(offset, data, flags);
+  }
+
+  override async flush(flags: IoFlags): Promise<void> {
+    await this.#clean(this.#table.dirty);
+    await this.next.flush(flags);
+  }
+
+  override discard(offset: number, length: number, flags: IoFlags): Promise<void> {
+    return this.#around(offset, length, () => this.next.discard(offset, length, flags));
+  }
+
+  override writeZeroes(offset: number, length: number, flags: IoFlags): Promise<void> {
+    // With write-back, what a flush has to cover may be here.
+    const fua = (flags & IoFlag.FUA) !== 0 && this.#options.writeBack;
+    const below = fua ? flags & ~IoFlag.FUA : flags;
+    return this.#around(offset, length, async () => {
+      await this.next.writeZeroes(offset, length, below);
+      if (fua) await this.next.flush(0);
+    });
+  }
+
+  override async extents(offset: number, length: number): Promise<readonly Extent[]> {
+    await this.#clean(this.#dirtyIn(offset, length));
+    return await this.next.extents(offset, length);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await using _storage = this.#storage;
+    await this.flush(0);
+    await this.#options.onClose();
+  }
+
+  /** `call` changes a range of the store: what is cached of it is written back first, and forgotten. */
+  async #around(offset: number, length: number, call: () => unknown): Promise<void> {
+    using _held = await this.#locked(offset, length);
+    await this.#store(this.#dirtyIn(offset, length));
+    try {
+      await call();
+    } finally {
+      this.#forget(offset, length);
+    }
+  }
+
+  async #writeThrough(offset: number, data: Uint8Array, flags: IoFlags): Promise<void> {
+    using _held = await this.#locked(offset, data.length);
+    try {
+      await this.next.write(offset, [data], flags);
+    } catch (error) {
+      // Nobody knows what is in the store now.
+      this.#forget(offset, data.length);
+      throw error;
+    }
+    for (const { number, from, to, at } of this.#parts(offset, data.length)) {
+      const part = data.subarray(at, at + to - from);
+      const page = this.#table.peek(number);
+      if (page !== undefined) await this.#merge(number, page, part, from);
+      else if (from === 0 && to === this.#page) await this.#insert(number, part.slice());
+    }
+  }
+
+  async #writeBack(offset: number, data: Uint8Array): Promise<void> {
+    const parts = this.#parts(offset, data.length);
+    await this.#makeRoom(parts.length);
+    using _held = await this.#locked(offset, data.length);
+    for (const { number, from, to, at } of parts) {
+      const part = data.subarray(at, at + to - from);
+      const cached = this.#table.find(number);
+      const isWhole = from === 0 && to >= this.#lengthOf(number);
+      const bytes = isWhole
+        ? new Uint8Array(this.#page)
+        : (await (cached === undefined ? this.#fetch(number, 0) : this.#load(number, cached))).slice();
+      bytes.set(part, from);
+      const page = this.#table.peek(number) ?? this.#table.add(number);
+      // Everything is in use: the store takes it.
+      if (page === undefined) await this.next.write(number * this.#page + from, [part], 0);
+      else await this.#put(number, page, bytes, true);
+    }
+  }
+
+  /** Writes dirty pages back, until there is a place for so many new ones or nothing is dirty. */
+  async #makeRoom(count: number): Promise<void> {
+    while (this.#table.room < count) {
+      const oldest = this.#table.dirty.slice(0, Math.max(count, MAX_WRITE_BACK / this.#page));
+      if (oldest.length === 0) return;
+      await this.#clean(oldest);
+    }
+  }
+
+  /** Locks and writes back. Must not be called with a lock held. */
+  async #clean(numbers: readonly number[]): Promise<void> {
+    const runs = this.#runsOf(numbers);
+    const work = async (): Promise<void> => {
+      for (let run = runs.pop(); run !== undefined; run = runs.pop()) {
+        using _held = await this.#locked(run[0]! * this.#page, run.length * this.#page);
+        await this.#store(run);
+      }
+    };
+    const results = await Promise.allSettled(Array.from({ length: PARALLEL_WRITES }, work));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Of pages that are locked, writes those that are dirty. They are neighbours, or few. */
+  async #store(numbers: readonly number[]): Promise<void> {
+    for (const run of this.#runsOf(numbers.filter((number) => this.#table.isDirty(number)))) {
+      const iov: Uint8Array[] = [];
+      for (const number of run)
+        iov.push(
+          (await this.#storage.read(this.#table.peek(number)!.slot)).subarray(0, this.#lengthOf(number)),
+        );
+      await this.next.write(run[0]! * this.#page, iov, 0);
+      for (const number of run) this.#table.setDirty(number, false);
+    }
+  }
+
+  /** A page as the cache has it. One that was damaged there is fetched again, unless nobody else has it. */
+  async #load(number: number, page: CachedPage): Promise<Uint8Array> {
+    page.pins++;
+    try {
+      return await this.#storage.read(page.slot);
+    } catch (error) {
+      if (this.#table.isDirty(number)) throw error;
+    } finally {
+      page.pins--;
+    }
+    this.#table.remove(number);
+    return await this.#fetch(number, 0);
+  }
+
+  /** A page from below, which is cached from now on where there is a place. */
+  async #fetch(number: number, flags: IoFlags): Promise<Uint8Array> {
+    const bytes = new Uint8Array(this.#page);
+    await this.next.read(number * this.#page, [bytes.subarray(0, this.#lengthOf(number))], flags);
+    await this.#insert(number, bytes);
+    return bytes;
+  }
+
+  async #insert(number: number, bytes: Uint8Array): Promise<void> {
+    const page = this.#table.add(number);
+    if (page !== undefined) await this.#put(number, page, bytes, false);
+  }
+
+  async #merge(number: number, page: CachedPage, part: Uint8Array, from: number): Promise<void> {
+    const bytes = (await this.#load(number, page)).slice();
+    bytes.set(part, from);
+    const still = this.#table.peek(number);
+    if (still !== undefined) await this.#put(number, still, bytes, false);
+  }
+
+  async #put(number: number, page: CachedPage, bytes: Uint8Array, dirty: boolean): Promise<void> {
+    page.pins++;
+    try {
+      await this.#storage.write(page.slot, bytes);
+      this.#table.setDirty(number, dirty);
+    } catch (error) {
+      // What is clean may go; what was dirty is gone, and its writer is told.
+      const wasDirty = this.#table.isDirty(number);
+      this.#table.remove(number);
+      if (dirty || wasDirty) throw error;
+    } finally {
+      page.pins--;
+    }
+  }
+
+  #forget(offset: number, length: number): void {
+    for (const { number } of this.#parts(offset, length)) this.#table.remove(number);
+  }
+
+  #dirtyIn(offset: number, length: number): number[] {
+    const [first, last] = [Math.floor(offset / this.#page), Math.floor((offset + length - 1) / this.#page)];
+    return this.#table.dirty.filter((number) => number >= first && number <= last);
+  }
+
+  /** Of the last page, what the disk has of it. */
+  #lengthOf(number: number): number {
+    return Math.min(this.#page, this.#size - number * this.#page);
+  }
+
+  /** The pages of a range: which part of each (`from`, `to`), and where that is in the range (`at`). */
+  #parts(offset: number, length: number): { number: number; from: number; to: number; at: number }[] {
+    const parts: { number: number; from: number; to: number; at: number }[] = [];
+    for (let at = 0; at < length; ) {
+      const number = Math.floor((offset + at) / this.#page);
+      const from = offset + at - number * this.#page;
+      const to = Math.min(this.#page, from + length - at);
+      parts.push({ number, from, to, at });
+      at += to - from;
+    }
+    return parts;
+  }
+
+  #runsOf(numbers: readonly number[]): number[][] {
+    const runs: number[][] = [];
+    for (const number of [...numbers].sort((a, b) => a - b)) {
+      const run = runs.at(-1);
+      if (run?.at(-1) === number - 1 && run.length * this.#page < MAX_WRITE_BACK) run.push(number);
+      else runs.push([number]);
+    }
+    return runs;
+  }
+
+  #locked(offset: number, length: number): Promise<Disposable> {
+    const start = Math.floor(offset / this.#page) * this.#page;
+    const end = Math.ceil((offset + length) / this.#page) * this.#page;
+    return this.#lock.acquire(start, end - start);
+  }
+}

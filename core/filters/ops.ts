@@ -1,0 +1,11 @@
+import type { Op } from '../api/device.ts';
+
+/** Every operation, for configurations that name some. */
+export const OPS = [
+  'read',
+  'write',
+  'flush',
+  'discard',
+  'writeZeroes',
+  'extents',
+] as const satisfies readonly Op[];

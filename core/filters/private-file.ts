@@ -1,0 +1,54 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { GatewayError } from '../api/errors.ts';
+import { findLockHolders, tryLockFile } from '../system/file-lock.ts';
+import { sleep } from '../util/backoff.ts';
+
+/** A process that was killed keeps its lock until the kernel has ended its I/O. Milliseconds. */
+const DEAD_LOCK_MS = 2_000;
+const RETRY_MS = 20;
+
+/**
+ * Opens a file of a filter's own for reading and writing, created when it is missing, and locks it. `what` names it in
+ * messages. Throws `filter.file` or `filter.file-in-use`.
+ */
+export async function openPrivateFile(path: string, what: string): Promise<FileHandle> {
+  let handle: FileHandle;
+  try {
+    // Created when missing, never emptied.
+    await (await open(path, 'a')).close();
+    handle = await open(path, 'r+');
+  } catch (cause) {
+    throw new GatewayError('filter.file', `The ${what} ${path} cannot be opened.`, {
+      why: (cause as Error).message,
+      fix: 'Correct "file" of the filter; its folder has to exist.',
+      cause,
+    });
+  }
+  for (let waited = 0; !isLocked(handle); waited += RETRY_MS) {
+    const holders = await findLockHolders(path);
+    if (holders.length === 0 && waited < DEAD_LOCK_MS) {
+      await sleep(RETRY_MS);
+      continue;
+    }
+    await handle.close();
+    const who = holders.map(({ pid, command }) => `process ${pid} (${command})`).join(', ');
+    throw new GatewayError(
+      'filter.file-in-use',
+      `The ${what} ${path} is in use by ${who || 'another process'}.`,
+      {
+        why: 'Two disks with one file would destroy the data of both.',
+        fix: 'Give each disk a file of its own, or stop the other one.',
+      },
+    );
+  }
+  return handle;
+}
+
+function isLocked(handle: FileHandle): boolean {
+  try {
+    return tryLockFile(handle.fd, 'exclusive');
+  } catch {
+    // The file system has no locks.
+    return true;
+  }
+}
