@@ -1,4 +1,14 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+/** What plugins import is not built here. */
+const resolve = {
+  alias: {
+    'blockgate/plugin': source('./core/plugin.ts'),
+    'blockgate/testkit': source('./core/testkit.ts'),
+  },
+};
 
 const common = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000 } as const;
 
@@ -11,6 +21,7 @@ export default defineConfig({
   test: {
     projects: [
       {
+        resolve,
         test: {
           ...common,
           name: 'unit',

@@ -2,6 +2,14 @@ import type { ErrorDocs } from './error-docs.ts';
 
 /** Finding, loading and checking plugins. */
 export const PLUGIN_ERRORS: ErrorDocs = {
+  'plugin.bad-name': {
+    meaning: 'A new backend cannot have that name.',
+    fix: 'Choose one of lower-case letters, digits and hyphens.',
+  },
+  'plugin.cannot-create': {
+    meaning: 'The folder of a new plugin cannot be made.',
+    fix: 'Choose another name, or another place with --dir.',
+  },
   'plugin.not-found': {
     meaning: 'An entry of "plugins" is neither an installed package nor a path that exists.',
     fix: 'Install the package beside the configuration, or correct the path.',

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { GatewayError } from '../../api/errors.ts';
 import type { CommandContext } from './command-context.ts';
@@ -16,6 +15,7 @@ import { statusCommand } from './commands/status.ts';
 import { upgradeCommand } from './commands/upgrade.ts';
 import { volumeCommand } from './commands/volume.ts';
 import { ExitCode, exitCodeOf, Interrupted } from './exit-code.ts';
+import { packageVersion } from './package-folder.ts';
 import { printError } from './print-error.ts';
 import { Terminal } from './terminal.ts';
 
@@ -34,7 +34,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 findings, 4 in 
 export function createProgram(ctx: CommandContext): Command {
   const program = new Command('blockgate')
     .description('Turns an S3 bucket, a file or any store with a plugin into a virtio disk on Linux.')
-    .version(version(), '-V, --version', 'print the version')
+    .version(packageVersion(), '-V, --version', 'print the version')
     .helpCommand('help [command]', 'print the help of a command')
     .addHelpText('after', EXAMPLES)
     .configureHelp({ showGlobalOptions: false });
@@ -106,15 +106,3 @@ function usage(summary: string, fix?: string): GatewayError {
 }
 
 /** From package.json, which lies two folders higher in `dist/` than in the source. */
-function version(): string {
-  for (const up of ['../../../', '../../../../']) {
-    try {
-      const text = readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8');
-      const { name, version } = JSON.parse(text) as { name?: string; version?: string };
-      if (name === 'blockgate' && version) return version;
-    } catch {
-      // Not this folder.
-    }
-  }
-  return 'unknown';
-}

@@ -11,7 +11,15 @@ What is said of plugins that the configuration lists comes from their manifests:
 
 Examples:
   blockgate plugin list
-  blockgate plugin info s3`;
+  blockgate plugin info s3
+  blockgate plugin new ftp`;
+
+const NEW_NOTES = `
+It has a manifest, a schema, a device, the tests that blockgate has for every backend, and a README.
+
+Examples:
+  blockgate plugin new ftp
+  blockgate plugin new ftp --dir ~/src`;
 
 export function pluginCommand(ctx: CommandContext): Command {
   const list = new Command('list')
@@ -29,9 +37,18 @@ export function pluginCommand(ctx: CommandContext): Command {
       const { describePlugin } = await import('../show-plugins.ts');
       ctx.exitCode = await describePlugin(name, settingsFrom(options, ctx.terminal), options, ctx.terminal);
     });
+  const create = new Command('new')
+    .description('a package with a backend that works, to start from')
+    .argument('<name>', 'name of the backend')
+    .option('--dir <folder>', 'where to put it', '.')
+    .addHelpText('after', NEW_NOTES)
+    .action(async (name: string, { dir }: { readonly dir: string }) => {
+      const { newPlugin } = await import('../new-plugin.ts');
+      ctx.exitCode = await newPlugin(name, dir, ctx.terminal);
+    });
   const command = new Command('plugin')
     .description('backends, filters and frontends that can be used')
     .addHelpText('after', NOTES);
   for (const child of [list, info]) command.addCommand(addGatewayOptions(child));
-  return command;
+  return command.addCommand(create);
 }

@@ -6,14 +6,14 @@ import { API_VERSION } from '../../core/api/version.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
-describe('docs/plugin-guide.md', () => {
+describe('docs/writing-a-backend.md', () => {
   it('quotes the memory backend as it is', async () => {
     const source = read('backends/memory/index.ts');
     const quoted = /(<!-- quoted: backends\/memory\/index.ts -->\n)[\s\S]*?(<!-- \/quoted -->)/;
-    const guide = read('docs/plugin-guide.md');
+    const guide = read('docs/writing-a-backend.md');
     expect(guide).toMatch(quoted);
     const updated = guide.replace(quoted, (_, start, end) => `${start}\n\`\`\`ts\n${source}\`\`\`\n\n${end}`);
-    await expect(updated).toMatchFileSnapshot(join(ROOT, 'docs/plugin-guide.md'));
+    await expect(updated).toMatchFileSnapshot(join(ROOT, 'docs/writing-a-backend.md'));
   });
 
   it('teaches with a backend that fits on a screen', () => {
@@ -21,6 +21,6 @@ describe('docs/plugin-guide.md', () => {
   });
 
   it('shows a manifest for the API there is', () => {
-    expect(read('docs/plugin-guide.md')).toContain(`"apiVersion": ${API_VERSION},`);
+    expect(read('docs/writing-a-backend.md')).toContain(`"apiVersion": ${API_VERSION},`);
   });
 });
