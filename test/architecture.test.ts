@@ -52,6 +52,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   'backends/file/': { files: PLUGIN, packages: ['zod'] },
   'backends/memory/': { files: PLUGIN, packages: ['zod'] },
   'backends/nbd/': { files: [...PLUGIN, 'core/nbd/'], packages: ['zod'] },
+  'backends/redis/': { files: PLUGIN, packages: ['zod', 'ioredis'] },
   'backends/s3/': { files: PLUGIN, packages: ['zod', '@aws-sdk/client-s3', '@smithy/node-http-handler'] },
 };
 

@@ -1,4 +1,4 @@
-import { Bitmap } from './bitmap.ts';
+import { Bitmap } from '../../core/plugin.ts';
 import type { ChunkStore } from './chunk-store.ts';
 import { MAX_DELETE_KEYS } from './object-store.ts';
 import type { PresenceMap } from './presence-map.ts';

@@ -1,10 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { BlockError, GatewayError, type Logger } from '../../core/plugin.ts';
+import { BlockError, GatewayError, isCertainlyDead, type Logger, ownIdentity } from '../../core/plugin.ts';
 import type { Layout } from './layout.ts';
 import type { ObjectStore, PutCondition } from './object-store.ts';
-import { isCertainlyDead, ownIdentity, processIdentity } from './process-identity.ts';
 import { isStoreError } from './store-error.ts';
+
+const processIdentity = z.object({
+  host: z.string(),
+  pid: z.int(),
+  bootId: z.string(),
+  pidNamespace: z.string(),
+  startTime: z.string(),
+});
 
 const ownerRecord = z.object({
   volume: z.string(),

@@ -1,5 +1,4 @@
-import { GatewayError } from '../../core/plugin.ts';
-import { Bitmap } from './bitmap.ts';
+import { Bitmap, GatewayError } from '../../core/plugin.ts';
 import type { Layout } from './layout.ts';
 import { CHUNKS_PER_PAGE, decodeMapPage, encodeMapPage, MAP_PAGE_BYTES } from './map-page.ts';
 import type { ObjectStore } from './object-store.ts';

@@ -4,6 +4,7 @@ import type { ErrorDocs } from './error-codes/error-docs.ts';
 import { FILTER_ERRORS } from './error-codes/filters.ts';
 import { NBD_ERRORS } from './error-codes/nbd.ts';
 import { PLUGIN_ERRORS } from './error-codes/plugins.ts';
+import { REDIS_ERRORS } from './error-codes/redis.ts';
 import { STORE_ERRORS } from './error-codes/stores.ts';
 import { TOOL_ERRORS } from './error-codes/tools.ts';
 
@@ -15,5 +16,6 @@ export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
   'Disks and VDUSE': DISK_ERRORS,
   'Stores and volumes': STORE_ERRORS,
   NBD: NBD_ERRORS,
+  Redis: REDIS_ERRORS,
   'S3 server, demo and test VM': TOOL_ERRORS,
 };

@@ -11,6 +11,7 @@ const BACKENDS: Table = {
   file: () => import('../../backends/file/index.ts'),
   memory: () => import('../../backends/memory/index.ts'),
   nbd: () => import('../../backends/nbd/index.ts'),
+  redis: () => import('../../backends/redis/index.ts'),
   s3: () => import('../../backends/s3/index.ts'),
 };
 

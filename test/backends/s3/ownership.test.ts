@@ -4,9 +4,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Layout } from '../../../backends/s3/layout.ts';
 import { type OwnerRecord, Ownership } from '../../../backends/s3/owner.ts';
-import { isCertainlyDead, ownIdentity, type ProcessIdentity } from '../../../backends/s3/process-identity.ts';
 import { StoreError } from '../../../backends/s3/store-error.ts';
 import type { GatewayError } from '../../../core/plugin.ts';
+import { isCertainlyDead, ownIdentity, type ProcessIdentity } from '../../../core/util/process-identity.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';
 import { FakeBucket, FakeStore } from './fake-store.ts';
 

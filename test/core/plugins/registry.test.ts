@@ -32,6 +32,7 @@ describe('the built-in plugins', () => {
       'backend file',
       'backend memory',
       'backend nbd',
+      'backend redis',
       'backend s3',
       'filter cache',
       'filter cow',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Bitmap } from '../../../backends/s3/bitmap.ts';
+import { Bitmap } from '../../../core/util/bitmap.ts';
 
 const SIZE = 200;
 const bits = fc.uniqueArray(fc.nat(SIZE - 1));

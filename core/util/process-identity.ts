@@ -1,20 +1,17 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { z } from 'zod';
 
 /** Enough about a process to tell later, on the same machine, whether it still runs. */
-export const processIdentity = z.object({
-  host: z.string(),
-  pid: z.int(),
+export interface ProcessIdentity {
+  readonly host: string;
+  readonly pid: number;
   /** Of the running kernel; new with every boot. Empty where there is none. */
-  bootId: z.string(),
+  readonly bootId: string;
   /** The PID namespace in which `pid` counts. */
-  pidNamespace: z.string(),
+  readonly pidNamespace: string;
   /** Clock ticks after boot at which the process started: tells it from a later one with its number. */
-  startTime: z.string(),
-});
-
-export type ProcessIdentity = z.output<typeof processIdentity>;
+  readonly startTime: string;
+}
 
 export function ownIdentity(): ProcessIdentity {
   return {

@@ -1,0 +1,185 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
+import { GatewayError, type PluginContext, resolveSecret } from '../../core/plugin.ts';
+import { ADDRESS, type RedisConfig } from './config.ts';
+import { unavailable } from './errors.ts';
+import { SCRIPTS, type Scripted } from './scripts.ts';
+
+/** A server that says nothing for so long, while something is asked of it, is gone. Milliseconds. */
+const SILENCE_MS = 15_000;
+const CONNECT_MS = 10_000;
+const KEEP_ALIVE_MS = 10_000;
+
+/**
+ * Two connections (in a cluster, to every node): a flush waits on that which carried the writes, and what comes behind it
+ * there waits as well; reads are on the other.
+ */
+export class RedisClients implements Disposable {
+  readonly reader: Scripted;
+  readonly writer: Scripted;
+  /** For messages. */
+  readonly where: string;
+  readonly isCluster: boolean;
+  #generation = 0;
+  #onDisrupted: (() => void) | undefined;
+  #lastError: Error | undefined;
+
+  private constructor(where: string, make: () => Redis | Cluster) {
+    this.where = where;
+    this.reader = this.#watched(make());
+    this.writer = this.#watched(make());
+    this.isCluster = this.writer instanceof Cluster;
+  }
+
+  /** Connected, and let in. Throws `redis.unavailable`. */
+  static async connect(config: RedisConfig, ctx: PluginContext): Promise<RedisClients> {
+    const { where, make } = await recipe(config, ctx);
+    const clients = new RedisClients(where, make);
+    try {
+      await Promise.all([clients.reader.connect(), clients.writer.connect()]);
+      await Promise.all([clients.reader.ping(), clients.writer.ping()]);
+      return clients;
+    } catch (error) {
+      clients[Symbol.dispose]();
+      throw unavailable(where, clients.#lastError ?? error);
+    }
+  }
+
+  /** Grows whenever a connection breaks: what was asked before that may have been answered by another server. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Told of every such break. */
+  set onDisrupted(listener: () => void) {
+    this.#onDisrupted = listener;
+  }
+
+  /** Why the last connection broke. */
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+
+  /** Connections of `writer` to the masters: those that its writes went through. */
+  masters(): Redis[] {
+    return this.writer instanceof Cluster ? this.writer.nodes('master') : [this.writer as Redis];
+  }
+
+  [Symbol.dispose](): void {
+    this.#onDisrupted = undefined;
+    this.reader.disconnect();
+    this.writer.disconnect();
+  }
+
+  #watched(client: Redis | Cluster): Scripted {
+    const disrupted = (): void => {
+      this.#generation++;
+      this.#onDisrupted?.();
+    };
+    // Reported by whoever asks next; without a listener ioredis prints it.
+    client.on('error', (error: Error) => {
+      this.#lastError = error;
+    });
+    if (client instanceof Cluster) {
+      client.on('node error', (error: Error) => {
+        this.#lastError = error;
+      });
+      client.on('+node', (node: Redis) => node.on('close', disrupted));
+    } else client.on('close', disrupted);
+    return client as Scripted;
+  }
+}
+
+async function recipe(
+  config: RedisConfig,
+  ctx: PluginContext,
+): Promise<{ where: string; make: () => Redis | Cluster }> {
+  const { address, socket, sentinels, cluster, username, password, database } = config;
+  const tls = config.tls && (await tlsOptions(config.tls, ctx.baseDir));
+  const secret = password && (await resolveSecret(password, ctx.baseDir)).reveal();
+  const common: RedisOptions = {
+    ...(username !== undefined && { username }),
+    ...(secret !== undefined && { password: secret }),
+    ...(tls !== undefined && { tls }),
+    lazyConnect: true,
+    connectTimeout: CONNECT_MS,
+    socketTimeout: SILENCE_MS,
+    keepAlive: KEEP_ALIVE_MS,
+    // What was under way when a connection broke is settled at once: what is sent again, and in which order, is our business.
+    maxRetriesPerRequest: 0,
+    retryStrategy: (attempt) => Math.min(100 * attempt, 2000),
+    // A master that was demoted: the next connection finds the new one.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+    disableClientInfo: true,
+    scripts: SCRIPTS,
+  };
+  if (cluster !== undefined) {
+    const options: ClusterOptions = {
+      redisOptions: common,
+      scripts: SCRIPTS,
+      lazyConnect: true,
+      clusterRetryStrategy: (attempt) => Math.min(100 * attempt, 2000),
+      slotsRefreshTimeout: 5000,
+      slotsRefreshInterval: 5000,
+    };
+    return { where: cluster.join(', '), make: () => new Cluster(cluster.map(hostAndPort), options as never) };
+  }
+  const one: RedisOptions = { ...common, db: database };
+  if (sentinels !== undefined) {
+    const sentinelPassword =
+      sentinels.password && (await resolveSecret(sentinels.password, ctx.baseDir)).reveal();
+    const options: RedisOptions = {
+      ...one,
+      sentinels: sentinels.addresses.map(hostAndPort),
+      name: sentinels.master,
+      ...(sentinelPassword !== undefined && { sentinelPassword }),
+      ...(tls !== undefined && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+      sentinelRetryStrategy: (attempt) => Math.min(100 * attempt, 2000),
+    };
+    return {
+      where: `${sentinels.master} of ${sentinels.addresses.join(', ')}`,
+      make: () => single(options),
+    };
+  }
+  if (socket !== undefined) {
+    const path = resolve(ctx.baseDir, socket);
+    return { where: path, make: () => single({ ...one, path }) };
+  }
+  return { where: address!, make: () => single({ ...one, ...hostAndPort(address!) }) };
+}
+
+/** Its declarations do not allow for options that are given as undefined. */
+const single = (options: RedisOptions): Redis => new Redis(options as never);
+
+function hostAndPort(address: string): { host: string; port: number } {
+  const match = ADDRESS.exec(address)!;
+  return { host: (match[1] ?? match[2])!, port: Number(match[3]) };
+}
+
+async function tlsOptions(
+  { ca, cert, key, insecure }: NonNullable<RedisConfig['tls']>,
+  baseDir: string,
+): Promise<ConnectionOptions> {
+  return {
+    ...(ca !== undefined && { ca: await pem(ca, baseDir) }),
+    ...(cert !== undefined && { cert: await pem(cert, baseDir) }),
+    ...(key !== undefined && { key: await pem(key, baseDir) }),
+    rejectUnauthorized: !insecure,
+    minVersion: 'TLSv1.2',
+  };
+}
+
+async function pem(path: string, baseDir: string): Promise<Buffer> {
+  const file = resolve(baseDir, path);
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    throw new GatewayError('redis.tls-file', `${file} cannot be read.`, {
+      why: (cause as Error).message,
+      fix: 'Correct the path in "tls"; relative ones start at the folder of plugins.json.',
+      cause,
+    });
+  }
+}

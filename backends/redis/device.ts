@@ -1,0 +1,213 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import {
+  type Bitmap,
+  type BlockDevice,
+  copyIn,
+  copyOut,
+  type DeviceStatus,
+  type Extent,
+  fillZero,
+  type IoVec,
+  iovLength,
+} from '../../core/plugin.ts';
+import { Change } from './change.ts';
+import type { RedisClients } from './clients.ts';
+import { cannotShrink } from './errors.ts';
+import type { RedisLink } from './link.ts';
+import { readVolume, type VolumeRecord } from './volume-record.ts';
+
+/** Chunks that one call drops at a time. */
+const DROP_AT_A_TIME = 4096;
+
+export interface DeviceParts {
+  readonly clients: RedisClients;
+  readonly volume: VolumeRecord;
+  /** By chunk: it exists. */
+  readonly present: Bitmap;
+  readonly link: RedisLink;
+  readonly dispose: () => Promise<void>;
+}
+
+interface Part {
+  readonly chunk: number;
+  /** Within the chunk. */
+  readonly from: number;
+  readonly length: number;
+  /** Within the request. */
+  readonly at: number;
+}
+
+/** A volume that this gateway has for itself. */
+export class RedisDevice implements BlockDevice {
+  readonly #parts: DeviceParts;
+  readonly #chunkSize: number;
+  /** Chunks that are being dropped: the server may have done it already. */
+  readonly #dropping = new Set<number>();
+  readonly info;
+
+  constructor(parts: DeviceParts) {
+    this.#parts = parts;
+    const { size, chunkSize } = parts.volume;
+    this.#chunkSize = chunkSize;
+    this.info = {
+      size,
+      caps: { concurrency: 'parallel' as const },
+      limits: {
+        physicalBlockSize: 4096,
+        optimalIoSize: chunkSize,
+        discardGranularity: chunkSize,
+        maxIo: 8 * 2 ** 20,
+      },
+    };
+  }
+
+  async read(offset: number, iov: IoVec): Promise<void> {
+    const { present } = this.#parts;
+    const parts = this.#split(offset, iovLength(iov));
+    await Promise.all(
+      parts.map((part) => {
+        if (present.has(part.chunk)) return this.#readPart(part, iov);
+        // Nobody else writes: a chunk that was never there is zeros.
+        fillZero(iov, part.at, part.length);
+        return undefined;
+      }),
+    );
+  }
+
+  async write(offset: number, iov: IoVec): Promise<void> {
+    const length = iovLength(iov);
+    // Ours: it may have to be sent again.
+    const data = Buffer.allocUnsafe(length);
+    copyOut(iov, data);
+    const changes = this.#split(offset, length).map(
+      ({ chunk, from, length: size, at }) => new Change(chunk, 'w', from, size, data.subarray(at, at + size)),
+    );
+    await this.#parts.link.change(changes);
+    // Not before the server has them: until then, a read that finds nothing there is right.
+    for (const { chunk } of changes) this.#parts.present.set(chunk);
+  }
+
+  async flush(): Promise<void> {
+    await this.#parts.link.flush();
+  }
+
+  /** Whole chunks are freed; what is less stays as it is. */
+  async discard(offset: number, length: number): Promise<void> {
+    const first = Math.ceil(offset / this.#chunkSize);
+    const last = Math.floor((offset + length) / this.#chunkSize);
+    await this.#drop(first, last);
+  }
+
+  async writeZeroes(offset: number, length: number): Promise<void> {
+    const { present, link } = this.#parts;
+    const first = Math.ceil(offset / this.#chunkSize);
+    const last = Math.floor((offset + length) / this.#chunkSize);
+    const edges: Change[] = [];
+    const edge = (from: number, to: number): void => {
+      for (const { chunk, from: start, length: size } of this.#split(from, to - from))
+        if (present.has(chunk)) edges.push(new Change(chunk, 'z', start, size));
+    };
+    if (first > last) edge(offset, offset + length);
+    else {
+      if (offset < first * this.#chunkSize) edge(offset, first * this.#chunkSize);
+      if (last * this.#chunkSize < offset + length) edge(last * this.#chunkSize, offset + length);
+    }
+    await link.change(edges);
+    await this.#drop(first, last);
+  }
+
+  extents(offset: number, length: number): Extent[] {
+    const found: { offset: number; length: number; kind: Extent['kind'] }[] = [];
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const chunk = Math.floor(at / this.#chunkSize);
+      const kind = this.#parts.present.has(chunk) ? 'data' : 'hole';
+      // Of holes, all of them at once.
+      const next = kind === 'data' ? chunk + 1 : this.#parts.present.next(chunk);
+      const to = next < 0 ? end : Math.min(end, next * this.#chunkSize);
+      const last = found.at(-1);
+      if (last?.kind === kind) last.length += to - at;
+      else found.push({ offset: at, length: to - at, kind });
+      at = to;
+    }
+    return found;
+  }
+
+  /** Another look: `blockgate volume resize` may have grown it. */
+  async resize(wanted?: number): Promise<void> {
+    const { clients, volume, present } = this.#parts;
+    const { volume: name } = volume.keys;
+    const now = (await readVolume(clients, name))?.size ?? this.info.size;
+    const size = Math.max(now, wanted ?? now);
+    if (wanted !== undefined && wanted < this.info.size) throw cannotShrink(name, this.info.size, wanted);
+    if (size > now) await clients.writer.hset(volume.keys.description, 'size', size);
+    present.grow(Math.ceil(size / this.#chunkSize));
+    this.info.size = size;
+  }
+
+  status(): DeviceStatus {
+    return this.#parts.link.status();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.dispose();
+  }
+
+  /** `first` … `last` - 1. */
+  async #drop(first: number, last: number): Promise<void> {
+    const { present, link } = this.#parts;
+    for (let chunk = present.next(first, last); chunk >= 0; ) {
+      const changes: Change[] = [];
+      for (; chunk >= 0 && changes.length < DROP_AT_A_TIME; chunk = present.next(chunk + 1, last))
+        changes.push(new Change(chunk, 'd', 0, 0));
+      for (const change of changes) this.#dropping.add(change.chunk);
+      try {
+        await link.change(changes);
+        for (const change of changes) present.clear(change.chunk);
+      } finally {
+        for (const change of changes) this.#dropping.delete(change.chunk);
+      }
+    }
+  }
+
+  #readPart(part: Part, iov: IoVec): Promise<void> {
+    const { clients, volume, link } = this.#parts;
+    const { keys } = volume;
+    const { chunk, from, length, at } = part;
+    return link.read(async () => {
+      const bytes = await clients.reader.getrangeBuffer(keys.chunk(chunk), from, from + length - 1);
+      if (bytes.length === length) copyIn(iov, bytes, at);
+      // The end of a chunk that was never written to is not there; or all of it is not there, and should be.
+      else await this.#readShort(part, iov);
+    });
+  }
+
+  async #readShort({ chunk, from, length, at }: Part, iov: IoVec): Promise<void> {
+    const { clients, volume, link, present } = this.#parts;
+    const { keys } = volume;
+    const shard = keys.shardOf(chunk);
+    const [status, bytes] = await clients.reader.bgReadBuffer(
+      3,
+      ...[keys.owner(shard), keys.presence(shard), keys.chunk(chunk)],
+      ...[keys.bitOf(chunk), from, from + length - 1],
+    );
+    // Dropped meanwhile.
+    if (status === 0 && (!present.has(chunk) || this.#dropping.has(chunk))) return fillZero(iov, at, length);
+    if (status !== 2) throw link.chunkMissing(chunk);
+    copyIn(iov, bytes, at);
+    fillZero(iov, at + bytes.length, length - bytes.length);
+  }
+
+  #split(offset: number, length: number): Part[] {
+    const parts: Part[] = [];
+    for (let at = 0; at < length; ) {
+      const chunk = Math.floor((offset + at) / this.#chunkSize);
+      const from = offset + at - chunk * this.#chunkSize;
+      const size = Math.min(this.#chunkSize - from, length - at);
+      parts.push({ chunk, from, length: size, at });
+      at += size;
+    }
+    return parts;
+  }
+}

@@ -1,0 +1,77 @@
+import { type BlockDevice, GatewayError, type Logger, type OpenContext } from '../../core/plugin.ts';
+import { RedisClients } from './clients.ts';
+import type { RedisConfig } from './config.ts';
+import { RedisDevice } from './device.ts';
+import { Durability } from './durability.ts';
+import { unavailable } from './errors.ts';
+import { RedisLink } from './link.ts';
+import { Ownership } from './ownership.ts';
+import { loadPresence } from './presence.ts';
+import { readOnlyDevice } from './read-only-device.ts';
+import { assertSafe, dangerOf, serverFacts } from './server-facts.ts';
+import { createVolume, findVolume } from './volume-record.ts';
+
+/** How often the servers are asked whether they can still be trusted. Milliseconds. */
+const WATCH_MS = 5_000;
+
+export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise<BlockDevice> {
+  await using owned = new AsyncDisposableStack();
+  const clients = owned.use(await RedisClients.connect(config, ctx));
+  return await explained(clients, async () => {
+    if (ctx.readOnly) {
+      const device = readOnlyDevice(clients, await findVolume(clients, config), ctx.signal);
+      owned.move();
+      return device;
+    }
+    const facts = await serverFacts(clients);
+    assertSafe(clients, facts);
+    const durability = Durability.choose(config, facts);
+    if (config.size !== undefined) await createVolume(clients, config, config.size);
+    const volume = await findVolume(clients, config);
+    const { disk, takeOver, logger, signal } = ctx;
+    const ownership = owned.use(await Ownership.acquire(clients, volume.keys, { disk, takeOver, logger }));
+    // Whoever takes over has to find us there.
+    await durability.flush(clients);
+    const present = await loadPresence(clients, volume);
+    const { window, giveUpAfter } = config;
+    const giveUpMs = giveUpAfter === undefined ? undefined : giveUpAfter * 1000;
+    const link = owned.use(
+      new RedisLink({ clients, keys: volume.keys, ownership, durability, logger, signal, window, giveUpMs }),
+    );
+    owned.defer(watch(clients, link, logger));
+    const report = { volume: config.volume, durability: durability.mode, promise: durability.promise };
+    if (durability.mode === 'memory')
+      logger.warn('the disk is in the memory of the Redis server only', report);
+    else logger.info('the volume is open', report);
+    const stack = owned.move();
+    return new RedisDevice({ clients, volume, present, link, dispose: () => stack.disposeAsync() });
+  });
+}
+
+/** Runs `call` and puts what the server or the connection has against it into words. */
+export async function explained<T>(clients: RedisClients, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw GatewayError.is(error) ? error : unavailable(clients.where, error);
+  }
+}
+
+/** Somebody may change what was found at the start: then flushes fail, and somebody is told. Returns how to end it. */
+function watch(clients: RedisClients, link: RedisLink, logger: Logger): () => void {
+  let known: string | undefined;
+  const look = async (): Promise<void> => {
+    // A server that is away is the link's business.
+    const all = await serverFacts(clients).catch(() => undefined);
+    if (all === undefined) return;
+    const danger = all.map(dangerOf).find((found) => found !== undefined);
+    link.danger = danger;
+    if (danger === known) return;
+    known = danger;
+    if (danger === undefined) logger.info('the Redis server can be trusted again');
+    else logger.error('the Redis server cannot be trusted: flushes fail until it can', { why: danger });
+  };
+  const timer = setInterval(() => void look(), WATCH_MS);
+  timer.unref();
+  return () => clearInterval(timer);
+}
