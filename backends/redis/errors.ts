@@ -113,3 +113,10 @@ export function corrupt(volume: string, why: string): GatewayError {
     fix: 'Restore the server from a backup, or delete the volume and create it again.',
   });
 }
+
+export function tooManyChunks(size: number, chunkSize: number): GatewayError {
+  return new GatewayError('volume.bad-size', `${size} bytes in chunks of ${chunkSize} are too many chunks.`, {
+    why: 'A volume has up to 2^31 chunks.',
+    fix: 'Choose a larger "chunkSize", or a smaller "size".',
+  });
+}

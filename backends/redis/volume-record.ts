@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { RedisClients } from './clients.ts';
 import { DEFAULT_CHUNK, type RedisConfig } from './config.ts';
-import { corrupt, shapeMismatch, sizeMismatch, volumeNotFound } from './errors.ts';
+import { corrupt, shapeMismatch, sizeMismatch, tooManyChunks, volumeNotFound } from './errors.ts';
 import { descriptionKey, KeySpace } from './keys.ts';
 
 /** Layout of the keys: see keys.ts. */
 const VERSION = 1;
 const CLUSTER_SHARDS = 64;
+/** Each is a bit in our memory. */
+const MAX_CHUNKS = 2 ** 31;
 /** What owner keys hold before anybody has had the volume. */
 const NOBODY = '0:';
 
@@ -53,6 +55,7 @@ export async function createVolume(
   size: number,
 ): Promise<boolean> {
   const { volume, chunkSize = DEFAULT_CHUNK } = config;
+  if (size / chunkSize > MAX_CHUNKS) throw tooManyChunks(size, chunkSize);
   const keys = new KeySpace(volume, config.shards ?? (clients.isCluster ? CLUSTER_SHARDS : 1));
   if ((await clients.reader.exists(keys.description)) === 1) return false;
   // Owner keys first: they say that the shards are there. Those of a creation that was interrupted are the same.

@@ -8,17 +8,27 @@ import { freePort } from './free-port.ts';
 
 const run = promisify(execFile);
 
+export interface ServerOptions {
+  readonly port?: number;
+  /** After the name of the configuration. */
+  readonly args?: readonly string[];
+  /** Default: redis-server. */
+  readonly program?: string;
+}
+
 /** A real Redis server in a process of its own, with its files in `folder`. */
 export class RedisServer implements AsyncDisposable {
   readonly port: number;
   readonly folder: string;
+  readonly #program: string;
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
   #said = '';
 
-  private constructor(port: number, folder: string, args: readonly string[]) {
+  private constructor(port: number, folder: string, program: string, args: readonly string[]) {
     this.port = port;
     this.folder = folder;
+    this.#program = program;
     this.#args = args;
   }
 
@@ -30,23 +40,23 @@ export class RedisServer implements AsyncDisposable {
     return this.#child!.pid!;
   }
 
-  /** `config`: lines of redis.conf. `args`: after it. */
+  /** `config`: lines of redis.conf. */
   static async start(
     folder: string,
     config: readonly string[] = [],
-    { port, args = [] }: { readonly port?: number; readonly args?: readonly string[] } = {},
+    { port, args = [], program = 'redis-server' }: ServerOptions = {},
   ): Promise<RedisServer> {
     mkdirSync(folder, { recursive: true });
     const chosen = port ?? (await freePort());
     const lines = [`dir ${folder}`, 'bind 127.0.0.1', 'save ""', `port ${chosen}`, ...config];
     writeFileSync(join(folder, 'redis.conf'), `${lines.join('\n')}\n`);
-    const server = new RedisServer(chosen, folder, [join(folder, 'redis.conf'), ...args]);
+    const server = new RedisServer(chosen, folder, program, [join(folder, 'redis.conf'), ...args]);
     await server.start();
     return server;
   }
 
   async start(): Promise<void> {
-    const child = spawn('redis-server', this.#args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#program, this.#args, { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (text: Buffer) => {
         this.#said = (this.#said + text.toString()).slice(-10_000);

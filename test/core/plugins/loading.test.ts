@@ -375,7 +375,7 @@ describe('a plugin that fails when a disk uses it', () => {
     expect(workspace.render(error)).toMatchInlineSnapshot(`
       "✖ Unknown backend type "memroy".
         Where  plugins.json  (/disks/disk0/backend/type)
-        Why    No loaded plugin provides it. Known: file, memory, nbd, s3.
+        Why    No loaded plugin provides it. Known: file, memory, nbd, redis, s3.
                The local plugin ./local-throws.ts cannot be loaded.
         Fix    Did you mean "memory"?  Or add the package that provides "memroy" to "plugins".
         Code   config.unknown-backend"

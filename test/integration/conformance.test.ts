@@ -1,0 +1,77 @@
+import { truncateSync, writeFileSync } from 'node:fs';
+import { beforeAll, describe, it } from 'vitest';
+import { s3Config } from '../../backends/s3/config.ts';
+import s3 from '../../backends/s3/index.ts';
+import { testBackend } from '../../core/testkit.ts';
+import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
+import { context } from '../backends/s3/harness.ts';
+import { NbdServerProcess } from '../support/nbd-servers.ts';
+import { startS3 } from '../support/s3.ts';
+import { tempFolder } from '../support/temp-folder.ts';
+
+/** The backends that need a server are put through what every backend is; redis has this beside its other tests. */
+
+const runner = { describe, it };
+const entry = (path: string) => new URL(`../../backends/${path}/index.ts`, import.meta.url);
+
+beforeAll(async () => {
+  await ensureDebianPackages(['nbdkit', 'qemu-utils'], (line) => process.stderr.write(`${line}\n`));
+});
+
+const SERVERS: Readonly<Record<string, (socket: string, image: string) => string[]>> = {
+  nbdkit: (socket, image) => [
+    'nbdkit',
+    '--foreground',
+    '--unix',
+    socket,
+    '--exit-with-parent',
+    'file',
+    image,
+  ],
+  'qemu-nbd': (socket, image) => [
+    ...['qemu-nbd', '--persistent', '--shared=8', '--discard', 'unmap', '--format', 'raw'],
+    ...['--socket', socket, image],
+  ],
+};
+
+for (const [name, command] of Object.entries(SERVERS))
+  testBackend({
+    title: `nbd on ${name}`,
+    entry: entry('nbd'),
+    level: 'L2',
+    runner,
+    async setup() {
+      const folder = tempFolder();
+      const [socket, image] = [folder.file('socket'), folder.file('image')];
+      writeFileSync(image, '');
+      truncateSync(image, 16 * 2 ** 20);
+      const server = await NbdServerProcess.start(command(socket, image), socket);
+      return {
+        config: { uri: `nbd+unix:///?socket=${socket}`, connections: 4 },
+        break: () => server.kill9(),
+        mend: () => server.start(),
+        async [Symbol.asyncDispose]() {
+          await server[Symbol.asyncDispose]();
+          folder[Symbol.dispose]();
+        },
+      };
+    },
+  });
+
+testBackend({
+  title: 's3',
+  entry: entry('s3'),
+  level: 'L2',
+  runner,
+  async setup() {
+    const server = await startS3('the embedded server');
+    const config = { ...server.backend, prefix: 'volume', size: '8MiB', chunkSize: '64KiB' };
+    await s3.volumes!.create(s3Config.parse(config), context());
+    return {
+      config,
+      break: () => server.stop(),
+      mend: () => server.start(),
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    };
+  },
+});
