@@ -5,7 +5,7 @@ import type { RedisClients } from './clients.ts';
 import type { KeySpace } from './keys.ts';
 
 /** One script keeps the server from everything else: no longer than this takes. Changes, and bytes. */
-const MAX_CHANGES = 64;
+const MAX_CHANGES = 16;
 const MAX_BYTES = 512 * 1024;
 
 /** Changes of one shard, which one script carries out. */
@@ -36,18 +36,25 @@ export function batchesOf(changes: readonly Change[], keys: KeySpace): ChangeBat
   return batches;
 }
 
-/** Returns the status of each change: see `SCRIPTS.bgChange`. */
-export function sendBatch(
-  { writer }: RedisClients,
+/** Returns the status of each change: see `SCRIPTS.bgChange`. `isThere`: the chunk exists, as far as we know. */
+export async function sendBatch(
+  { hot }: RedisClients,
   keys: KeySpace,
   owner: string,
   { shard, changes }: ChangeBatch,
-): Promise<number[]> {
+  isThere: (chunk: number) => boolean,
+): Promise<readonly number[]> {
+  if (changes.every(({ kind, chunk }) => kind === 'w' && isThere(chunk))) {
+    const names = [keys.owner(shard), ...changes.map(({ chunk }) => keys.chunk(chunk))];
+    const operands = changes.flatMap(({ offset, data }) => [offset, data!]);
+    const done = await hot.change('bgWrite', names, [owner, ...operands]);
+    if (done !== null) return changes.map(() => 0);
+  }
   const names: string[] = [keys.owner(shard), keys.presence(shard)];
-  const operands: (string | number | Buffer)[] = [owner];
+  const operands: (string | number | Uint8Array)[] = [owner];
   for (const { chunk, kind, offset, length, data } of changes) {
     names.push(keys.chunk(chunk));
     operands.push(keys.bitOf(chunk), kind, offset, data ?? length);
   }
-  return writer.bgChange(names.length, ...names, ...operands);
+  return (await hot.change('bgChange', names, operands))!;
 }

@@ -5,6 +5,7 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError, type PluginContext, resolveSecret } from '../../core/plugin.ts';
 import { ADDRESS, type RedisConfig } from './config.ts';
 import { unavailable } from './errors.ts';
+import { ClusterCommands, type HotCommands, SingleCommands } from './hot-commands.ts';
 import { SCRIPTS, type Scripted } from './scripts.ts';
 
 /** A server that says nothing for so long, while something is asked of it, is gone. Milliseconds. */
@@ -13,7 +14,7 @@ const CONNECT_MS = 10_000;
 const KEEP_ALIVE_MS = 10_000;
 
 /**
- * Two connections (in a cluster, to every node): a flush waits on that which carried the writes, and what comes behind it
+ * Two connections for reads and writes (in a cluster, to every node): a flush waits on that which carried the writes, and what comes behind it
  * there waits as well; reads are on the other.
  */
 export class RedisClients implements Disposable {
@@ -22,6 +23,10 @@ export class RedisClients implements Disposable {
   /** For messages. */
   readonly where: string;
   readonly isCluster: boolean;
+  /** What reads, writes and flushes use. */
+  readonly hot: HotCommands;
+  /** Connections of `hot` alone; none in a cluster. */
+  readonly #hotClients: Redis[];
   #generation = 0;
   #onDisrupted: (() => void) | undefined;
   #lastError: Error | undefined;
@@ -31,6 +36,13 @@ export class RedisClients implements Disposable {
     this.reader = this.#watched(make());
     this.writer = this.#watched(make());
     this.isCluster = this.writer instanceof Cluster;
+    // The reader of replies in hot-commands.ts knows the older protocol, which every server speaks.
+    this.#hotClients = this.isCluster ? [] : [0, 1].map(() => this.#watched(make()) as unknown as Redis);
+    const [reader, writer] = this.#hotClients;
+    this.hot =
+      reader === undefined || writer === undefined
+        ? new ClusterCommands(this.reader, this.writer, () => this.masters())
+        : new SingleCommands(reader, writer, SILENCE_MS);
   }
 
   /** Connected, and let in. Throws `redis.unavailable`. */
@@ -38,8 +50,8 @@ export class RedisClients implements Disposable {
     const { where, make } = await recipe(config, ctx);
     const clients = new RedisClients(where, make);
     try {
-      await Promise.all([clients.reader.connect(), clients.writer.connect()]);
-      await Promise.all([clients.reader.ping(), clients.writer.ping()]);
+      await Promise.all(clients.#all.map((client) => client.connect()));
+      await clients.ready();
       return clients;
     } catch (error) {
       clients[Symbol.dispose]();
@@ -62,15 +74,30 @@ export class RedisClients implements Disposable {
     return this.#lastError;
   }
 
-  /** Connections of `writer` to the masters: those that its writes went through. */
+  /** Every connection is there. Rejects as they do. */
+  async ready(): Promise<void> {
+    await Promise.all([this.reader.ping(), this.writer.ping(), this.hot.ping()]);
+  }
+
+  /** On every connection that carries changes. */
+  onWriters(...command: readonly (string | number)[]): Promise<unknown>[] {
+    const [name, ...args] = command as [string, ...(string | number)[]];
+    const cold = this.isCluster ? [] : [(this.writer as Redis).call(name, ...args)];
+    return [...this.hot.onWriters(...command), ...cold];
+  }
+
+  /** Connections of `writer` to the masters. */
   masters(): Redis[] {
     return this.writer instanceof Cluster ? this.writer.nodes('master') : [this.writer as Redis];
   }
 
   [Symbol.dispose](): void {
     this.#onDisrupted = undefined;
-    this.reader.disconnect();
-    this.writer.disconnect();
+    for (const client of this.#all) client.disconnect();
+  }
+
+  get #all(): (Redis | Cluster)[] {
+    return [this.reader, this.writer, ...this.#hotClients];
   }
 
   #watched(client: Redis | Cluster): Scripted {
@@ -103,6 +130,7 @@ async function recipe(
     ...(username !== undefined && { username }),
     ...(secret !== undefined && { password: secret }),
     ...(tls !== undefined && { tls }),
+    protocol: 2,
     lazyConnect: true,
     connectTimeout: CONNECT_MS,
     socketTimeout: SILENCE_MS,

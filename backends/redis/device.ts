@@ -10,6 +10,7 @@ import {
   fillZero,
   type IoVec,
   iovLength,
+  type MaybePromise,
 } from '../../core/plugin.ts';
 import { Change } from './change.ts';
 import type { RedisClients } from './clients.ts';
@@ -62,20 +63,15 @@ export class RedisDevice implements BlockDevice {
     };
   }
 
-  async read(offset: number, iov: IoVec): Promise<void> {
-    const { present } = this.#parts;
-    const parts = this.#split(offset, iovLength(iov));
-    await Promise.all(
-      parts.map((part) => {
-        if (present.has(part.chunk)) return this.#readPart(part, iov);
-        // Nobody else writes: a chunk that was never there is zeros.
-        fillZero(iov, part.at, part.length);
-        return undefined;
-      }),
-    );
+  read(offset: number, iov: IoVec): MaybePromise<void> {
+    const length = iovLength(iov);
+    const chunk = Math.floor(offset / this.#chunkSize);
+    const from = offset - chunk * this.#chunkSize;
+    if (from + length <= this.#chunkSize) return this.#readPresent({ chunk, from, length, at: 0 }, iov);
+    return allDone(this.#split(offset, length).map((part) => this.#readPresent(part, iov)));
   }
 
-  async write(offset: number, iov: IoVec): Promise<void> {
+  write(offset: number, iov: IoVec): Promise<void> {
     const length = iovLength(iov);
     // Ours: it may have to be sent again.
     const data = Buffer.allocUnsafe(length);
@@ -83,9 +79,10 @@ export class RedisDevice implements BlockDevice {
     const changes = this.#split(offset, length).map(
       ({ chunk, from, length: size, at }) => new Change(chunk, 'w', from, size, data.subarray(at, at + size)),
     );
-    await this.#parts.link.change(changes);
-    // Not before the server has them: until then, a read that finds nothing there is right.
-    for (const { chunk } of changes) this.#parts.present.set(chunk);
+    return this.#parts.link.change(changes).then(() => {
+      // Not before the server has them: until then, a read that finds nothing there is right.
+      for (const { chunk } of changes) this.#parts.present.set(chunk);
+    });
   }
 
   async flush(): Promise<void> {
@@ -171,16 +168,24 @@ export class RedisDevice implements BlockDevice {
     }
   }
 
+  #readPresent(part: Part, iov: IoVec): MaybePromise<void> {
+    if (this.#parts.present.has(part.chunk)) return this.#readPart(part, iov);
+    // Nobody else writes: a chunk that was never there is zeros.
+    fillZero(iov, part.at, part.length);
+    return undefined;
+  }
+
   #readPart(part: Part, iov: IoVec): Promise<void> {
     const { clients, volume, link } = this.#parts;
     const { keys } = volume;
     const { chunk, from, length, at } = part;
-    return link.read(async () => {
-      const bytes = await clients.reader.getrangeBuffer(keys.chunk(chunk), from, from + length - 1);
+    const key = keys.chunk(chunk);
+    const take = (bytes: Buffer): MaybePromise<void> => {
       if (bytes.length === length) copyIn(iov, bytes, at);
       // The end of a chunk that was never written to is not there; or all of it is not there, and should be.
-      else await this.#readShort(part, iov);
-    });
+      else return this.#readShort(part, iov);
+    };
+    return link.read(() => clients.hot.getRange(key, from, from + length - 1).then(take));
   }
 
   async #readShort({ chunk, from, length, at }: Part, iov: IoVec): Promise<void> {
@@ -210,4 +215,8 @@ export class RedisDevice implements BlockDevice {
     }
     return parts;
   }
+}
+
+async function allDone(calls: readonly MaybePromise<void>[]): Promise<void> {
+  await Promise.all(calls);
 }

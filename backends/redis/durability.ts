@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis';
 import { BlockError } from '../../core/plugin.ts';
 import type { RedisClients } from './clients.ts';
 import type { RedisConfig } from './config.ts';
@@ -85,12 +84,8 @@ export class Durability {
    * with a `BlockError` when the servers do not confirm it in time, or with what the connection failed of.
    */
   async flush(clients: RedisClients): Promise<void> {
-    await Promise.all(clients.masters().map((master) => this.#flush(master)));
-  }
-
-  async #flush(master: Redis): Promise<void> {
     if (this.mode === 'memory' || this.#isSynchronous) {
-      await master.ping();
+      await Promise.all(clients.onWriters('PING'));
       return;
     }
     const local = this.mode === 'replicated' ? 0 : 1;
@@ -99,10 +94,13 @@ export class Durability {
     for (;;) {
       const left = deadline - performance.now();
       const ms = Math.ceil(Math.max(1, Math.min(WAIT_MS, left)));
-      const [onDisk, onReplicas] =
+      const counts =
         this.mode === 'replicated'
-          ? [0, await master.wait(remote, ms)]
-          : ((await master.call('WAITAOF', local, remote, ms)) as [number, number]);
+          ? (await Promise.all(clients.onWriters('WAIT', remote, ms))).map((count) => [0, count as number])
+          : ((await Promise.all(clients.onWriters('WAITAOF', local, remote, ms))) as [number, number][]);
+      const [onDisk, onReplicas] = [0, 1].map((which) =>
+        Math.min(...counts.map((count) => count[which]!)),
+      ) as [number, number];
       // A count that falls short is no error to the server.
       if (onDisk >= local && onReplicas >= remote) return;
       if (left <= ms)

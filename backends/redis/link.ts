@@ -16,6 +16,8 @@ export interface LinkOptions {
   readonly keys: KeySpace;
   readonly ownership: Ownership;
   readonly durability: Durability;
+  /** A chunk exists, as far as we know. */
+  readonly isThere: (chunk: number) => boolean;
   readonly logger: Logger;
   /** Aborts when it is time to give up waiting. */
   readonly signal: AbortSignal;
@@ -28,7 +30,7 @@ export interface LinkOptions {
 export type LinkState = 'connected' | 'recovering' | 'given up' | 'failed';
 
 interface PendingRead {
-  readonly run: () => Promise<void>;
+  readonly run: () => unknown;
   readonly reject: (error: BlockError) => void;
 }
 
@@ -87,42 +89,40 @@ export class RedisLink implements AsyncDisposable {
   }
 
   /** Settles when the server has carried them all out; rejects with a `BlockError`. */
-  async change(changes: readonly Change[]): Promise<void> {
+  change(changes: readonly Change[]): Promise<void> {
     for (const change of changes) {
       if (this.#failure !== undefined) change.reject(this.#failure);
       else if (this.#state !== 'connected' || this.#waiting.length > 0 || !this.#hasRoom(change))
         this.#waiting.push(change);
       else this.#gather(change);
     }
-    const results = await Promise.allSettled(changes.map(({ promise }) => promise));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
+    return changes.length === 1 ? changes[0]!.promise : settledAll(changes);
   }
 
   /** `ask` reads from the server, and may be called again. */
   read(ask: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { clients } = this.#options;
-      const run = async (): Promise<void> => {
-        const { generation } = clients;
-        this.#underWay++;
-        try {
-          await ask();
-          if (clients.generation === generation) resolve();
-          else this.#reads.push(read);
-        } catch (error) {
-          if (BlockError.is(error)) reject(error);
-          else if (isReply(error)) reject(this.#refused(error));
-          else this.#reads.push(read);
-        } finally {
-          this.#leave();
-        }
-      };
-      const read: PendingRead = { run, reject };
-      if (this.#failure !== undefined) reject(this.#failure);
-      else if (this.#state !== 'connected') this.#reads.push(read);
-      else void run();
-    });
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#state !== 'connected')
+      return new Promise((resolve, reject) =>
+        this.#reads.push({ run: () => this.read(ask).then(resolve, reject), reject }),
+      );
+    const { clients } = this.#options;
+    const { generation } = clients;
+    this.#underWay++;
+    return ask().then(
+      () => {
+        this.#leave();
+        // Otherwise it may have come from a server that had forgotten something.
+        return clients.generation === generation ? undefined : this.read(ask);
+      },
+      (error: unknown) => {
+        this.#leave();
+        if (BlockError.is(error)) throw error;
+        if (isReply(error)) throw this.#refused(error);
+        this.#disrupted();
+        return this.read(ask);
+      },
+    );
   }
 
   /** Everything that was answered before is durable. */
@@ -175,10 +175,10 @@ export class RedisLink implements AsyncDisposable {
   };
 
   async #send(batch: ChangeBatch): Promise<void> {
-    const { clients, keys, ownership } = this.#options;
+    const { clients, keys, ownership, isThere } = this.#options;
     this.#underWay++;
     try {
-      const statuses = await sendBatch(clients, keys, ownership.token, batch);
+      const statuses = await sendBatch(clients, keys, ownership.token, batch, isThere);
       for (const [index, change] of batch.changes.entries()) {
         this.#pendingBytes -= change.weight;
         if (statuses[index] === 0) this.#answered(change);
@@ -282,7 +282,7 @@ export class RedisLink implements AsyncDisposable {
           // What is under way may still be carried out, and must not come after what is sent again.
           if (this.#underWay > 0) await new Promise<void>((resolve) => this.#settled.push(resolve));
           const { generation } = clients;
-          await clients.reader.ping();
+          await clients.ready();
           await ownership.assert();
           await this.#replay();
           if (clients.generation !== generation) continue;
@@ -310,7 +310,8 @@ export class RedisLink implements AsyncDisposable {
   async #replay(): Promise<void> {
     const { clients, keys, ownership } = this.#options;
     for (const batch of batchesOf(this.#window, keys)) {
-      const statuses = await sendBatch(clients, keys, ownership.token, batch);
+      // What we know to be there may be what this server has forgotten.
+      const statuses = await sendBatch(clients, keys, ownership.token, batch, () => false);
       const missing = batch.changes.find((_, index) => statuses[index] !== 0);
       if (missing !== undefined) this.chunkMissing(missing.chunk);
     }
@@ -320,7 +321,7 @@ export class RedisLink implements AsyncDisposable {
     this.#state = 'connected';
     this.#failure = undefined;
     this.#recoveries++;
-    for (const { run } of this.#reads.splice(0)) void run();
+    for (const { run } of this.#reads.splice(0)) run();
     for (const resolve of this.#flushes.splice(0)) resolve();
     this.#sendWaiting();
   }
@@ -348,6 +349,13 @@ export class RedisLink implements AsyncDisposable {
     for (const { reject } of this.#reads.splice(0)) reject(error);
     for (const resolve of this.#flushes.splice(0)) resolve();
   }
+}
+
+/** All of them have come to their end. */
+async function settledAll(changes: readonly Change[]): Promise<void> {
+  const results = await Promise.allSettled(changes.map(({ promise }) => promise));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 function fenced(cause: unknown): BlockError {

@@ -36,7 +36,17 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
     const { window, giveUpAfter } = config;
     const giveUpMs = giveUpAfter === undefined ? undefined : giveUpAfter * 1000;
     const link = owned.use(
-      new RedisLink({ clients, keys: volume.keys, ownership, durability, logger, signal, window, giveUpMs }),
+      new RedisLink({
+        clients,
+        keys: volume.keys,
+        ownership,
+        durability,
+        isThere: (chunk) => present.has(chunk),
+        logger,
+        signal,
+        window,
+        giveUpMs,
+      }),
     );
     owned.defer(watch(clients, link, logger));
     const report = { volume: config.volume, durability: durability.mode, promise: durability.promise };

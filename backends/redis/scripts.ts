@@ -45,6 +45,15 @@ end
 return out`;
 
 /**
+ * Writes to chunks that exist, which are most: as `CHANGE`, with two arguments per chunk, offset and data, and without a
+ * call for each chunk to see whether it is there. Returns nothing, and changes nothing, when one is not.
+ */
+const WRITE = `${CHECK_OWNER}
+if redis.call('EXISTS', unpack(KEYS, 2)) ~= #KEYS - 1 then return false end
+for i = 2, #KEYS do redis.call('SETRANGE', KEYS[i], ARGV[i * 2 - 2], ARGV[i * 2 - 1]) end
+return {}`;
+
+/**
  * KEYS: owner, presence, chunk. ARGV: bit, first and last byte. Returns 0 and nothing where there is no chunk, 1 and
  * nothing where one should be, 2 and what there is of the bytes.
  */
@@ -87,6 +96,7 @@ return 1`;
 
 export const SCRIPTS = {
   bgChange: { lua: CHANGE },
+  bgWrite: { lua: WRITE },
   bgRead: { lua: READ },
   bgClaim: { lua: CLAIM, numberOfKeys: 1 },
   bgCreate: { lua: CREATE, numberOfKeys: 1 },
@@ -99,6 +109,7 @@ type Argument = string | number | Buffer;
 /** A client that knows the scripts; a name with "Buffer" gives buffers. */
 export type Scripted<C = Redis | Cluster> = C & {
   bgChange(keys: number, ...rest: Argument[]): Promise<number[]>;
+  bgWrite(keys: number, ...rest: Argument[]): Promise<number[] | null>;
   bgReadBuffer(keys: number, ...rest: Argument[]): Promise<[number, Buffer]>;
   bgClaim(owner: string, epoch: number, nonce: string): Promise<number>;
   bgCreate(description: string, ...fields: Argument[]): Promise<number>;

@@ -48,6 +48,8 @@ export async function nbdContest(folder: Folder): Promise<Contest> {
   };
 }
 
+const SCRIPTED_WRITE = ['EVAL', "redis.call('SETRANGE', KEYS[1], 0, ARGV[1]) return 1", '1'];
+
 /** Our backend and redis-benchmark with the same commands, on a server that keeps nothing, over a Unix socket. */
 export async function redisContest(folder: Folder): Promise<Contest> {
   await using owned = new AsyncDisposableStack();
@@ -67,18 +69,24 @@ export async function redisContest(folder: Folder): Promise<Contest> {
   return {
     peer: 'redis-benchmark -P',
     ours: (job, seconds) => drive(device, job, seconds),
-    async theirs({ rw, blockSize, depth }, seconds) {
+    async theirs({ rw, blockSize, depth, script }, seconds) {
       const key = 'peer:__rand_int__';
       const request =
         rw === 'randread'
           ? ['GETRANGE', key, '0', String(blockSize - 1)]
-          : ['SETRANGE', key, '0', 'x'.repeat(blockSize)];
+          : [
+              ...(script ? SCRIPTED_WRITE : ['SETRANGE']),
+              key,
+              ...(script ? [] : ['0']),
+              'x'.repeat(blockSize),
+            ];
       const one = async (requests: number): Promise<number> => {
         const shape = ['-s', socket, '-c', '1', '-P', String(depth), '-n', String(requests), '-r', '1000'];
         const { stdout } = await run('redis-benchmark', [...shape, '--csv', ...request], {
           maxBuffer: 2 ** 26,
         });
-        const rps = /^"[^\n]*?","([\d.]+)"/m.exec(stdout.split('\n').slice(1).join('\n'))?.[1];
+        // The name is the command, which may hold anything: after it come seven numbers.
+        const rps = /"([\d.]+)"(?:,"[\d.]+"){6}\s*$/.exec(stdout)?.[1];
         if (rps === undefined) throw new Error(`unexpected output of redis-benchmark:\n${stdout}`);
         return Number(rps);
       };

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BlockDevice } from '../../../core/api/device.ts';
 import type { StoreJob } from './jobs.ts';
 
@@ -8,17 +9,25 @@ export const AREA = 64 * 2 ** 20;
 export async function drive(device: BlockDevice, job: StoreJob, seconds: number): Promise<number> {
   const { rw, blockSize, depth } = job;
   const blocks = AREA / blockSize;
-  const start = performance.now() + 300;
-  const end = start + seconds * 1000;
   let done = 0;
+  let counts = 0;
+  let over = false;
   const lane = async (): Promise<void> => {
     const iov = [new Uint8Array(blockSize).fill(1)];
-    for (let now = 0; now < end; now = performance.now()) {
+    while (!over) {
       const offset = Math.floor(Math.random() * blocks) * blockSize;
       await (rw === 'randread' ? device.read(offset, iov, 0) : device.write!(offset, iov, 0));
-      if (now > start) done++;
+      done += counts;
     }
   };
-  await Promise.all(Array.from({ length: depth }, lane));
-  return done / seconds;
+  const lanes = Array.from({ length: depth }, lane);
+  await delay(300);
+  counts = 1;
+  const start = performance.now();
+  await delay(seconds * 1000);
+  counts = 0;
+  const measured = (performance.now() - start) / 1000;
+  over = true;
+  await Promise.all(lanes);
+  return done / measured;
 }

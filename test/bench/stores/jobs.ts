@@ -8,6 +8,8 @@ export interface StoreJob {
   readonly depth: number;
   /** How many times as fast as the peer this has to be; 0: told, and not judged. */
   readonly target: number;
+  /** The peer writes by a script as well, which does nothing but that. */
+  readonly script?: true;
 }
 
 const KIB = 1024;
@@ -60,6 +62,15 @@ export const JOBS: readonly StoreJob[] = [
     blockSize: 4 * KIB,
     depth: 32,
     target: 0.45,
+  },
+  {
+    store: 'redis',
+    title: 'Redis, 4 KiB random write, QD32, against a script',
+    rw: 'randwrite',
+    blockSize: 4 * KIB,
+    depth: 32,
+    target: 0.45,
+    script: true,
   },
   {
     store: 'redis',
