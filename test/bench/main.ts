@@ -3,23 +3,35 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { Guest } from '../support/guest.ts';
-import { fioCommand, JOBS, type Job, parseFio, WARMUP } from './fio.ts';
+import { fioCommand, JOBS, type Job, NBD_JOBS, parseFio, WARMUP } from './fio.ts';
 import { isOnTarget, type JobResult, type Measurement, table } from './report.ts';
-import { cpuTimeCommand, prepareFile, startBlockgate, startQemu, stopQemu, type Target } from './targets.ts';
+import {
+  cpuTimeCommand,
+  prepareStore,
+  type Store,
+  startBlockgate,
+  startQemu,
+  stopQemu,
+  type Target,
+} from './targets.ts';
 
 const USAGE = `Usage: npm run bench -- [options]
 
-Compares a disk on the file backend with qemu-storage-daemon, in the test VM, on the same file.
+Compares a disk with that of qemu-storage-daemon, in the test VM, on the same file or NBD export.
 Ends with status 1 when a target is missed.
 
   --repetitions N   pairs of measurements per job (5)
   --seconds S       length of one measurement (3)
-  --size MiB        size of the file (256)
+  --store NAME      file, or nbd: an export of nbdkit (file)
+  --size MiB        size of it (256)
   --only TEXT       only the jobs whose title contains it
   --write           put the result into docs/benchmarks.md
 `;
 const PAGE = new URL('../../docs/benchmarks.md', import.meta.url);
-const [BEGIN, END] = ['<!-- results -->', '<!-- end of results -->'];
+const MARKS = {
+  file: ['<!-- results -->', '<!-- end of results -->'],
+  nbd: ['<!-- results of nbd -->', '<!-- end of results of nbd -->'],
+} as const;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -27,6 +39,7 @@ async function main(): Promise<number> {
       repetitions: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '3' },
       size: { type: 'string', default: '256' },
+      store: { type: 'string', default: 'file' },
       only: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -43,24 +56,26 @@ async function main(): Promise<number> {
   const sizeMiB = count('size', values.size);
   const load = loadavg()[0]!;
   if (load > availableParallelism() / 4) say(`the machine is busy (load ${load.toFixed(1)}): expect noise`);
-  const jobs = JOBS.filter(({ title }) => title.includes(values.only));
-  await ensureDebianPackages(['qemu-system-common', 'iproute2'], say);
+  const { store } = values;
+  if (store !== 'file' && store !== 'nbd') throw new Error('--store takes "file" or "nbd"');
+  const jobs = (store === 'file' ? JOBS : NBD_JOBS).filter(({ title }) => title.includes(values.only));
+  await ensureDebianPackages(['qemu-system-common', 'iproute2', 'nbdkit'], say);
   await using guest = await Guest.start({ memoryMiB: 3072, disks: [{ sizeMiB: sizeMiB * 2 }] });
-  say('preparing the file');
-  await prepareFile(guest, sizeMiB);
-  const { gateway, target: blockgate } = await startBlockgate(guest);
-  const qemu = await startQemu(guest);
+  say(`preparing the ${store}`);
+  await prepareStore(guest, store, sizeMiB);
+  const { gateway, target: blockgate } = await startBlockgate(guest, store);
+  const qemu = await startQemu(guest, store);
   for (const target of [blockgate, qemu]) await warmUp(guest, target);
   const results: JobResult[] = [];
   for (const job of jobs) results.push(await compare(guest, job, blockgate, qemu, lengths));
   const machine = await describeMachine(guest);
   await stopQemu(guest, qemu);
   await gateway.stop();
-  const settings = `${lengths.repetitions} pairs of ${lengths.seconds} s per job, file of ${sizeMiB} MiB on ext4`;
+  const settings = `${lengths.repetitions} pairs of ${lengths.seconds} s per job, ${store === 'file' ? `file of ${sizeMiB} MiB on ext4` : `${sizeMiB} MiB of nbdkit's memory`}`;
   const busy = `load of the host ${load.toFixed(1)} before, ${loadavg()[0]!.toFixed(1)} at the end (the VM itself is 2)`;
   const text = `${machine}\n- Runs: ${settings}; ${busy}\n\n${table(results)}`;
   process.stdout.write(`\n${text}\n`);
-  if (values.write) await writePage(text);
+  if (values.write) await writePage(text, store);
   return results.every(isOnTarget) ? 0 : 1;
 }
 
@@ -113,10 +128,11 @@ async function describeMachine(guest: Guest): Promise<string> {
   ].join('\n');
 }
 
-async function writePage(text: string): Promise<void> {
+async function writePage(text: string, store: Store): Promise<void> {
   const page = await readFile(PAGE, 'utf8');
-  const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
-  await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
+  const [begin, end] = MARKS[store];
+  const [head, tail] = [page.slice(0, page.indexOf(begin)), page.slice(page.indexOf(end))];
+  await writeFile(PAGE, `${head}${begin}\n\n${text}\n\n${tail}`);
   say('wrote docs/benchmarks.md');
 }
 

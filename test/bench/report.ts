@@ -42,7 +42,7 @@ function row(result: JobResult): string {
     speed(job, blockgate),
     speed(job, qemu),
     `**${ratio.median.toFixed(2)}** [${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)}]`,
-    `≥ ${job.target} ${isOnTarget(result) ? 'met' : '**missed**'}`,
+    job.target === 0 ? '' : `≥ ${job.target} ${isOnTarget(result) ? 'met' : '**missed**'}`,
     cpu(blockgate),
     cpu(qemu),
   ].join(' | ')} |`;

@@ -12,16 +12,36 @@ export interface Target {
 const FILE = '/bench/disk.img';
 const QEMU_DEVICE = 'qsd0';
 
+/** What both serve: a file, or an export of nbdkit. */
+export type Store = 'file' | 'nbd';
+
+const NBD_SOCKET = '/run/bench-nbd.sock';
+
+export async function prepareStore(guest: Guest, store: Store, sizeMiB: number): Promise<void> {
+  if (store === 'file') await prepareFile(guest, sizeMiB);
+  else
+    await guest.sh(`
+      nbdkit --unix ${NBD_SOCKET} memory ${sizeMiB}M
+      modprobe vduse && modprobe virtio_vdpa`);
+}
+
 /** Makes the file on an ext4 of its own (the guest's scratch disk /dev/vda), full and in the page cache. */
-export async function prepareFile(guest: Guest, sizeMiB: number): Promise<void> {
+async function prepareFile(guest: Guest, sizeMiB: number): Promise<void> {
   await guest.sh(`
     mkfs.ext4 -qF /dev/vda && mkdir -p /bench && mount /dev/vda /bench
     dd if=/dev/zero of=${FILE} bs=1M count=${sizeMiB} status=none && sync && cat ${FILE} > /dev/null
     modprobe vduse && modprobe virtio_vdpa`);
 }
 
-export async function startBlockgate(guest: Guest): Promise<{ gateway: GuestGateway; target: Target }> {
-  const gateway = await guest.startGateway({ disks: { bench: { backend: { type: 'file', path: FILE } } } });
+export async function startBlockgate(
+  guest: Guest,
+  store: Store,
+): Promise<{ gateway: GuestGateway; target: Target }> {
+  const backend =
+    store === 'file'
+      ? { type: 'file', path: FILE }
+      : { type: 'nbd', uri: `nbd+unix:///?socket=${NBD_SOCKET}` };
+  const gateway = await guest.startGateway({ disks: { bench: { backend } } });
   const device = (await guest.sh('readlink --canonicalize /dev/blockgate/bench')).trim();
   return { gateway, target: { name: 'blockgate', device, pid: await servingPid(guest, 'blockgate-bench') } };
 }
@@ -30,10 +50,14 @@ export async function startBlockgate(guest: Guest): Promise<{ gateway: GuestGate
  * Without QEMU's lock, since blockgate has the file locked: both are attached for the whole run, so that each pair of
  * measurements is seconds apart. Only one of them is used at a time.
  */
-export async function startQemu(guest: Guest): Promise<Target> {
+export async function startQemu(guest: Guest, store: Store): Promise<Target> {
   const options = `id=e0,node-name=f0,name=${QEMU_DEVICE},num-queues=1,queue-size=256,writable=on`;
+  const blockdev =
+    store === 'file'
+      ? `driver=file,node-name=f0,filename=${FILE},locking=off`
+      : `driver=nbd,node-name=f0,server.type=unix,server.path=${NBD_SOCKET}`;
   await guest.sh(`
-    setsid qemu-storage-daemon --blockdev driver=file,node-name=f0,filename=${FILE},locking=off \
+    setsid qemu-storage-daemon --blockdev ${blockdev} \
       --export type=vduse-blk,${options} > /run/qsd.log 2>&1 < /dev/null &
     for attempt in $(seq 200); do [ -e /dev/vduse/${QEMU_DEVICE} ] && break; sleep 0.05; done
     vdpa dev add name ${QEMU_DEVICE} mgmtdev vduse || { cat /run/qsd.log >&2; exit 1; }`);
