@@ -404,7 +404,11 @@ describe('a failover', () => {
     const servers = await startCluster(folder.path);
     for (const server of servers) owned.use(server);
     const cluster = servers.slice(0, 3).map(({ address }) => address);
-    const { device } = await open({ cluster, durability: 'memory', shards: 16 });
+    const { device } = await open({ cluster, durability: 'replicated', shards: 16 });
+    // Flushed, and so on a replica, of which one takes over.
+    for (let i = 32; i < 96; i++) await write(device, i * CHUNK, block(i));
+    await device.flush!(0);
+    expect(device.status!()).toMatchObject({ unflushed: '0 bytes' });
     let over = false;
     let round = 0;
     const writing = (async () => {
@@ -423,7 +427,12 @@ describe('a failover', () => {
     over = true;
     await writing;
     expect(round).toBeGreaterThan(2);
-    expect(stateOf(device)).toBe('connected');
+    for (let i = 32; i < 96; i++) expect(await read(device, i * CHUNK)).toEqual(block(i));
+    expect(device.status!()).toMatchObject({ state: 'connected' });
+    expect(device.status!()['recoveries']).toBeGreaterThan(0);
+    // With its replica in its place a master has none any more: a flush must not be said to be done. When it is back, it is.
+    await servers[0]!.start();
+    await device.flush!(0);
   });
 });
 

@@ -48,20 +48,27 @@ const start = (command: string) =>
      for i in {1..100}; do [ -S ${SOCKET} ] && exit 0; sleep 0.1; done; cat /run/nbd.log >&2; exit 1`,
   );
 
-async function serve(uri: string, tls?: object): Promise<void> {
-  const backend = { type: 'nbd', uri, ...(tls && { tls }) };
+async function serve(uri: string, more: object = {}): Promise<void> {
+  const backend = { type: 'nbd', uri, ...more };
   gateway = await guest.startGateway({ disks: { disk0: { backend } } });
 }
 
 describe('a disk on', () => {
   it.each([
-    ['nbdkit', `nbdkit -U ${SOCKET} memory ${SIZE}`, ''],
-    ['qemu-nbd', `qemu-nbd -t -k ${SOCKET} -f raw --discard=unmap --detect-zeroes=off /run/image`, ''],
-    ['nbd-server', 'nbd-server -C /run/nbd.conf', 'disk'],
-  ])('%s verifies, and carries a file system', async (name, command, exportName) => {
+    ['nbdkit', `nbdkit -U ${SOCKET} memory ${SIZE}`, '', 4],
+    [
+      'qemu-nbd',
+      `qemu-nbd -t -k ${SOCKET} --shared=8 -f raw --discard=unmap --detect-zeroes=off /run/image`,
+      '',
+      4,
+    ],
+    ['nbd-server', 'nbd-server -C /run/nbd.conf', 'disk', 1],
+  ])('%s verifies, and carries a file system', async (name, command, exportName, connections) => {
     await guest.sh(`truncate -s ${SIZE} /run/image`);
     await start(command);
-    await serve(`nbd+unix:///${exportName}?socket=${SOCKET}`);
+    await serve(`nbd+unix:///${exportName}?socket=${SOCKET}`, { connections });
+    const { stdout } = await guest.try(`cd ${gateway!.folder}; ${Guest.blockgate} status disk0`);
+    expect(stdout).toContain(`connections ${connections}`);
     const seed = Math.floor(Math.random() * 2 ** 31);
     await guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed));
     await guest.sh(fileSystem(DEVICE, name === 'qemu-nbd' ? 'xfs' : 'ext4', TREE));
@@ -82,7 +89,7 @@ describe('a disk on', () => {
       cert: '/run/pki/client-cert.pem',
       key: '/run/pki/client-key.pem',
     };
-    await serve(`nbds+unix:///?socket=${SOCKET}`, { ...pki, hostname: 'localhost' });
+    await serve(`nbds+unix:///?socket=${SOCKET}`, { connections: 4, tls: { ...pki, hostname: 'localhost' } });
     await guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, Math.floor(Math.random() * 2 ** 31)));
   });
 

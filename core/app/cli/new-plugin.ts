@@ -1,6 +1,6 @@
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { GatewayError } from '../../api/errors.ts';
 import { ExitCode } from './exit-code.ts';
 import { packageFolder, packageVersion } from './package-folder.ts';
@@ -33,13 +33,15 @@ export async function newPlugin(name: string, parent: string, terminal: Terminal
   }
   terminal.print(folder);
   const steps = [`cd ${folder}`, 'npm install', 'npm test', 'npx blockgate check'];
-  // What others install is built; a checkout is not.
-  if (isCheckout()) steps.unshift(`npm --prefix ${packageFolder().replace(/\/$/, '')} run build`);
+  // What others install is built.
+  if (!existsSync(join(packageFolder(), 'dist')))
+    steps.unshift(`npm --prefix ${packageFolder().replace(/\/$/, '')} run build`);
   terminal.say(`A backend that works, and its tests. Next:\n${steps.map((step) => `  ${step}`).join('\n')}`);
   return ExitCode.OK;
 }
 
-const isCheckout = (): boolean => fileURLToPath(import.meta.url).endsWith('.ts');
+/** Not installed from npm: then it is that very folder that the plugin is tested with. */
+const isCheckout = (): boolean => !packageFolder().includes('/node_modules/');
 
 async function fillIn(folder: string, values: Readonly<Record<string, string>>): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
