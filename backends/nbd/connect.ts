@@ -8,6 +8,7 @@ import { ConnectionGroup } from './connection-group.ts';
 import { refused, unavailable } from './errors.ts';
 import { difference, type ExportInfo } from './export-info.ts';
 import { Handshake } from './handshake.ts';
+import { Inbox } from './inbox.ts';
 import type { Connect } from './link.ts';
 import type { NbdAddress } from './uri.ts';
 
@@ -30,7 +31,7 @@ export function connector(uri: string, address: NbdAddress, tls: ConnectionOptio
     const differs = all.some((other) => !isSameExport(info, other.info));
     if (failed === undefined && !differs)
       return new ConnectionGroup(
-        all.map(({ socket, info: facts }) => new NbdConnection(socket, facts, onAnswer)),
+        all.map(({ socket, info: facts, inbox }) => new NbdConnection(socket, facts, onAnswer, inbox)),
       );
     for (const { socket } of all) socket.destroy();
     throw failed?.reason ?? unavailable(uri, new Error('each connection gets another export'));
@@ -40,6 +41,7 @@ export function connector(uri: string, address: NbdAddress, tls: ConnectionOptio
 interface NegotiatedSocket {
   readonly socket: Socket;
   readonly info: ExportInfo;
+  readonly inbox: Inbox | undefined;
 }
 
 async function negotiated(
@@ -50,14 +52,15 @@ async function negotiated(
 ): Promise<NegotiatedSocket> {
   signal.throwIfAborted();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
-  const plain = await connected(address.endpoint, limit).catch((error: unknown) => {
+  const inbox = address.tls ? undefined : new Inbox();
+  const plain = await connected(address.endpoint, inbox, limit).catch((error: unknown) => {
     throw unavailable(uri, error);
   });
   const giveUp = (): void => void plain.destroy(new ConnectionLost('the server takes too long to negotiate'));
   limit.addEventListener('abort', giveUp, { once: true });
   try {
     const secure = address.tls ? (socket: Socket) => secured(uri, socket, tls) : undefined;
-    return await new Handshake(uri, plain).negotiate(address.exportName, secure);
+    return { ...(await new Handshake(uri, plain).negotiate(address.exportName, secure)), inbox };
   } catch (error) {
     plain.destroy();
     throw GatewayError.is(error) ? error : unavailable(uri, error);
@@ -69,14 +72,20 @@ async function negotiated(
 const isSameExport = (one: ExportInfo, other: ExportInfo): boolean =>
   one.size === other.size && difference(one, other) === undefined && difference(other, one) === undefined;
 
-function connected(endpoint: NbdAddress['endpoint'], signal: AbortSignal): Promise<Socket> {
+function connected(
+  endpoint: NbdAddress['endpoint'],
+  inbox: Inbox | undefined,
+  signal: AbortSignal,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connectTcp({
       ...endpoint,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
+      ...(inbox && { onread: inbox.onread }),
     });
+    if (inbox !== undefined) inbox.socket = socket;
     const give = (error: Error): void => {
       socket.destroy();
       reject(error);

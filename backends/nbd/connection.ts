@@ -12,11 +12,12 @@ import {
   NBD_REQUEST_SIZE,
 } from '../../core/nbd/protocol.ts';
 import type { ExportInfo } from './export-info.ts';
+import type { Inbox, Receiver } from './inbox.ts';
 import { type Outstanding, ReplyReader } from './reply-reader.ts';
 import type { NbdRequest } from './request.ts';
 
 /** One connection in its transmission phase: sends requests, and hands back those that are answered. */
-export class NbdConnection implements Outstanding, Disposable {
+export class NbdConnection implements Outstanding, Receiver, Disposable {
   readonly info: ExportInfo;
   /** Settles when the connection is of no use any more. */
   readonly lost: Promise<Error>;
@@ -38,14 +39,16 @@ export class NbdConnection implements Outstanding, Disposable {
     this.#socket.uncork();
   };
 
-  constructor(socket: Socket, info: ExportInfo, onAnswer: (request: NbdRequest) => void) {
+  /** `inbox`: of the socket, where it has one. */
+  constructor(socket: Socket, info: ExportInfo, onAnswer: (request: NbdRequest) => void, inbox?: Inbox) {
     this.info = info;
     this.lost = this.#lost.promise;
     this.#socket = socket;
     this.#onAnswer = onAnswer;
     this.#reader = new ReplyReader(info, this);
     const end = (error?: Error) => this.#end(error ?? new ConnectionLost('the server closed the connection'));
-    socket.on('data', (bytes: Buffer) => this.#receive(bytes));
+    if (inbox === undefined) socket.on('data', (bytes: Buffer) => this.take(bytes));
+    else inbox.receiver = this;
     socket
       .on('error', end)
       .on('end', () => end())
@@ -74,6 +77,28 @@ export class NbdConnection implements Outstanding, Disposable {
     if (request.data !== undefined) this.#socket.write(request.data);
   }
 
+  get destination(): Uint8Array | undefined {
+    return this.#over ? undefined : this.#reader.destination;
+  }
+
+  take(bytes: Buffer): void {
+    if (this.#over) return;
+    try {
+      this.#reader.take(bytes);
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
+  arrived(length: number): void {
+    if (this.#over) return;
+    try {
+      this.#reader.arrived(length);
+    } catch (error) {
+      this.#end(error as Error);
+    }
+  }
+
   find(high: number, low: number): NbdRequest | undefined {
     return this.#generations[low] === high ? this.#requests[low] : undefined;
   }
@@ -91,19 +116,12 @@ export class NbdConnection implements Outstanding, Disposable {
     const goodbye = new Uint8Array(
       this.#header({ flags: 0, command: NBD_CMD_DISC, offset: 0, length: 0 }, 0, 0),
     );
+    // What still comes must not get into memory that is somebody else's by then.
+    this.#socket.pause();
     if (this.#socket.writable) this.#socket.end(goodbye);
     this.#socket.destroySoon();
     this.#over = true;
     this.#lost.resolve(new ConnectionLost('the connection is closed'));
-  }
-
-  #receive(bytes: Buffer): void {
-    if (this.#over) return;
-    try {
-      this.#reader.take(bytes);
-    } catch (error) {
-      this.#end(error as Error);
-    }
   }
 
   #end(error: Error): void {

@@ -45,6 +45,10 @@ export interface NbdScript {
   answer(request: ScriptedRequest, nth: number): Buffer | undefined;
   /** The server sends one byte at a time. */
   readonly drips?: boolean;
+  /** The server sends so many bytes at a time, with a pause after each. */
+  readonly pieces?: number;
+  /** Once the first request of connection `nth` is answered. */
+  later?(socket: Socket, nth: number): void;
 }
 
 /** An NBD server that does what a test says, right or wrong. */
@@ -84,7 +88,8 @@ export class ScriptedNbdServer implements AsyncDisposable {
 async function serve(socket: Socket, script: NbdScript, nth: number): Promise<void> {
   const reader = new ByteReader(socket);
   const send = (bytes: Uint8Array): void => {
-    if (!script.drips) socket.write(bytes);
+    if (script.pieces !== undefined) void sendSlowly(socket, bytes, script.pieces);
+    else if (!script.drips) socket.write(bytes);
     else for (const byte of bytes) socket.write(Uint8Array.of(byte));
   };
   if (script.greet?.(socket, nth)) return;
@@ -107,6 +112,14 @@ async function serve(socket: Socket, script: NbdScript, nth: number): Promise<vo
     const cookie = Buffer.from(header.subarray(8, 16));
     const bytes = script.answer({ command, flags, cookie, offset, length, data }, nth);
     if (bytes !== undefined) send(bytes);
+    script.later?.(socket, nth);
+  }
+}
+
+async function sendSlowly(socket: Socket, bytes: Uint8Array, size: number): Promise<void> {
+  for (let at = 0; at < bytes.length; at += size) {
+    socket.write(bytes.subarray(at, at + size));
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

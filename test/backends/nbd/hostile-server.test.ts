@@ -247,3 +247,48 @@ describe('a negotiation with', () => {
     await expect(open(script)).rejects.toMatchObject({ code });
   });
 });
+
+describe('a large read', () => {
+  it.each([false, true])('lands where it belongs, however it arrives (in pieces: %s)', async (drips) => {
+    const content = Buffer.from(Array.from({ length: 512 * 1024 }, (_, at) => (at * 7 + (at >> 9)) % 251));
+    const { device } = await open({
+      ...(drips && { pieces: 10_007 }),
+      answer: (request) =>
+        join(
+          data(request, content.subarray(0, 200_000), 0, 0),
+          hole(request, 200_000, 40_000, 0),
+          data(request, content.subarray(240_000, content.length), 240_000),
+        ),
+    });
+    content.fill(0, 200_000, 240_000);
+    const guarded = Buffer.alloc(content.length + 64, 0xee);
+    const into = guarded.subarray(32, 32 + content.length);
+    await device.read(0, [into.subarray(0, 70_001), into.subarray(70_001, 70_100), into.subarray(70_100)], 0);
+    expect(into.equals(content)).toBe(true);
+    expect(
+      [...guarded.subarray(0, 32), ...guarded.subarray(32 + content.length)].every((byte) => byte === 0xee),
+    ).toBe(true);
+  });
+
+  it('of a connection that is given up does not get into memory that is used again', async () => {
+    const half = Buffer.alloc(256 * 1024, 0x11);
+    let first = true;
+    const { device } = await open({
+      answer(request, nth) {
+        if (nth > 0) return data(request, Buffer.alloc(512 * 1024, 0x22));
+        // Half of it, and then what makes the client give the connection up, once it is waiting for the rest.
+        if (!first) return undefined;
+        first = false;
+        return data(request, half, 0, 0);
+      },
+      later: (socket, nth) => {
+        if (nth === 0) setTimeout(() => socket.write(Buffer.alloc(64 * 1024, 0x5a)), 30);
+      },
+    });
+    const into = Buffer.alloc(512 * 1024);
+    await device.read(0, [into], 0);
+    expect(into.every((byte) => byte === 0x22)).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(into.every((byte) => byte === 0x22)).toBe(true);
+  });
+});
