@@ -5,11 +5,10 @@ import {
   blockGeometry,
   type DirectAlignment,
   directAlignment,
-  findLockHolders,
   GatewayError,
+  type LockHolder,
   type Logger,
-  sleep,
-  tryLockFile,
+  lockFile,
 } from '../../core/plugin.ts';
 import type { FileConfig } from './config.ts';
 import {
@@ -25,9 +24,6 @@ import {
 
 /** Direct I/O where the file system does not say what it demands: a page suits all of them. */
 const CAUTIOUS_ALIGNMENT: DirectAlignment = { memory: 4096, offset: 4096 };
-/** A process that was killed in the middle of its I/O keeps its lock until the kernel has ended that. Milliseconds. */
-const DEAD_LOCK_MS = 2_000;
-const LOCK_RETRY_MS = 20;
 /** What the page cache and nearly all file systems work in. */
 const FILE_BLOCK = 4096;
 
@@ -126,22 +122,18 @@ function assertCreatable(path: string, config: FileConfig, readOnly: boolean): v
 }
 
 async function lock(path: string, handle: FileHandle, ctx: StoreContext): Promise<void> {
-  let locked: boolean;
+  let holders: readonly LockHolder[] | undefined;
   try {
-    locked = tryLockFile(handle.fd, ctx.readOnly ? 'shared' : 'exclusive');
+    holders = await lockFile(handle.fd, path, ctx.readOnly ? 'shared' : 'exclusive', ctx.signal);
   } catch (error) {
+    ctx.signal.throwIfAborted();
     ctx.logger.warn('the file system has no locks: nothing keeps a second writer away', {
       path,
       error: (error as Error).message,
     });
     return;
   }
-  for (let waited = 0; !locked; waited += LOCK_RETRY_MS) {
-    const holders = await findLockHolders(path);
-    if (holders.length > 0 || waited >= DEAD_LOCK_MS) throw inUse(path, holders);
-    await sleep(LOCK_RETRY_MS, ctx.signal);
-    locked = tryLockFile(handle.fd, ctx.readOnly ? 'shared' : 'exclusive');
-  }
+  if (holders !== undefined) throw inUse(path, holders);
 }
 
 async function inspect(

@@ -4,8 +4,8 @@ import {
   blockGeometry,
   findLockHolders,
   GatewayError,
+  lockFile,
   type PluginContext,
-  tryLockFile,
   type VolumeInfo,
   type VolumeOperations,
 } from '../../core/plugin.ts';
@@ -84,9 +84,10 @@ async function openLocked(path: string): Promise<FileHandle> {
   const handle = await open(path, 'r+').catch((error: NodeJS.ErrnoException) => {
     throw openFailed(path, error, false);
   });
-  if (tryLockFile(handle.fd, 'exclusive')) return handle;
+  const holders = await lockFile(handle.fd, path, 'exclusive');
+  if (holders === undefined) return handle;
   await handle.close();
-  throw inUse(path, await findLockHolders(path));
+  throw inUse(path, holders);
 }
 
 function notCreated(path: string): GatewayError {

@@ -1,7 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { GatewayError, resolveSecret } from '../../core/plugin.ts';
+import { GatewayError, readPemFile, resolveSecret } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
 
 /** What `tls.connect` needs besides the socket. Reads files and secrets. */
@@ -35,18 +33,7 @@ export async function tlsOptions(
   };
 }
 
-async function pem(path: string, baseDir: string): Promise<Buffer> {
-  const file = resolve(baseDir, path);
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw new GatewayError('nbd.tls-file', `${file} cannot be read.`, {
-      why: (cause as Error).message,
-      fix: 'Correct the path in "tls"; relative ones start at the folder of plugins.json.',
-      cause,
-    });
-  }
-}
+const pem = (path: string, baseDir: string): Promise<Buffer> => readPemFile(path, baseDir, 'nbd.tls-file');
 
 function noKey(): GatewayError {
   return new GatewayError('nbd.tls-psk', 'The key in "tls.psk" is not hexadecimal.', {

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
-import { GatewayError, type PluginContext, resolveSecret } from '../../core/plugin.ts';
+import { type PluginContext, readPemFile, resolveSecret } from '../../core/plugin.ts';
 import { ADDRESS, type RedisConfig } from './config.ts';
 import { unavailable } from './errors.ts';
 import { ClusterCommands, type HotCommands, SingleCommands } from './hot-commands.ts';
@@ -199,15 +198,4 @@ async function tlsOptions(
   };
 }
 
-async function pem(path: string, baseDir: string): Promise<Buffer> {
-  const file = resolve(baseDir, path);
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw new GatewayError('redis.tls-file', `${file} cannot be read.`, {
-      why: (cause as Error).message,
-      fix: 'Correct the path in "tls"; relative ones start at the folder of plugins.json.',
-      cause,
-    });
-  }
-}
+const pem = (path: string, baseDir: string): Promise<Buffer> => readPemFile(path, baseDir, 'redis.tls-file');

@@ -1,11 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { GatewayError } from '../api/errors.ts';
-import { findLockHolders, tryLockFile } from '../system/file-lock.ts';
-import { sleep } from '../util/backoff.ts';
-
-/** A process that was killed keeps its lock until the kernel has ended its I/O. Milliseconds. */
-const DEAD_LOCK_MS = 2_000;
-const RETRY_MS = 20;
+import { lockFile } from '../system/file-lock.ts';
 
 /**
  * Opens a file of a filter's own for reading and writing, created when it is missing, and locks it. `what` names it in
@@ -24,31 +19,17 @@ export async function openPrivateFile(path: string, what: string): Promise<FileH
       cause,
     });
   }
-  for (let waited = 0; !isLocked(handle); waited += RETRY_MS) {
-    const holders = await findLockHolders(path);
-    if (holders.length === 0 && waited < DEAD_LOCK_MS) {
-      await sleep(RETRY_MS);
-      continue;
-    }
-    await handle.close();
-    const who = holders.map(({ pid, command }) => `process ${pid} (${command})`).join(', ');
-    throw new GatewayError(
-      'filter.file-in-use',
-      `The ${what} ${path} is in use by ${who || 'another process'}.`,
-      {
-        why: 'Two disks with one file would destroy the data of both.',
-        fix: 'Give each disk a file of its own, or stop the other one.',
-      },
-    );
-  }
-  return handle;
-}
-
-function isLocked(handle: FileHandle): boolean {
-  try {
-    return tryLockFile(handle.fd, 'exclusive');
-  } catch {
-    // The file system has no locks.
-    return true;
-  }
+  // Where the file system has no locks, nobody can be told apart.
+  const holders = await lockFile(handle.fd, path, 'exclusive').catch(() => undefined);
+  if (holders === undefined) return handle;
+  await handle.close();
+  const who = holders.map(({ pid, command }) => `process ${pid} (${command})`).join(', ');
+  throw new GatewayError(
+    'filter.file-in-use',
+    `The ${what} ${path} is in use by ${who || 'another process'}.`,
+    {
+      why: 'Two disks with one file would destroy the data of both.',
+      fix: 'Give each disk a file of its own, or stop the other one.',
+    },
+  );
 }

@@ -1,4 +1,5 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
+import { sleep } from '../util/backoff.ts';
 import { Errno, SystemError } from './errno.ts';
 import { addressOf } from './memory-map.ts';
 import { errno, libc } from './native.ts';
@@ -19,6 +20,28 @@ export interface LockHolder {
   readonly pid: number;
   /** Its command line, cut to a readable length. */
   readonly command: string;
+}
+
+/** A process that was killed in the middle of its I/O keeps its lock until the kernel has ended that. Milliseconds. */
+const DEAD_LOCK_MS = 2_000;
+const RETRY_MS = 20;
+
+/**
+ * Takes the lock on the file at `path`, which is open as `fd`. Returns undefined, or who has it: nobody in particular when
+ * that cannot be found out. A lock that nobody alive has is waited for. Throws `SystemError`: no locks here.
+ */
+export async function lockFile(
+  fd: number,
+  path: string,
+  mode: 'shared' | 'exclusive',
+  signal?: AbortSignal,
+): Promise<readonly LockHolder[] | undefined> {
+  for (let waited = 0; !tryLockFile(fd, mode); waited += RETRY_MS) {
+    const holders = await findLockHolders(path);
+    if (holders.length > 0 || waited >= DEAD_LOCK_MS) return holders;
+    await sleep(RETRY_MS, signal);
+  }
+  return undefined;
 }
 
 /** Takes the lock, or returns false when somebody else's is in the way. Throws `SystemError`: no locks here. */

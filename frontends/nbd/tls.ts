@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { createSecureContext, createServer, type TlsOptions } from 'node:tls';
+import { readPemFile } from '../../core/util/pem-file.ts';
 import { resolveSecret } from '../../core/util/secret.ts';
 import type { NbdServerConfig } from './config.ts';
 import { badPsk, serverTlsFile } from './errors.ts';
@@ -45,14 +45,7 @@ async function sharedKey(
   };
 }
 
-async function pem(path: string, baseDir: string): Promise<Buffer> {
-  const file = resolve(baseDir, path);
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw serverTlsFile(file, cause);
-  }
-}
+const pem = (path: string, baseDir: string): Promise<Buffer> => readPemFile(path, baseDir, 'nbd.tls-file');
 
 /** A TLS server of Node.js that listens nowhere verifies the client as one that listens does. */
 function secured(socket: Socket, options: TlsOptions): Promise<Socket> {
