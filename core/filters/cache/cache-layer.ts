@@ -27,6 +27,17 @@ export interface CacheLayerOptions {
   readonly onClose: () => Promise<void>;
 }
 
+/** What a request wants of a page. */
+interface Part {
+  /** Of the page. */
+  readonly number: number;
+  /** Within the page. */
+  readonly from: number;
+  readonly to: number;
+  /** Where that is in the request. */
+  readonly at: number;
+}
+
 /** Keeps pages of the device below. All of a page is cached or nothing of it. */
 export class CacheLayer extends PassThrough implements AsyncDisposable {
   readonly #options: CacheLayerOptions;
@@ -69,14 +80,8 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
   override async read(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
     const length = iovLength(iov);
     using _held = await this.#locked(offset, length);
-    for (const part of this.#parts(offset, length)) {
-      const page = this.#table.find(part.number);
-      if (page === undefined) this.#misses++;
-      else this.#hits++;
-      const bytes =
-        page === undefined ? await this.#fetch(part.number, flags) : await this.#load(part.number, page);
-      copyIn(iov, bytes.subarray(part.from, part.to), part.at);
-    }
+    // What is missing is fetched at once, not page after page.
+    await Promise.all(this.#parts(offset, length).map((part) => this.#readPart(part, iov, flags)));
   }
 
   override async write(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
@@ -131,6 +136,14 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     } finally {
       this.#forget(offset, length);
     }
+  }
+
+  async #readPart({ number, from, to, at }: Part, iov: IoVec, flags: IoFlags): Promise<void> {
+    const page = this.#table.find(number);
+    if (page === undefined) this.#misses++;
+    else this.#hits++;
+    const bytes = page === undefined ? await this.#fetch(number, flags) : await this.#load(number, page);
+    copyIn(iov, bytes.subarray(from, to), at);
   }
 
   async #writeThrough(offset: number, data: Uint8Array, flags: IoFlags): Promise<void> {
@@ -268,9 +281,9 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     return Math.min(this.#page, this.#size - number * this.#page);
   }
 
-  /** The pages of a range: which part of each (`from`, `to`), and where that is in the range (`at`). */
-  #parts(offset: number, length: number): { number: number; from: number; to: number; at: number }[] {
-    const parts: { number: number; from: number; to: number; at: number }[] = [];
+  /** The pages of a range. */
+  #parts(offset: number, length: number): Part[] {
+    const parts: Part[] = [];
     for (let at = 0; at < length; ) {
       const number = Math.floor((offset + at) / this.#page);
       const from = offset + at - number * this.#page;
