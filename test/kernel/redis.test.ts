@@ -43,12 +43,12 @@ async function serve(): Promise<void> {
 }
 
 describe('a disk in Redis', () => {
-  it('verifies, carries file systems, and gives back what is discarded', async () => {
+  it('verifies, carries a file system, and gives back what is discarded', async () => {
     await startServer();
     await serve();
     const seed = Math.floor(Math.random() * 2 ** 31);
     await guest.sh(fioVerify(DEVICE, { depth: 32, direct: true }, seed));
-    for (const kind of ['ext4', 'xfs'] as const) await guest.sh(fileSystem(DEVICE, kind, TREE));
+    await guest.sh(fileSystem(DEVICE, 'ext4', TREE));
     await guest.sh(discardAndZero(DEVICE));
     await guest.sh(`blkdiscard ${DEVICE}`);
     // What describes the volume, and whose it is.
@@ -62,7 +62,7 @@ describe('a disk in Redis', () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const fio = guest.sh(fioVerifyUntil(over, DEVICE, { depth: 32, direct: true }, seed));
     fio.catch(() => undefined);
-    for (let kills = 0; kills < 3; kills++) {
+    for (let kills = 0; kills < 2; kills++) {
       await guest.sh('sleep 2; pkill -KILL redis-server; sleep 0.5');
       await startServer();
     }
