@@ -7,7 +7,7 @@ import { Guest, type GuestGateway } from '../support/guest.ts';
  * Processes killed with SIGKILL, and stopped with SIGSTOP, in the middle of everything. `BLOCKGATE_TEST_KILLS=200` for a long run.
  */
 
-const KILLS = Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 5);
+const KILLS = Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4);
 /** `msgTimeout`, in seconds; a process sleeps ten more. `BLOCKGATE_TEST_MSG_TIMEOUT=30` for a long run. */
 const MSG_TIMEOUT_S = Number(process.env['BLOCKGATE_TEST_MSG_TIMEOUT'] ?? 10);
 const DEVICE = '/dev/blockgate/disk0';

@@ -134,18 +134,6 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     await anew.stop();
   });
 
-  it('grows, and never shrinks', async () => {
-    const { backend } = await createVolume();
-    await cli(backend, 'volume', 'resize', 'disk0', '128MiB');
-    const grown = { ...backend, size: 128 * MIB };
-    const gateway = await serve({ disks: { disk0: { backend: grown } } });
-    expect((await guest.sh(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(128 * MIB));
-    await gateway.stop();
-    const { exitCode, output } = await cliTry(grown, 'volume', 'resize', 'disk0', '64MiB');
-    expect(exitCode).not.toBe(0);
-    expect(output).toMatch(/shrink/);
-  });
-
   it('tells wrong credentials, bucket, size and format version apart', async () => {
     const { backend } = await createVolume();
     const codeOf = async (change: object, env = service.env) => {
@@ -169,22 +157,37 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     expect(await codeOf({})).toBe('volume.unsupported-version');
   });
 
-  it('answers a deleted chunk with an error and never with zeros', async () => {
-    const { config, backend } = await createVolume();
-    const writer = await serve(config);
-    await guest.sh(`dd if=/dev/urandom of=${DEVICE} bs=1M count=4 oflag=direct conv=fsync status=none`);
-    await writer.stop();
-    const chunks = (await service.list(`${String(backend.prefix)}/`)).filter(
-      ({ Size = 0 }) => Size > 512 * 1024,
-    );
-    expect(chunks.length).toBe(4);
-    await service.delete(chunks[2]!.Key!);
-    const reader = await serve(config);
-    const read = (chunk: number) =>
-      guest.try(`dd if=${DEVICE} of=/dev/null bs=64k skip=${chunk * 16} count=16 iflag=direct`);
-    expect((await read(2)).stderr).toContain('Input/output error');
-    expect((await read(1)).exitCode).toBe(0);
-    expect(await reader.log()).toContain(chunks[2]!.Key!);
-    await reader.stop();
-  });
+  // What other tests have on every store, and what has nothing to do with it: in the VM, on one is enough.
+  if (name === S3_SERVICES[0]) {
+    it('grows, and never shrinks', async () => {
+      const { backend } = await createVolume();
+      await cli(backend, 'volume', 'resize', 'disk0', '128MiB');
+      const grown = { ...backend, size: 128 * MIB };
+      const gateway = await serve({ disks: { disk0: { backend: grown } } });
+      expect((await guest.sh(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(128 * MIB));
+      await gateway.stop();
+      const { exitCode, output } = await cliTry(grown, 'volume', 'resize', 'disk0', '64MiB');
+      expect(exitCode).not.toBe(0);
+      expect(output).toMatch(/shrink/);
+    });
+
+    it('answers a deleted chunk with an error and never with zeros', async () => {
+      const { config, backend } = await createVolume();
+      const writer = await serve(config);
+      await guest.sh(`dd if=/dev/urandom of=${DEVICE} bs=1M count=4 oflag=direct conv=fsync status=none`);
+      await writer.stop();
+      const chunks = (await service.list(`${String(backend.prefix)}/`)).filter(
+        ({ Size = 0 }) => Size > 512 * 1024,
+      );
+      expect(chunks.length).toBe(4);
+      await service.delete(chunks[2]!.Key!);
+      const reader = await serve(config);
+      const read = (chunk: number) =>
+        guest.try(`dd if=${DEVICE} of=/dev/null bs=64k skip=${chunk * 16} count=16 iflag=direct`);
+      expect((await read(2)).stderr).toContain('Input/output error');
+      expect((await read(1)).exitCode).toBe(0);
+      expect(await reader.log()).toContain(chunks[2]!.Key!);
+      await reader.stop();
+    });
+  }
 });
