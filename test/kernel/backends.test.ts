@@ -28,6 +28,16 @@ interface Stage {
   prepare?(): Promise<void>;
 }
 
+const FIO_CASES = [
+  { depth: 1, direct: true },
+  { depth: 32, direct: true },
+  { depth: 1, direct: false },
+  { depth: 32, direct: false },
+] as const;
+
+/** What the others have as well, and nothing of their own: the page cache and more file systems are those others' matter. */
+const PLAIN = ['memory', 'file on a block device'];
+
 let guest: Guest;
 const services = new Map<string, S3Service>();
 
@@ -80,6 +90,7 @@ afterAll(async () => {
 describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
   let stage: Stage;
   let gateway: GuestGateway;
+  const isPlain = PLAIN.includes(name);
   const seed = Math.floor(Math.random() * 2 ** 31);
 
   beforeAll(async () => {
@@ -108,16 +119,14 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
     ]);
   });
 
-  it.each([
-    { depth: 1, direct: true },
-    { depth: 32, direct: true },
-    { depth: 1, direct: false },
-    { depth: 32, direct: false },
-  ] as const)('keeps every byte fio writes, at depth $depth, direct $direct', async (fio) => {
-    await guest.sh(fioVerify(DEVICE, fio, seed), { timeoutMs: 600_000 });
-  });
+  it.each(isPlain ? FIO_CASES.filter(({ direct }) => direct) : FIO_CASES)(
+    'keeps every byte fio writes, at depth $depth, direct $direct',
+    async (fio) => {
+      await guest.sh(fioVerify(DEVICE, fio, seed), { timeoutMs: 600_000 });
+    },
+  );
 
-  it.each<FileSystem>(['ext4', 'xfs', 'btrfs'])('carries %s', async (kind) => {
+  it.each<FileSystem>(isPlain ? ['ext4'] : ['ext4', 'xfs', 'btrfs'])('carries %s', async (kind) => {
     await guest.sh(fileSystem(DEVICE, kind, TREE), { timeoutMs: 600_000 });
   });
 
