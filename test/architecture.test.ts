@@ -115,10 +115,10 @@ describe('architecture', () => {
   });
 
   it.each([
-    ['another backend', 'backends/s3/device.ts', "import { x } from '../file/device.ts';"],
+    ['another backend', 'backends/s3/chunk/device.ts', "import { x } from '../../file/device.ts';"],
     [
       'core behind the plugin contract',
-      'backends/s3/device.ts',
+      'backends/s3/chunk/device.ts',
       "import { x } from '../../core/block/volume.ts';",
     ],
     ['upwards', 'core/api/device.ts', "export type { X } from '../util/size.ts';"],

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { type Finding, GatewayError, type PluginContext } from '../../core/plugin.ts';
-import { startSession } from './attach.ts';
-import type { SdkStore } from './client.ts';
+import { startSession } from './chunk/attach.ts';
+import type { Layout } from './chunk/layout.ts';
+import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
-import type { Layout } from './layout.ts';
-import type { ObjectStore } from './object-store.ts';
-import { ATTACH_POLICY, type RetryPolicy } from './retrying-store.ts';
-import { isStoreError } from './store-error.ts';
-import { readReadyVolume } from './volume-record.ts';
+import type { SdkStore } from './store/client.ts';
+import type { ObjectStore } from './store/object-store.ts';
+import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
+import { isStoreError } from './store/store-error.ts';
 
 /** Somebody waits for `doctor`, and a store that needs a minute is a finding. */
 const CHECK_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 5000, attemptMs: 5000 };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { secretSchema, sizeSchema } from '../../core/plugin.ts';
-import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './layout.ts';
+import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunk/layout.ts';
 
 const KEY_PREFIX = /^[^/\s](?:[^\s]*[^/\s])?$/;
 

@@ -1,6 +1,6 @@
 import { BlockError, GatewayError } from '../../core/plugin.ts';
 import type { S3Config } from './config.ts';
-import { isStoreError, type StoreError } from './store-error.ts';
+import { isStoreError, type StoreError } from './store/store-error.ts';
 
 /** What a guest's request fails with. */
 export function toBlockError(error: unknown): unknown {

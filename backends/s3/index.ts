@@ -3,7 +3,7 @@ import { type S3Config, s3Config } from './config.ts';
 
 /** The SDK and all that stands on it are loaded when a disk needs them: listing plugins must stay cheap. */
 async function connect(config: S3Config, ctx: PluginContext) {
-  const { SdkStore } = await import('./client.ts');
+  const { SdkStore } = await import('./store/client.ts');
   return SdkStore.connect(config, ctx.baseDir);
 }
 
@@ -12,33 +12,33 @@ export default defineBackend<S3Config>({
   description: 'A volume in a bucket of any S3-compatible store, one object per chunk.',
   config: s3Config,
   async open(config, ctx) {
-    const { attach } = await import('./attach.ts');
+    const { attach } = await import('./chunk/attach.ts');
     return attach(await connect(config, ctx), config, ctx);
   },
-  warmUp: () => Promise.all([import('./client.ts'), import('./attach.ts')]),
+  warmUp: () => Promise.all([import('./store/client.ts'), import('./chunk/attach.ts')]),
   async check(config, ctx) {
     const { checkStore } = await import('./check.ts');
     return checkStore(await connect(config, ctx), config, ctx);
   },
   volumes: {
     async create(config, ctx) {
-      const { createVolume, withStore } = await import('./volumes.ts');
+      const { createVolume, withStore } = await import('./chunk/volumes.ts');
       return withStore(await connect(config, ctx), config, ctx, createVolume);
     },
     async info(config, ctx) {
-      const { volumeInfo, withStore } = await import('./volumes.ts');
+      const { volumeInfo, withStore } = await import('./chunk/volumes.ts');
       return withStore(await connect(config, ctx), config, ctx, volumeInfo);
     },
     async list(config, ctx) {
-      const { listVolumes, withStore } = await import('./volumes.ts');
+      const { listVolumes, withStore } = await import('./chunk/volumes.ts');
       return withStore(await connect(config, ctx), config, ctx, listVolumes);
     },
     async resize(config, size, ctx) {
-      const { resizeVolume, withStore } = await import('./volumes.ts');
+      const { resizeVolume, withStore } = await import('./chunk/volumes.ts');
       return withStore(await connect(config, ctx), config, ctx, (operation) => resizeVolume(operation, size));
     },
     async delete(config, options, ctx) {
-      const { deleteVolume, withStore } = await import('./volumes.ts');
+      const { deleteVolume, withStore } = await import('./chunk/volumes.ts');
       return withStore(await connect(config, ctx), config, ctx, (operation) =>
         deleteVolume(operation, options),
       );

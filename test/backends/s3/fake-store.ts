@@ -6,8 +6,8 @@ import type {
   ObjectInfo,
   ObjectStore,
   PutOptions,
-} from '../../../backends/s3/object-store.ts';
-import { StoreError } from '../../../backends/s3/store-error.ts';
+} from '../../../backends/s3/store/object-store.ts';
+import { StoreError } from '../../../backends/s3/store/store-error.ts';
 import { type IoVec, iovLength } from '../../../core/plugin.ts';
 
 interface StoredObject {

@@ -1,0 +1,204 @@
+import {
+  BlockError,
+  GatewayError,
+  type Logger,
+  type OpenContext,
+  type PluginContext,
+  Semaphore,
+} from '../../../core/plugin.ts';
+import type { S3Config } from '../config.ts';
+import { explained } from '../errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { ATTACH_POLICY, RetryingStore, type RetryPolicy, RUN_POLICY } from '../store/retrying-store.ts';
+import { StoreHealth } from '../store/store-health.ts';
+import { ChunkStore } from './chunk-store.ts';
+import { ChunkDevice, type DeviceParts } from './device.ts';
+import { Garbage } from './garbage.ts';
+import { growVolume } from './grow.ts';
+import { Layout } from './layout.ts';
+import { OwnedObjects } from './owned-objects.ts';
+import { Ownership } from './owner.ts';
+import { PresenceMap } from './presence-map.ts';
+import { ReadCache } from './read-cache.ts';
+import { sweepOrphans } from './sweep.ts';
+import { chunkCount, readReadyVolume } from './volume-record.ts';
+import { WriteBuffer } from './write-buffer.ts';
+import { Writeback } from './writeback.ts';
+
+/** Giving the volume back is a courtesy: the next start finds out by itself that we are gone. */
+const RELEASE_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 3000, attemptMs: 3000 };
+
+/** What uploads may use of the requests; the rest is kept for reads, which somebody waits for. */
+const UPLOAD_SHARE = 0.75;
+const NEVER = new AbortController().signal;
+
+/** The store as one disk or command uses it: everything bounded by the same slots and ended by the same signal. */
+export interface Session {
+  readonly layout: Layout;
+  /** Through the retry policy given. */
+  with(policy: RetryPolicy, signal?: AbortSignal): RetryingStore;
+}
+
+export function startSession(
+  store: ObjectStore,
+  config: S3Config,
+  ctx: PluginContext,
+  signal: AbortSignal,
+): Session {
+  const slots = new Semaphore(config.maxRequests);
+  const health = new StoreHealth(ctx.logger);
+  return {
+    layout: new Layout(config.prefix),
+    with: (policy, other = signal) => new RetryingStore(store, { policy, slots, health, signal: other }),
+  };
+}
+
+/** Opens the volume that the configuration names. Owns `store`; disposes of it when this fails.
+ * `policy` overrides how a running disk tries again. */
+export async function attach(
+  store: ObjectStore,
+  config: S3Config,
+  ctx: OpenContext,
+  policy: Partial<RetryPolicy> = {},
+): Promise<ChunkDevice> {
+  await using undo = new AsyncDisposableStack();
+  undo.use(store);
+  const life = new AbortController();
+  const giveUp = () =>
+    life.abort(new BlockError('ESHUTDOWN', 'the disk was stopped before the store answered'));
+  ctx.signal.addEventListener('abort', giveUp, { once: true });
+  if (ctx.signal.aborted) giveUp();
+  undo.defer(() => {
+    ctx.signal.removeEventListener('abort', giveUp);
+    giveUp();
+  });
+  const session = startSession(store, config, ctx, life.signal);
+  const parts = await explained(config, () => open(session, config, ctx, life, undo, policy));
+  const owned = undo.move();
+  return new ChunkDevice({ ...parts, close: () => owned.disposeAsync() });
+}
+
+async function open(
+  session: Session,
+  config: S3Config,
+  ctx: OpenContext,
+  life: AbortController,
+  undo: AsyncDisposableStack,
+  policy: Partial<RetryPolicy>,
+): Promise<Omit<DeviceParts, 'close'>> {
+  const { layout } = session;
+  const { logger } = ctx;
+  const starting = session.with(ATTACH_POLICY);
+  const running = session.with({
+    ...RUN_POLICY,
+    giveUpAfterMs: config.giveUpAfter === undefined ? undefined : config.giveUpAfter * 1000,
+    attemptMs: config.requestTimeout * 1000,
+    ...policy,
+  });
+  const { record } = await readReadyVolume(starting, layout, config);
+  const { uuid: volume, size, chunkSize } = record;
+  const chunkTotal = chunkCount(record);
+  const chunkOptions = { store: running, layout, volume, chunkSize, logger };
+
+  if (ctx.readOnly) {
+    const map = await PresenceMap.load(starting, layout, volume, chunkTotal);
+    const chunks = new ChunkStore({ ...chunkOptions, objects: undefined });
+    const grow = (wanted?: number) => explained(config, () => regrow(starting, layout, config, map, wanted));
+    return { size, chunks, map, cache: new ReadCache(chunks, config.readCache), writer: undefined, grow };
+  }
+
+  const ownership = (await acquire(starting, layout, volume, config, ctx)).through(running);
+  let leftovers = () => ownership.uncleanStart;
+  undo.defer(() => release(ownership.through(session.with(RELEASE_POLICY, NEVER)), leftovers(), logger));
+  const map = await PresenceMap.load(starting, layout, volume, chunkTotal);
+  const objects = new OwnedObjects(running, ownership, logger);
+  const chunks = new ChunkStore({ ...chunkOptions, objects });
+  const cache = new ReadCache(chunks, config.readCache);
+  const garbage = new Garbage(chunks, map, chunkTotal);
+  const maxUploads = Math.max(1, Math.floor(config.maxRequests * UPLOAD_SHARE));
+  const buffer = new WriteBuffer({ chunks, map, cache, garbage, bytes: config.writeBuffer, maxUploads });
+  const onLost = (reason: BlockError) => life.abort(reason);
+  const writeback = new Writeback({ buffer, map, garbage, objects, ownership, logger, onLost });
+
+  let swept = !ownership.uncleanStart;
+  if (ownership.uncleanStart) {
+    sweepOrphans(running, layout, { map, buffer, garbage }).then(
+      () => {
+        swept = true;
+      },
+      (error: unknown) =>
+        logger.debug('the sweep for orphaned objects ended early', { reason: String(error) }),
+    );
+  }
+  leftovers = () => !swept || garbage.count > 0 || map.dirty;
+  undo.defer(async () => {
+    writeback[Symbol.dispose]();
+    if (buffer.dirtyChunks > 0) {
+      logger.error('changes that were never flushed successfully are lost', {
+        chunks: buffer.dirtyChunks,
+        chunkSize,
+      });
+    }
+    await garbage.stop();
+  });
+  const grow = (wanted?: number) =>
+    explained(config, async () => {
+      await ownership.verify();
+      if (wanted !== undefined) await growVolume(starting, layout, config, wanted);
+      const now = await regrow(starting, layout, config, map);
+      garbage.grow(Math.ceil(now / chunkSize));
+      return now;
+    });
+  return { size, chunks, map, cache, writer: { buffer, writeback }, grow };
+}
+
+/** Takes in what the volume has grown to; only its owner makes it grow. */
+async function regrow(
+  store: ObjectStore,
+  layout: Layout,
+  config: S3Config,
+  map: PresenceMap,
+  wanted?: number,
+): Promise<number> {
+  const { record } = await readReadyVolume(store, layout, { ...config, size: undefined });
+  if (wanted !== undefined && wanted !== record.size) {
+    throw new GatewayError('volume.unsupported', `The volume at "${config.prefix}" is open read-only.`, {
+      why: 'The disk is configured read-only.',
+      fix: 'Let the gateway that owns the volume grow it, then let this disk see it: "blockgate resize" without a size.',
+    });
+  }
+  await map.grow(store, chunkCount(record));
+  return record.size;
+}
+
+/** Becomes the owner of the volume, on a store that can keep others from becoming it too. */
+async function acquire(
+  store: ObjectStore,
+  layout: Layout,
+  volume: string,
+  config: S3Config,
+  { disk, takeOver, logger }: OpenContext,
+): Promise<Ownership> {
+  const unfenced = config.unsafeNoFence;
+  const ownership = await Ownership.acquire(store, layout, { disk, volume, takeOver, unfenced, logger });
+  if (unfenced) {
+    logger.warn('the volume is open without protection against a second gateway ("unsafeNoFence")');
+    return ownership;
+  }
+  if (await ownership.conditionsHold()) return ownership;
+  await release(ownership, ownership.uncleanStart, logger);
+  throw new GatewayError('s3.no-conditional-writes', 'The S3 store does not honour conditional writes.', {
+    why: 'It stored an object although If-None-Match or If-Match forbade it, or refused a condition that holds.',
+    fix: 'Use a store that does (AWS, Ceph 20, MinIO since 2024), or accept the risk with "unsafeNoFence": true.',
+  });
+}
+
+async function release(ownership: Ownership, leftovers: boolean, logger: Logger): Promise<void> {
+  try {
+    await ownership.release({ leftovers });
+  } catch (error) {
+    logger.warn('the volume could not be released; a gateway elsewhere will have to take it over', {
+      reason: (error as Error).message,
+    });
+  }
+}

@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { GatewayError } from '../../../core/plugin.ts';
+import type { S3Config } from '../config.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { type Layout, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './layout.ts';
+
+export const VOLUME_FORMAT = 'blockgate-chunk';
+export const VOLUME_VERSION = 1;
+const MAX_RECORD_BYTES = 64 * 1024;
+
+const volumeRecord = z.object({
+  format: z.literal(VOLUME_FORMAT),
+  version: z.literal(VOLUME_VERSION),
+  uuid: z.uuid(),
+  /** Bytes. */
+  size: z.int().min(512).multipleOf(512),
+  /** Bytes per chunk object; a power of two. */
+  chunkSize: z
+    .int()
+    .min(MIN_CHUNK_SIZE)
+    .max(MAX_CHUNK_SIZE)
+    .refine((bytes) => Number.isInteger(Math.log2(bytes))),
+  /** `creating`: the presence map is not complete yet. `deleting`: objects are being removed. */
+  state: z.enum(['creating', 'ready', 'deleting']),
+  createdAt: z.string(),
+  /** Names of features without which the volume must not be opened. None are known to this version. */
+  requiredFeatures: z.array(z.string()),
+});
+
+/** The content of volume.json. */
+export type VolumeRecord = z.output<typeof volumeRecord>;
+
+export interface StoredVolume {
+  readonly record: VolumeRecord;
+  readonly etag: string;
+}
+
+export function chunkCount({ size, chunkSize }: Pick<VolumeRecord, 'size' | 'chunkSize'>): number {
+  return Math.ceil(size / chunkSize);
+}
+
+/** Undefined when there is no volume. */
+export async function readVolume(store: ObjectStore, layout: Layout): Promise<StoredVolume | undefined> {
+  const object = await store.get(layout.volume, MAX_RECORD_BYTES);
+  return object && { record: parseRecord(object.body, layout), etag: object.info.etag };
+}
+
+/** Writes volume.json if it is absent or still has this ETag. Returns the new ETag. */
+export function writeVolume(
+  store: ObjectStore,
+  layout: Layout,
+  record: VolumeRecord,
+  previous: string | undefined,
+): Promise<string> {
+  return store.put(layout.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
+    condition: previous === undefined ? 'absent' : { etag: previous },
+  });
+}
+
+/** The volume, if it is complete, in a format we know, and what the configuration says it is. */
+export async function readReadyVolume(
+  store: ObjectStore,
+  layout: Layout,
+  config: Pick<S3Config, 'bucket' | 'prefix' | 'size' | 'chunkSize'>,
+): Promise<StoredVolume> {
+  const volume = await readVolume(store, layout);
+  if (volume === undefined) {
+    throw new GatewayError(
+      'volume.not-found',
+      `There is no volume at "${config.prefix}" in bucket "${config.bucket}".`,
+      {
+        why: `The object ${layout.volume} does not exist.`,
+        fix: 'Create it: blockgate volume create <disk>',
+      },
+    );
+  }
+  const { state, size, chunkSize } = volume.record;
+  if (state !== 'ready') {
+    const verb = state === 'creating' ? 'create' : 'delete';
+    throw new GatewayError('volume.unfinished', `The volume at "${config.prefix}" is not complete.`, {
+      why: `An earlier "volume ${verb}" was interrupted.`,
+      fix: `Run it again, it continues where it stopped: blockgate volume ${verb} <disk>`,
+    });
+  }
+  if (config.size !== undefined && config.size !== size) {
+    throw new GatewayError(
+      'volume.size-mismatch',
+      `The volume at "${config.prefix}" has ${size} bytes, the configuration says ${config.size}.`,
+      {
+        fix:
+          config.size > size
+            ? `Grow the volume (blockgate volume resize <disk> ${config.size}), or set "size" to ${size}.`
+            : `Set "size" to ${size}, or leave it out; a volume does not shrink.`,
+      },
+    );
+  }
+  if (config.chunkSize !== undefined && config.chunkSize !== chunkSize) {
+    throw new GatewayError(
+      'volume.chunk-size-mismatch',
+      `The volume at "${config.prefix}" has chunks of ${chunkSize} bytes, the configuration says ${config.chunkSize}.`,
+      {
+        why: 'The chunk size is fixed when a volume is created.',
+        fix: `Set "chunkSize" to ${chunkSize}, or leave it out.`,
+      },
+    );
+  }
+  return volume;
+}
+
+function parseRecord(body: Uint8Array, layout: Layout): VolumeRecord {
+  const value = parseJson(body);
+  if (typeof value !== 'object' || value === null || !('format' in value) || value.format !== VOLUME_FORMAT) {
+    throw new GatewayError('volume.not-a-volume', `The object ${layout.volume} does not describe a volume.`, {
+      why: `It is not JSON with "format": "${VOLUME_FORMAT}".`,
+      fix: 'Use another "prefix"; this one holds something else.',
+    });
+  }
+  const { version, requiredFeatures } = value as { version?: unknown; requiredFeatures?: unknown };
+  if (version !== VOLUME_VERSION) {
+    throw new GatewayError(
+      'volume.unsupported-version',
+      `The volume at ${layout.volume} has format version ${JSON.stringify(version)}.`,
+      {
+        why: `This blockgate knows version ${VOLUME_VERSION} only.`,
+        fix: 'Use the blockgate that wrote it, or a newer one.',
+      },
+    );
+  }
+  if (Array.isArray(requiredFeatures) && requiredFeatures.length > 0) {
+    throw new GatewayError(
+      'volume.unsupported-feature',
+      `The volume at ${layout.volume} needs features that this blockgate lacks: ${requiredFeatures.join(', ')}.`,
+      { fix: 'Use the blockgate that wrote it, or a newer one.' },
+    );
+  }
+  const parsed = volumeRecord.safeParse(value);
+  if (!parsed.success) {
+    throw new GatewayError('volume.corrupt', `The volume description ${layout.volume} is damaged.`, {
+      why: parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '),
+      fix: 'Restore the object from a backup or an older version.',
+      cause: parsed.error,
+    });
+  }
+  return parsed.data;
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
