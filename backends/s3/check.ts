@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { type Finding, GatewayError, type PluginContext } from '../../core/plugin.ts';
-import { startSession } from './chunk/attach.ts';
-import type { Layout } from './chunk/layout.ts';
+import { Layout } from './chunk/layout.ts';
 import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
+import { startSession } from './session.ts';
 import type { SdkStore } from './store/client.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
@@ -20,8 +20,8 @@ export async function checkStore(
   ctx: PluginContext,
 ): Promise<readonly Finding[]> {
   using _sdk = sdk;
-  const { layout, ...session } = startSession(sdk, config, ctx, ctx.signal);
-  const store = session.with(CHECK_POLICY);
+  const layout = new Layout(config.prefix);
+  const store = startSession(sdk, config, ctx, ctx.signal).with(CHECK_POLICY);
   try {
     await store.list(layout.root);
   } catch (error) {

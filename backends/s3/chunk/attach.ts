@@ -1,16 +1,9 @@
-import {
-  BlockError,
-  GatewayError,
-  type Logger,
-  type OpenContext,
-  type PluginContext,
-  Semaphore,
-} from '../../../core/plugin.ts';
+import { BlockError, GatewayError, type Logger, type OpenContext } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import { explained } from '../errors.ts';
+import { type Session, startSession } from '../session.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { ATTACH_POLICY, RetryingStore, type RetryPolicy, RUN_POLICY } from '../store/retrying-store.ts';
-import { StoreHealth } from '../store/store-health.ts';
+import { ATTACH_POLICY, type RetryPolicy, RUN_POLICY } from '../store/retrying-store.ts';
 import { ChunkStore } from './chunk-store.ts';
 import { ChunkDevice, type DeviceParts } from './device.ts';
 import { Garbage } from './garbage.ts';
@@ -31,27 +24,6 @@ const RELEASE_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 3000, att
 /** What uploads may use of the requests; the rest is kept for reads, which somebody waits for. */
 const UPLOAD_SHARE = 0.75;
 const NEVER = new AbortController().signal;
-
-/** The store as one disk or command uses it: everything bounded by the same slots and ended by the same signal. */
-export interface Session {
-  readonly layout: Layout;
-  /** Through the retry policy given. */
-  with(policy: RetryPolicy, signal?: AbortSignal): RetryingStore;
-}
-
-export function startSession(
-  store: ObjectStore,
-  config: S3Config,
-  ctx: PluginContext,
-  signal: AbortSignal,
-): Session {
-  const slots = new Semaphore(config.maxRequests);
-  const health = new StoreHealth(ctx.logger);
-  return {
-    layout: new Layout(config.prefix),
-    with: (policy, other = signal) => new RetryingStore(store, { policy, slots, health, signal: other }),
-  };
-}
 
 /** Opens the volume that the configuration names. Owns `store`; disposes of it when this fails.
  * `policy` overrides how a running disk tries again. */
@@ -86,7 +58,7 @@ async function open(
   undo: AsyncDisposableStack,
   policy: Partial<RetryPolicy>,
 ): Promise<Omit<DeviceParts, 'close'>> {
-  const { layout } = session;
+  const layout = new Layout(config.prefix);
   const { logger } = ctx;
   const starting = session.with(ATTACH_POLICY);
   const running = session.with({

@@ -1,17 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { BlockError, GatewayError, isCertainlyDead, type Logger, ownIdentity } from '../../../core/plugin.ts';
+import { BlockError, GatewayError, type Logger, ownIdentity } from '../../../core/plugin.ts';
+import { describeHolder, processIdentity, refuseUnlessGone } from '../holder.ts';
 import type { ObjectStore, PutCondition } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import type { Layout } from './layout.ts';
-
-const processIdentity = z.object({
-  host: z.string(),
-  pid: z.int(),
-  bootId: z.string(),
-  pidNamespace: z.string(),
-  startTime: z.string(),
-});
 
 const ownerRecord = z.object({
   volume: z.string(),
@@ -30,11 +23,6 @@ export type OwnerRecord = z.output<typeof ownerRecord>;
 
 const MAX_RECORD_BYTES = 16 * 1024;
 const MAX_RACES = 5;
-
-/** For a person: who, where, since when. */
-export function describeOwner({ disk, process: { host, pid }, since }: OwnerRecord): string {
-  return `disk "${disk}" of pid ${pid} on ${host}, since ${since}`;
-}
 
 /** The owner record as it is; undefined when nobody ever owned the volume. */
 export async function readOwner(
@@ -224,7 +212,7 @@ export class Ownership {
       this.#verifiedAt = askedAt;
       return;
     }
-    const by = typeof current === 'string' ? current : `by ${describeOwner(current.record)}`;
+    const by = typeof current === 'string' ? current : `by ${describeHolder(current.record)}`;
     this.#lost = new BlockError('EIO', `the volume was taken over: ${by}`);
     throw this.#lost;
   }
@@ -236,19 +224,4 @@ function encode(record: OwnerRecord): Uint8Array {
 
 function isUnclean({ state, leftovers }: OwnerRecord): boolean {
   return state === 'owned' || leftovers;
-}
-
-function refuseUnlessGone(owner: OwnerRecord, { takeOver, logger, disk }: OwnershipOptions): void {
-  if (isCertainlyDead(owner.process)) {
-    logger.info('taking the volume over from a process that is gone', { owner: describeOwner(owner) });
-    return;
-  }
-  if (takeOver) {
-    logger.warn('taking the volume over, as asked', { owner: describeOwner(owner) });
-    return;
-  }
-  throw new GatewayError('volume.owned', `The volume is in use by ${describeOwner(owner)}.`, {
-    why: 'A volume has one writer; a second one would destroy it.',
-    fix: `Stop that gateway. If it is gone for good: blockgate run --take-over ${disk}`,
-  });
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { parseVolumeFile } from '../volume-file.ts';
 import { type Layout, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './layout.ts';
 
 export const VOLUME_FORMAT = 'blockgate-chunk';
@@ -27,6 +28,8 @@ const volumeRecord = z.object({
   requiredFeatures: z.array(z.string()),
 });
 
+const SHAPE = { format: VOLUME_FORMAT, version: VOLUME_VERSION, schema: volumeRecord };
+
 /** The content of volume.json. */
 export type VolumeRecord = z.output<typeof volumeRecord>;
 
@@ -42,7 +45,7 @@ export function chunkCount({ size, chunkSize }: Pick<VolumeRecord, 'size' | 'chu
 /** Undefined when there is no volume. */
 export async function readVolume(store: ObjectStore, layout: Layout): Promise<StoredVolume | undefined> {
   const object = await store.get(layout.volume, MAX_RECORD_BYTES);
-  return object && { record: parseRecord(object.body, layout), etag: object.info.etag };
+  return object && { record: parseVolumeFile(object.body, layout.volume, SHAPE), etag: object.info.etag };
 }
 
 /** Writes volume.json if it is absent or still has this ETag. Returns the new ETag. */
@@ -105,49 +108,4 @@ export async function readReadyVolume(
     );
   }
   return volume;
-}
-
-function parseRecord(body: Uint8Array, layout: Layout): VolumeRecord {
-  const value = parseJson(body);
-  if (typeof value !== 'object' || value === null || !('format' in value) || value.format !== VOLUME_FORMAT) {
-    throw new GatewayError('volume.not-a-volume', `The object ${layout.volume} does not describe a volume.`, {
-      why: `It is not JSON with "format": "${VOLUME_FORMAT}".`,
-      fix: 'Use another "prefix"; this one holds something else.',
-    });
-  }
-  const { version, requiredFeatures } = value as { version?: unknown; requiredFeatures?: unknown };
-  if (version !== VOLUME_VERSION) {
-    throw new GatewayError(
-      'volume.unsupported-version',
-      `The volume at ${layout.volume} has format version ${JSON.stringify(version)}.`,
-      {
-        why: `This blockgate knows version ${VOLUME_VERSION} only.`,
-        fix: 'Use the blockgate that wrote it, or a newer one.',
-      },
-    );
-  }
-  if (Array.isArray(requiredFeatures) && requiredFeatures.length > 0) {
-    throw new GatewayError(
-      'volume.unsupported-feature',
-      `The volume at ${layout.volume} needs features that this blockgate lacks: ${requiredFeatures.join(', ')}.`,
-      { fix: 'Use the blockgate that wrote it, or a newer one.' },
-    );
-  }
-  const parsed = volumeRecord.safeParse(value);
-  if (!parsed.success) {
-    throw new GatewayError('volume.corrupt', `The volume description ${layout.volume} is damaged.`, {
-      why: parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '),
-      fix: 'Restore the object from a backup or an older version.',
-      cause: parsed.error,
-    });
-  }
-  return parsed.data;
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

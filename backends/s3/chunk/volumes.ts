@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import { explained } from '../errors.ts';
+import { describeHolder } from '../holder.ts';
+import { startSession } from '../session.ts';
 import { MAX_DELETE_KEYS, type ObjectStore } from '../store/object-store.ts';
 import { ATTACH_POLICY } from '../store/retrying-store.ts';
 import { isStoreError } from '../store/store-error.ts';
-import { type Session, startSession } from './attach.ts';
 import { growVolume, writeEmptyPages } from './grow.ts';
 import { DEFAULT_CHUNK_SIZE, Layout } from './layout.ts';
-import { describeOwner, Ownership, readOwner } from './owner.ts';
+import { Ownership, readOwner } from './owner.ts';
 import { PresenceMap, pageCount } from './presence-map.ts';
 import {
   chunkCount,
@@ -37,9 +38,9 @@ export async function withStore<T>(
   run: (operation: Operation) => Promise<T>,
 ): Promise<T> {
   using _store = store;
-  const session: Session = startSession(store, config, ctx, ctx.signal);
+  const session = startSession(store, config, ctx, ctx.signal);
   return await explained(config, () =>
-    run({ store: session.with(ATTACH_POLICY), layout: session.layout, config, ctx }),
+    run({ store: session.with(ATTACH_POLICY), layout: new Layout(config.prefix), config, ctx }),
   );
 }
 
@@ -239,7 +240,7 @@ async function currentOwner(
 ): Promise<string | undefined> {
   const owner = await readOwner(store, layout);
   if (owner?.record.state !== 'owned' || owner.record.volume !== uuid) return undefined;
-  return describeOwner(owner.record);
+  return describeHolder(owner.record);
 }
 
 /** The volume at another prefix; undefined when there is none, or nothing that we can read. */

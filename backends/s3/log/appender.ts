@@ -1,0 +1,360 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import { BlockError, type IoVec, type Logger, type MaybePromise } from '../../../core/plugin.ts';
+import { toBlockError } from '../errors.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { isStoreError } from '../store/store-error.ts';
+import { applyToMap } from './apply.ts';
+import { Batch, type Signature } from './batch.ts';
+import type { BlockMap } from './block-map.ts';
+import type { ObjectTable } from './log-object.ts';
+import type { LogNames, LogPosition } from './names.ts';
+import { BLOCK, hashHeader } from './object-header.ts';
+import type { Overlay } from './overlay.ts';
+
+/** Objects on their way at once. Fewer than `FENCE_WINDOW`, so that a fence stops all of them. */
+export const MAX_IN_FLIGHT = 6;
+/** An object is sealed at this size while little is on its way, and grows up to the other one while much is. Bytes. */
+const TARGET = 8 * 2 ** 20;
+const LARGEST = 32 * 2 ** 20;
+/** What nobody flushes is stored after so long all the same. Milliseconds. */
+const MAX_AGE_MS = 2000;
+/** After a request was given up, until it is tried again. Milliseconds. */
+const AGAIN_MS = 1000;
+
+export interface AppenderOptions {
+  /** Tries again by itself. */
+  readonly store: ObjectStore;
+  readonly names: LogNames;
+  readonly table: ObjectTable;
+  readonly map: BlockMap;
+  readonly overlay: Overlay;
+  readonly signature: Signature;
+  readonly epoch: number;
+  /** Where the log ended before, and the hash of the header there. */
+  readonly last: { readonly place: LogPosition; readonly hash: Buffer };
+  /** Memory for what is not stored yet. Bytes. */
+  readonly maxBytes: number;
+  readonly logger: Logger;
+  /** An object became durable. */
+  readonly onDurable: () => void;
+  /** The disk cannot go on. */
+  readonly onFailed: (reason: BlockError) => void;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A sealed object, until it is durable. */
+interface Sealed {
+  readonly batch: Batch;
+  readonly place: LogPosition;
+  readonly key: string;
+  readonly header: Buffer;
+  readonly hash: Buffer;
+  readonly body: Buffer;
+  /** Bytes of data. */
+  readonly bytes: number;
+  /** Flushes that wait for it. */
+  readonly flushes: Waiter[];
+  state: 'waiting' | 'sent' | 'stored';
+}
+
+/**
+ * The end of the log. Changes are gathered in a batch in memory; a batch is sealed into an object, and objects are stored
+ * by conditional creation, several at once. One is durable once it and all before it are stored: only then does a flush
+ * that waits for it settle, and only then does the map know of it.
+ */
+export class Appender {
+  readonly #options: AppenderOptions;
+  #open: Batch;
+  #openFlushes: Waiter[] = [];
+  readonly #sealed: Sealed[] = [];
+  #inFlight = 0;
+  #nextSeq = 1;
+  #lastHash: Buffer;
+  #durable: { place: LogPosition; hash: Buffer };
+  #requests = 0;
+  /** Of data that is not durable. */
+  #bytes = 0;
+  readonly #roomWaiters: Waiter[] = [];
+  #failure: BlockError | undefined;
+  #age: NodeJS.Timeout | undefined;
+  #pace: NodeJS.Timeout | undefined;
+  #sealScheduled = false;
+  #sealedAt = 0;
+  /** How long storing an object takes, on average. Milliseconds. */
+  #latency = 0;
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  constructor(options: AppenderOptions) {
+    this.#options = options;
+    this.#durable = options.last;
+    this.#lastHash = options.last.hash;
+    this.#open = new Batch(options.table.add(options.names));
+  }
+
+  /** The last object that is durable, or the last one of before. */
+  get durable(): { readonly place: LogPosition; readonly hash: Buffer } {
+    return this.#durable;
+  }
+
+  get failure(): BlockError | undefined {
+    return this.#failure;
+  }
+
+  /** Of data that is not durable. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Nothing is waiting to become durable. */
+  get isIdle(): boolean {
+    return this.#sealed.length === 0 && this.#open.isEmpty;
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  write(lba: number, blocks: number, iov: IoVec, from: number): MaybePromise<void> {
+    this.throwIfFailed();
+    if (this.#roomWaiters.length > 0 || !this.#hasRoom(blocks * BLOCK))
+      return this.#room(blocks * BLOCK, () => this.#write(lba, blocks, iov, from));
+    this.#write(lba, blocks, iov, from);
+    return undefined;
+  }
+
+  zero(lba: number, blocks: number): MaybePromise<void> {
+    this.throwIfFailed();
+    // Not ahead of writes that wait for room.
+    if (this.#roomWaiters.length > 0) return this.#room(0, () => this.#zero(lba, blocks));
+    this.#zero(lba, blocks);
+    return undefined;
+  }
+
+  /** Settles when everything that was written before is durable. */
+  flush(): MaybePromise<void> {
+    this.throwIfFailed();
+    if (this.isIdle) return undefined;
+    return new Promise((resolve, reject) => {
+      if (this.#open.isEmpty) {
+        this.#sealed.at(-1)!.flushes.push({ resolve, reject });
+        return;
+      }
+      this.#openFlushes.push({ resolve, reject });
+      if (this.#sealScheduled) return;
+      this.#sealScheduled = true;
+      // Flushes of one turn of the event loop share an object.
+      queueMicrotask(() => {
+        this.#sealScheduled = false;
+        this.#sealIfDue();
+      });
+    });
+  }
+
+  /** Puts an object of copies at the end of the log. */
+  append(fill: (batch: Batch) => void): void {
+    this.throwIfFailed();
+    const batch = new Batch(this.#options.table.add(this.#options.names));
+    fill(batch);
+    if (!this.#open.isEmpty) this.#seal();
+    this.#bytes += batch.bytes;
+    this.#enqueue(batch, []);
+  }
+
+  /** Nothing is accepted any more, and nothing waits any longer. */
+  stop(reason: BlockError): void {
+    this.#fail(reason);
+  }
+
+  #write(lba: number, blocks: number, iov: IoVec, from: number): void {
+    const added = this.#open.write(++this.#requests, lba, blocks, iov, from, this.#options.overlay);
+    this.#bytes += added * BLOCK;
+    this.#opened();
+    if (this.#open.bytes >= TARGET) this.#sealIfDue();
+  }
+
+  #zero(lba: number, blocks: number): void {
+    this.#open.zero(++this.#requests, lba, blocks, this.#options.overlay);
+    this.#opened();
+  }
+
+  #opened(): void {
+    if (this.#age !== undefined) return;
+    this.#age = setTimeout(() => {
+      this.#age = undefined;
+      if (!this.#open.isEmpty && this.#failure === undefined) this.#seal();
+    }, MAX_AGE_MS);
+    this.#age.unref?.();
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#bytes === 0 || this.#bytes + bytes <= this.#options.maxBytes;
+  }
+
+  async #room(bytes: number, run: () => void): Promise<void> {
+    // What fills the memory has to leave it, whether somebody flushes or not.
+    if (!this.#open.isEmpty && this.#inFlight === 0) this.#seal();
+    await new Promise<void>((resolve, reject) => {
+      this.#roomWaiters.push({
+        resolve: () => {
+          try {
+            run();
+            resolve();
+          } catch (error) {
+            reject(error);
+          }
+        },
+        reject,
+        ...{ bytes },
+      });
+    });
+  }
+
+  /** Those who wait for room go on in their order. */
+  #wake(): void {
+    while (this.#roomWaiters.length > 0) {
+      const { bytes } = this.#roomWaiters[0] as Waiter & { bytes: number };
+      if (!this.#hasRoom(bytes)) break;
+      this.#roomWaiters.shift()!.resolve();
+    }
+    if (this.#roomWaiters.length > 0 && this.#inFlight === 0 && !this.#open.isEmpty) this.#seal();
+  }
+
+  #sealIfDue(): void {
+    if (this.#open.isEmpty || this.#failure !== undefined) return;
+    const { bytes } = this.#open;
+    if (bytes >= LARGEST || (bytes >= TARGET && this.#inFlight < 2)) this.#seal();
+    else if (this.#openFlushes.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
+      // Evenly over the time that one takes: what comes in between shares an object.
+      const wait =
+        this.#inFlight === 0 ? 0 : this.#sealedAt + this.#latency / MAX_IN_FLIGHT - performance.now();
+      if (wait <= 0) this.#seal();
+      else
+        this.#pace ??= setTimeout(() => {
+          this.#pace = undefined;
+          this.#sealIfDue();
+        }, wait);
+    }
+  }
+
+  #seal(): void {
+    clearTimeout(this.#age);
+    this.#age = undefined;
+    const batch = this.#open;
+    const flushes = this.#openFlushes;
+    this.#open = new Batch(this.#options.table.add(this.#options.names));
+    this.#openFlushes = [];
+    this.#sealedAt = performance.now();
+    this.#enqueue(batch, flushes);
+  }
+
+  #enqueue(batch: Batch, flushes: Waiter[]): void {
+    const { names, table, epoch, signature, last } = this.#options;
+    const place = { epoch, seq: this.#nextSeq++ };
+    const parent = place.seq === 1 ? last.place : { epoch: 0, seq: 0 };
+    const { header, body } = batch.seal(signature, place, this.#lastHash, parent);
+    const hash = hashHeader(header);
+    const { bytes } = batch;
+    table.place(batch.object, place);
+    this.#lastHash = hash;
+    const key = names.object(place);
+    this.#sealed.push({ batch, place, key, header, hash, body, bytes, flushes, state: 'waiting' });
+    this.#send();
+  }
+
+  #send(): void {
+    // Counted from the first that is not stored: what lies behind a gap must end within the window of a fence.
+    for (let i = 0; i < Math.min(MAX_IN_FLIGHT, this.#sealed.length); i++) {
+      const sealed = this.#sealed[i]!;
+      if (sealed.state === 'waiting') void this.#store(sealed);
+    }
+  }
+
+  async #store(sealed: Sealed): Promise<void> {
+    sealed.state = 'sent';
+    this.#inFlight++;
+    const start = performance.now();
+    try {
+      await this.#options.store.put(sealed.key, sealed.body, { condition: 'absent' });
+      const took = performance.now() - start;
+      this.#latency = this.#latency === 0 ? took : this.#latency * 0.8 + took * 0.2;
+    } catch (error) {
+      if (!(await this.#isStored(sealed, error))) return;
+    } finally {
+      this.#inFlight--;
+    }
+    if (this.#failure !== undefined) return;
+    sealed.state = 'stored';
+    while (this.#sealed[0]?.state === 'stored') this.#applied(this.#sealed.shift()!);
+    this.#send();
+    this.#wake();
+    this.#sealIfDue();
+  }
+
+  /** After storing it failed with `error`: it may be there all the same. False: this object goes no further now. */
+  async #isStored(sealed: Sealed, error: unknown): Promise<boolean> {
+    if (this.#failure !== undefined) return false;
+    if (!isStoreError(error)) {
+      this.#fail(
+        error instanceof BlockError ? error : new BlockError('EIO', String(error), { cause: error }),
+      );
+      return false;
+    }
+    let problem: unknown = error;
+    if (error.kind === 'precondition-failed') {
+      try {
+        const found = Buffer.alloc(sealed.header.length);
+        const info = await this.#options.store.read(sealed.key, 0, [found]);
+        if (info !== undefined && found.equals(sealed.header)) return true;
+        this.#fail(
+          new BlockError('EIO', 'FENCED: another gateway has taken the volume over, and writes its log now'),
+        );
+        return false;
+      } catch (failure) {
+        problem = failure;
+      }
+    }
+    // Given up for now. What is in memory stays there, and those who wait are told.
+    const told = toBlockError(problem);
+    this.#options.logger.error('an object could not be stored; trying again', { reason: String(problem) });
+    for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(told);
+    for (const { reject } of this.#openFlushes.splice(0)) reject(told);
+    for (const { reject } of this.#roomWaiters.splice(0)) reject(told);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      sealed.state = 'waiting';
+      if (this.#failure === undefined) this.#send();
+    }, AGAIN_MS);
+    timer.unref?.();
+    this.#timers.add(timer);
+    return false;
+  }
+
+  #applied({ batch, place, hash, bytes, flushes }: Sealed): void {
+    const { map, table, overlay, onDurable } = this.#options;
+    const { object, extents } = batch;
+    applyToMap(map, table, object, extents);
+    for (const { kind, lba, blocks } of extents) if (kind !== 'copy') overlay.drop(lba, blocks, object.id);
+    object.data = undefined;
+    this.#bytes -= bytes;
+    this.#durable = { place, hash };
+    onDurable();
+    for (const { resolve } of flushes) resolve();
+  }
+
+  #fail(reason: BlockError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = reason;
+    clearTimeout(this.#age);
+    clearTimeout(this.#pace);
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(reason);
+    for (const { reject } of this.#openFlushes.splice(0)) reject(reason);
+    for (const { reject } of this.#roomWaiters.splice(0)) reject(reason);
+    this.#options.onFailed(reason);
+  }
+}

@@ -1,0 +1,167 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import { crc32 } from 'node:zlib';
+import { copyOut, type IoVec } from '../../../core/plugin.ts';
+import type { LogObject } from './log-object.ts';
+import type { LogPosition } from './names.ts';
+import {
+  BLOCK,
+  encodeHeader,
+  FRAME,
+  type FrameEntry,
+  type LogExtent,
+  type ObjectHeader,
+} from './object-header.ts';
+import type { Overlay } from './overlay.ts';
+
+/** Memory of a batch at first; doubled as it fills. Blocks. */
+const FIRST_BLOCKS = 64;
+/** Extents are 32-bit lengths. Blocks. */
+const MAX_ZERO = 2 ** 31;
+
+/** What is the same for all objects of a writer. */
+export type Signature = Pick<ObjectHeader, 'volume' | 'nonce'>;
+
+/** A data object while it is being filled. Its blocks can be read all the time, as those of its `LogObject`. */
+export class Batch {
+  readonly object: LogObject;
+  readonly extents: LogExtent[] = [];
+  #firstRequest = 0;
+  #lastRequest = 0;
+
+  constructor(object: LogObject) {
+    this.object = object;
+    object.data = undefined;
+  }
+
+  get isEmpty(): boolean {
+    return this.extents.length === 0;
+  }
+
+  /** Of data. */
+  get bytes(): number {
+    return this.object.blocks * BLOCK;
+  }
+
+  /** Takes `count` blocks from byte `from` of `iov` on. Returns how many of them are more than it held. */
+  write(request: number, lba: number, count: number, iov: IoVec, from: number, overlay: Overlay): number {
+    const { object } = this;
+    const before = object.blocks;
+    this.#reserve(before + count);
+    for (let done = 0; done < count; ) {
+      // What this object holds already is overwritten: an object is stored as a whole, or not at all.
+      const held = overlay.blockOf(lba + done, object.id);
+      let run = 1;
+      while (
+        done + run < count &&
+        overlay.blockOf(lba + done + run, object.id) === (held < 0 ? -1 : held + run)
+      )
+        run++;
+      const block = held < 0 ? object.blocks : held;
+      copyOut(iov, object.data!.subarray(block * BLOCK, (block + run) * BLOCK), from + done * BLOCK);
+      if (held < 0) {
+        object.blocks += run;
+        this.#addData(lba + done, run, block);
+        overlay.set(lba + done, run, object.id, block);
+      }
+      done += run;
+    }
+    this.#count(request);
+    return object.blocks - before;
+  }
+
+  zero(request: number, lba: number, count: number, overlay: Overlay): void {
+    for (let done = 0; done < count; done += MAX_ZERO) {
+      const blocks = Math.min(MAX_ZERO, count - done);
+      const last = this.extents.at(-1);
+      if (last?.kind === 'zero' && last.lba + last.blocks === lba + done && last.blocks + blocks <= MAX_ZERO)
+        this.extents[this.extents.length - 1] = { ...last, blocks: last.blocks + blocks };
+      else this.extents.push({ kind: 'zero', lba: lba + done, blocks, block: 0 });
+    }
+    overlay.zero(lba, count, this.object.id);
+    this.#count(request);
+  }
+
+  /** Blocks that are at `source` already: see `LogExtent`. */
+  copy(lba: number, data: Uint8Array, source: LogPosition & { readonly block: number }): void {
+    const { object } = this;
+    const blocks = data.length / BLOCK;
+    this.#reserve(object.blocks + blocks);
+    object.data!.set(data, object.blocks * BLOCK);
+    this.extents.push({ kind: 'copy', lba, blocks, block: object.blocks, source });
+    object.blocks += blocks;
+  }
+
+  /** The object as it is stored. Nothing can be added any more. */
+  seal(
+    signature: Signature,
+    place: LogPosition,
+    previous: Buffer,
+    parent: LogPosition,
+  ): { readonly header: Buffer; readonly body: Buffer } {
+    const { object } = this;
+    const data = object.data?.subarray(0, this.bytes) ?? Buffer.alloc(0);
+    const frames: FrameEntry[] = [];
+    for (let at = 0; at < data.length; at += FRAME) {
+      const frame = data.subarray(at, at + FRAME);
+      frames.push({ stored: frame.length, codec: 0, crc: crc32(frame) });
+    }
+    const header = encodeHeader({
+      ...signature,
+      place,
+      isFence: false,
+      previous,
+      parent,
+      firstRequest: this.#firstRequest,
+      lastRequest: this.#lastRequest,
+      blocks: object.blocks,
+      extents: this.extents,
+      frames,
+    });
+    const body = Buffer.allocUnsafeSlow(header.length + data.length);
+    header.copy(body);
+    data.copy(body, header.length);
+    // One copy in memory is enough.
+    object.data = body.subarray(header.length);
+    object.frames = frames;
+    object.headerBytes = header.length;
+    return { header, body };
+  }
+
+  #count(request: number): void {
+    if (this.#firstRequest === 0) this.#firstRequest = request;
+    this.#lastRequest = request;
+  }
+
+  #addData(lba: number, blocks: number, block: number): void {
+    const last = this.extents.at(-1);
+    if (last?.kind === 'data' && last.lba + last.blocks === lba && last.block + last.blocks === block)
+      this.extents[this.extents.length - 1] = { ...last, blocks: last.blocks + blocks };
+    else this.extents.push({ kind: 'data', lba, blocks, block });
+  }
+
+  #reserve(blocks: number): void {
+    const { object } = this;
+    const has = (object.data?.length ?? 0) / BLOCK;
+    if (blocks <= has) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(FIRST_BLOCKS, has * 2, blocks) * BLOCK);
+    if (object.data !== undefined) object.data.copy(grown, 0, 0, object.blocks * BLOCK);
+    object.data = grown;
+  }
+}
+
+/** A fence: an object without anything, at a place where another writer must not put one. */
+export function encodeFence(signature: Signature, place: LogPosition): Buffer {
+  return encodeHeader({
+    ...signature,
+    place,
+    isFence: true,
+    previous: Buffer.alloc(32),
+    parent: { epoch: 0, seq: 0 },
+    firstRequest: 0,
+    lastRequest: 0,
+    blocks: 0,
+    extents: [],
+    frames: [],
+  });
+}

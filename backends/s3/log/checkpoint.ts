@@ -1,0 +1,114 @@
+import { crc32 } from 'node:zlib';
+import type { BlockMap } from './block-map.ts';
+import type { ObjectTable } from './log-object.ts';
+import type { LogPosition } from './names.ts';
+
+/**
+ * The map of all blocks, as an object. Numbers are little-endian.
+ *
+ *   0   magic "BGLOGMAP"
+ *   8   u32 version, u32 CRC-32 of all with this field as 0
+ *   16  u64 epoch, u64 sequence of the last object that is in it
+ *   32  u32 places, u32 objects, u32 extents, u32 bytes of the names of the places
+ *   48  names of the places where objects lie, as prefixes, each ended by a line feed
+ *   …   objects, 24 bytes each: u64 epoch, u64 sequence, u32 blocks, u32 place
+ *   …   extents, 20 bytes each: u64 first block of the disk, u32 blocks, u32 object, u32 first block in the object
+ */
+const MAGIC = Buffer.from('BGLOGMAP');
+const VERSION = 1;
+const FIXED = 48;
+const OBJECT = 24;
+const EXTENT = 20;
+
+export interface CheckpointObject extends LogPosition {
+  readonly blocks: number;
+  /** Root of its names. */
+  readonly root: string;
+}
+
+export interface Checkpoint {
+  readonly at: LogPosition;
+  readonly objects: readonly CheckpointObject[];
+  /** Calls for every run of blocks; `object` is an index of `objects`. */
+  eachExtent(take: (lba: number, blocks: number, object: number, block: number) => void): void;
+}
+
+/** Objects that no block comes from are left out. */
+export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosition): Buffer {
+  const objects = [...table.values()].filter(({ live, place }) => live > 0 && place !== undefined);
+  const index = new Map(objects.map(({ id }, i) => [id, i]));
+  const roots = [...new Set(objects.map(({ names }) => names.root))];
+  const rootBytes = Buffer.from(roots.map((root) => `${root}\n`).join(''));
+  let extents = Buffer.allocUnsafe(64 * 1024);
+  let used = 0;
+  for (const { lba, id, block, count } of map.runs()) {
+    if (used + EXTENT > extents.length)
+      extents = Buffer.concat([extents, Buffer.allocUnsafe(extents.length)]);
+    extents.writeBigUInt64LE(BigInt(lba), used);
+    extents.writeUInt32LE(count, used + 8);
+    extents.writeUInt32LE(index.get(id)!, used + 12);
+    extents.writeUInt32LE(block, used + 16);
+    used += EXTENT;
+  }
+  const start = Buffer.alloc(FIXED + rootBytes.length + objects.length * OBJECT);
+  MAGIC.copy(start);
+  start.writeUInt32LE(VERSION, 8);
+  start.writeBigUInt64LE(BigInt(at.epoch), 16);
+  start.writeBigUInt64LE(BigInt(at.seq), 24);
+  start.writeUInt32LE(roots.length, 32);
+  start.writeUInt32LE(objects.length, 36);
+  start.writeUInt32LE(used / EXTENT, 40);
+  start.writeUInt32LE(rootBytes.length, 44);
+  rootBytes.copy(start, FIXED);
+  let position = FIXED + rootBytes.length;
+  for (const { place, blocks, names } of objects) {
+    start.writeBigUInt64LE(BigInt(place!.epoch), position);
+    start.writeBigUInt64LE(BigInt(place!.seq), position + 8);
+    start.writeUInt32LE(blocks, position + 16);
+    start.writeUInt32LE(roots.indexOf(names.root), position + 20);
+    position += OBJECT;
+  }
+  const all = Buffer.concat([start, extents.subarray(0, used)]);
+  all.writeUInt32LE(crc32(all), 12);
+  return all;
+}
+
+/** Returns what is wrong with it otherwise. */
+export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
+  const bytes = Buffer.from(body);
+  if (bytes.length < FIXED || !bytes.subarray(0, 8).equals(MAGIC)) return 'it is no checkpoint';
+  const version = bytes.readUInt32LE(8);
+  if (version !== VERSION) return `it has version ${version}, and this blockgate knows ${VERSION}`;
+  const crc = bytes.readUInt32LE(12);
+  bytes.writeUInt32LE(0, 12);
+  if (crc32(bytes) !== crc) return 'its checksum is wrong';
+  const [rootCount, objectCount, extentCount, rootBytes] = [32, 36, 40, 44].map((at) =>
+    bytes.readUInt32LE(at),
+  ) as [number, number, number, number];
+  const objectsAt = FIXED + rootBytes;
+  const extentsAt = objectsAt + objectCount * OBJECT;
+  if (extentsAt + extentCount * EXTENT !== bytes.length) return 'its tables do not fill it';
+  const roots = bytes.toString('utf8', FIXED, objectsAt).split('\n').slice(0, rootCount);
+  const objects = Array.from({ length: objectCount }, (_, i) => {
+    const at = objectsAt + i * OBJECT;
+    return {
+      epoch: Number(bytes.readBigUInt64LE(at)),
+      seq: Number(bytes.readBigUInt64LE(at + 8)),
+      blocks: bytes.readUInt32LE(at + 16),
+      root: roots[bytes.readUInt32LE(at + 20)] ?? '',
+    };
+  });
+  return {
+    at: { epoch: Number(bytes.readBigUInt64LE(16)), seq: Number(bytes.readBigUInt64LE(24)) },
+    objects,
+    eachExtent(take) {
+      for (let at = extentsAt; at < bytes.length; at += EXTENT)
+        take(
+          Number(bytes.readBigUInt64LE(at)),
+          bytes.readUInt32LE(at + 8),
+          bytes.readUInt32LE(at + 12),
+          bytes.readUInt32LE(at + 16),
+        );
+    },
+  };
+}

@@ -1,0 +1,115 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import {
+  type BlockDevice,
+  BlockError,
+  type DeviceInfo,
+  type DeviceStatus,
+  type Extent,
+  type IoVec,
+  iovLength,
+  type MaybePromise,
+} from '../../../core/plugin.ts';
+import { BLOCK, FRAME } from './object-header.ts';
+import type { LogReader } from './reader.ts';
+import type { LogWriter } from './writer.ts';
+
+/** Larger requests are split: none has to wait for more room than there is. Bytes. */
+const MAX_IO = 8 * 2 ** 20;
+
+/** What a device is made of. `writer` is absent on a read-only disk. */
+export interface DeviceParts {
+  /** Bytes. */
+  readonly size: number;
+  readonly reader: LogReader;
+  readonly writer: LogWriter | undefined;
+  /** Grows the volume, or sees how large it is by now. Returns its size. */
+  readonly grow: (size?: number) => Promise<number>;
+  /** Releases everything that the parts stand on. */
+  readonly close: () => Promise<void>;
+}
+
+/** A volume with the layout `log`, as a device. */
+export class LogDevice implements BlockDevice {
+  info: DeviceInfo;
+  readonly #parts: DeviceParts;
+
+  constructor(parts: DeviceParts) {
+    this.#parts = parts;
+    this.info = {
+      size: parts.size,
+      caps: { concurrency: 'parallel', readOnly: parts.writer === undefined, writeCache: 'process' },
+      limits: {
+        blockSize: BLOCK,
+        physicalBlockSize: BLOCK,
+        optimalIoSize: FRAME,
+        maxIo: MAX_IO,
+        discardGranularity: BLOCK,
+      },
+    };
+  }
+
+  read(offset: number, iov: IoVec): MaybePromise<void> {
+    this.#parts.writer?.appender.throwIfFailed();
+    return this.#parts.reader.read(
+      offset / BLOCK,
+      iovLength(iov) / BLOCK,
+      iov,
+      Math.floor(this.info.size / BLOCK),
+    );
+  }
+
+  write(offset: number, iov: IoVec): MaybePromise<void> {
+    return this.#writer().appender.write(offset / BLOCK, iovLength(iov) / BLOCK, iov, 0);
+  }
+
+  flush(): MaybePromise<void> {
+    return this.#writer().appender.flush();
+  }
+
+  discard(offset: number, length: number): MaybePromise<void> {
+    return this.#writer().appender.zero(offset / BLOCK, length / BLOCK);
+  }
+
+  writeZeroes(offset: number, length: number): MaybePromise<void> {
+    return this.#writer().appender.zero(offset / BLOCK, length / BLOCK);
+  }
+
+  extents(offset: number, length: number): readonly Extent[] {
+    const extents: { offset: number; length: number; kind: Extent['kind'] }[] = [];
+    this.#parts.reader.kinds(offset / BLOCK, length / BLOCK, (isHole, from, count) => {
+      const kind = isHole ? 'hole' : 'data';
+      const last = extents.at(-1);
+      if (last?.kind === kind) last.length += count * BLOCK;
+      else extents.push({ offset: from * BLOCK, length: count * BLOCK, kind });
+    });
+    return extents;
+  }
+
+  async resize(size?: number): Promise<void> {
+    this.info = { ...this.info, size: await this.#parts.grow(size) };
+  }
+
+  status(): DeviceStatus {
+    const { writer } = this.#parts;
+    if (writer === undefined) return { state: 'read-only' };
+    const { failure, bytes } = writer.appender;
+    const { epoch } = writer.head;
+    return {
+      state: failure === undefined ? 'ok' : failure.message.startsWith('FENCED') ? 'FENCED' : 'failed',
+      epoch,
+      'not durable': `${bytes} bytes`,
+      'objects to replay': writer.debt,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.close();
+  }
+
+  #writer(): LogWriter {
+    const { writer } = this.#parts;
+    if (writer === undefined) throw new BlockError('EROFS', 'the volume is open read-only');
+    return writer;
+  }
+}

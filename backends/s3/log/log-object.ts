@@ -1,0 +1,87 @@
+import type { LogNames, LogPosition } from './names.ts';
+import type { FrameEntry, ObjectHeader } from './object-header.ts';
+import { BLOCK } from './object-header.ts';
+
+/** An object of the log, as long as any block of the disk may come from it. */
+export interface LogObject {
+  /** By which the maps know it; above 0. */
+  readonly id: number;
+  /** Where it lies: a clone has objects of its parent. */
+  readonly names: LogNames;
+  /** Nothing before it is sealed. */
+  place: LogPosition | undefined;
+  /** Blocks of data. */
+  blocks: number;
+  /** Blocks of the disk that come from it, as far as it is durable. */
+  live: number;
+  /** Its blocks, while it is not in the store. */
+  data: Buffer | undefined;
+  /** Bytes of its header, and its frames: once they are known. */
+  headerBytes: number;
+  frames: readonly FrameEntry[] | undefined;
+  /** Reads under way: it must not be deleted. */
+  readers: number;
+}
+
+/** Every object that the maps refer to. */
+export class ObjectTable {
+  readonly #byId = new Map<number, LogObject>();
+  readonly #byKey = new Map<string, LogObject>();
+  #nextId = 1;
+
+  get(id: number): LogObject {
+    return this.#byId.get(id)!;
+  }
+
+  find(names: LogNames, place: LogPosition): LogObject | undefined {
+    return this.#byKey.get(names.object(place));
+  }
+
+  add(names: LogNames): LogObject {
+    const object: LogObject = {
+      id: this.#nextId++,
+      names,
+      place: undefined,
+      blocks: 0,
+      live: 0,
+      data: undefined,
+      headerBytes: 0,
+      frames: undefined,
+      readers: 0,
+    };
+    this.#byId.set(object.id, object);
+    return object;
+  }
+
+  /** From now on `find` finds it. */
+  place(object: LogObject, place: LogPosition): void {
+    object.place = place;
+    this.#byKey.set(object.names.object(place), object);
+  }
+
+  addStored(names: LogNames, place: LogPosition, blocks: number): LogObject {
+    const object = this.add(names);
+    object.blocks = blocks;
+    this.place(object, place);
+    return object;
+  }
+
+  remove(object: LogObject): void {
+    this.#byId.delete(object.id);
+    if (object.place !== undefined) this.#byKey.delete(object.names.object(object.place));
+  }
+
+  values(): IterableIterator<LogObject> {
+    return this.#byId.values();
+  }
+}
+
+/** What its header says of where its data is. */
+export function learnFrames(object: LogObject, header: ObjectHeader, headerBytes: number): void {
+  object.frames = header.frames;
+  object.headerBytes = headerBytes;
+  object.blocks = header.blocks;
+}
+
+/** Bytes of its data, uncompressed. */
+export const dataBytes = ({ blocks }: LogObject): number => blocks * BLOCK;

@@ -1,0 +1,147 @@
+// hot path: see ARCHITECTURE.md "Data plane"
+
+import { copyIn, fillZero, type IoVec } from '../../../core/plugin.ts';
+import type { BlockMap, Run } from './block-map.ts';
+import type { FrameCache } from './frame-cache.ts';
+import type { LogObject, ObjectTable } from './log-object.ts';
+import { BLOCK, FRAME, FRAME_BLOCKS } from './object-header.ts';
+import { type Overlay, ZEROS } from './overlay.ts';
+
+/** Blocks that are fetched ahead of a sequential read, at first and at most: 128 KiB and 8 MiB. */
+const FIRST_AHEAD = 32;
+const MOST_AHEAD = 2048;
+
+/** Blocks of one object that have to come from the store. */
+interface Missing {
+  readonly object: LogObject;
+  readonly block: number;
+  readonly count: number;
+  /** Where they go in the request. Bytes. */
+  readonly at: number;
+}
+
+/** Reads blocks, from wherever the newest of each is. */
+export class LogReader {
+  readonly #map: BlockMap;
+  readonly #overlay: Overlay;
+  readonly #table: ObjectTable;
+  readonly #frames: FrameCache;
+  readonly #run: Run = { id: 0, block: 0, count: 0 };
+  /** Where the next read begins if the guest reads sequentially. */
+  #sequentialAt = -1;
+  #ahead = FIRST_AHEAD;
+  /** The block up to which was read ahead. */
+  #aheadTo = 0;
+
+  constructor(map: BlockMap, overlay: Overlay, table: ObjectTable, frames: FrameCache) {
+    this.#map = map;
+    this.#overlay = overlay;
+    this.#table = table;
+    this.#frames = frames;
+  }
+
+  /** Fills `iov` with `blocks` blocks. Returns nothing when all of them were in memory. */
+  read(lba: number, blocks: number, iov: IoVec, diskBlocks: number): Promise<void> | undefined {
+    let missing: Missing[] | undefined;
+    this.#each(lba, blocks, (object, block, count, at) => {
+      if (object === undefined) fillZero(iov, at * BLOCK, count * BLOCK);
+      else if (object.data !== undefined)
+        copyIn(iov, object.data.subarray(block * BLOCK, (block + count) * BLOCK), at * BLOCK);
+      else if (!this.#fromCache(object, block, count, iov, at * BLOCK)) {
+        missing ??= [];
+        missing.push({ object, block, count, at: at * BLOCK });
+      }
+    });
+    const fetched = missing && this.#fetch(missing, iov);
+    this.#readAhead(lba, blocks, diskBlocks);
+    return fetched;
+  }
+
+  /** The kinds of the runs from `lba` on. */
+  kinds(lba: number, blocks: number, take: (isHole: boolean, from: number, count: number) => void): void {
+    this.#each(lba, blocks, (object, _block, count, at) => take(object === undefined, lba + at, count));
+  }
+
+  #each(
+    lba: number,
+    blocks: number,
+    take: (object: LogObject | undefined, block: number, count: number, at: number) => void,
+  ): void {
+    const run = this.#run;
+    for (let at = 0; at < blocks; ) {
+      this.#overlay.find(lba + at, blocks - at, run);
+      let { id, block, count } = run;
+      if (id === 0) {
+        this.#map.find(lba + at, count, run);
+        ({ id, block, count } = run);
+      } else if (block === ZEROS) id = 0;
+      take(id === 0 ? undefined : this.#table.get(id), block, count, at);
+      at += count;
+    }
+  }
+
+  #fromCache(object: LogObject, block: number, count: number, iov: IoVec, at: number): boolean {
+    const first = Math.floor(block / FRAME_BLOCKS);
+    const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
+    const frames: Buffer[] = [];
+    for (let frame = first; frame <= last; frame++) {
+      const found = this.#frames.peek(object, frame);
+      if (found === undefined) return false;
+      frames.push(found);
+    }
+    copyBlocks(frames, block, count, iov, at);
+    return true;
+  }
+
+  async #fetch(missing: readonly Missing[], iov: IoVec): Promise<void> {
+    const fetches = missing.map(async ({ object, block, count, at }) => {
+      const first = Math.floor(block / FRAME_BLOCKS);
+      const frames = Math.floor((block + count - 1) / FRAME_BLOCKS) - first + 1;
+      // Held until it is copied: from here on the object may be forgotten, but not deleted.
+      object.readers++;
+      try {
+        copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
+      } finally {
+        object.readers--;
+      }
+    });
+    // All of them, also when one fails: none may go on with borrowed memory after the call has settled.
+    for (const result of await Promise.allSettled(fetches))
+      if (result.status === 'rejected') throw result.reason;
+  }
+
+  #readAhead(lba: number, blocks: number, diskBlocks: number): void {
+    const isSequential = lba === this.#sequentialAt;
+    this.#sequentialAt = lba + blocks;
+    if (!isSequential) {
+      this.#ahead = FIRST_AHEAD;
+      this.#aheadTo = 0;
+      return;
+    }
+    const most = Math.min(MOST_AHEAD, this.#frames.spare * FRAME_BLOCKS);
+    this.#ahead = Math.min(most, this.#ahead * 2);
+    const from = Math.max(this.#sequentialAt, this.#aheadTo);
+    const to = Math.min(diskBlocks, this.#sequentialAt + this.#ahead);
+    // In pieces that are worth a request.
+    if (to - from < Math.min(this.#ahead / 2, FRAME_BLOCKS * 4)) return;
+    this.#aheadTo = to;
+    this.#each(from, to - from, (object, block, count) => {
+      if (object === undefined || object.data !== undefined) return;
+      const first = Math.floor(block / FRAME_BLOCKS);
+      const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
+      // A failure is for the read that needs it to report.
+      this.#frames.fetch(object, first, last - first + 1).catch(() => undefined);
+    });
+  }
+}
+
+/** `count` blocks from `block` on, out of the frames from that which holds `block`. */
+function copyBlocks(frames: readonly Buffer[], block: number, count: number, iov: IoVec, at: number): void {
+  const skip = (block % FRAME_BLOCKS) * BLOCK;
+  const end = skip + count * BLOCK;
+  for (const [i, frame] of frames.entries()) {
+    const from = Math.max(0, skip - i * FRAME);
+    const to = Math.min(frame.length, end - i * FRAME);
+    copyIn(iov, frame.subarray(from, to), at + i * FRAME + from - skip);
+  }
+}

@@ -1,0 +1,118 @@
+import type { ObjectStore } from '../store/object-store.ts';
+import { applyToMap } from './apply.ts';
+import type { Signature } from './batch.ts';
+import { BlockMap } from './block-map.ts';
+import { decodeCheckpoint } from './checkpoint.ts';
+import type { CheckpointRef, Head } from './head.ts';
+import { learnFrames, ObjectTable } from './log-object.ts';
+import { LogNames, type LogPosition } from './names.ts';
+import { hashHeader, NO_HASH } from './object-header.ts';
+import { corrupt, type FoundObject, readObjects, readOpenEpoch } from './scan.ts';
+
+/** Of a checkpoint. Bytes. */
+const MAX_CHECKPOINT = 2 ** 31;
+
+export interface LogEnd {
+  readonly place: LogPosition;
+  /** Of the header there. */
+  readonly hash: Buffer;
+}
+
+/** What the log says. */
+export interface Recovered {
+  readonly table: ObjectTable;
+  readonly map: BlockMap;
+  readonly last: LogEnd;
+  /** Epochs before ours that are not in the checkpoint, with their ends. */
+  readonly epochs: readonly { readonly epoch: number; readonly end: number }[];
+  /** Objects that were replayed. */
+  readonly replayed: number;
+}
+
+/** The beginning of a log. */
+const NOWHERE: LogEnd = { place: { epoch: 0, seq: 0 }, hash: NO_HASH };
+
+/**
+ * The map as of the end of the log: the checkpoint, and every object after it. `fence`: with it the ends of epochs that
+ * were left open are fixed for good; the volume is ours by then. Throws `volume.corrupt`.
+ */
+export async function recover(
+  store: ObjectStore,
+  names: LogNames,
+  head: Pick<Head, 'checkpoint' | 'epochs'>,
+  volume: Buffer,
+  fence: Signature | undefined,
+): Promise<Recovered> {
+  const table = new ObjectTable();
+  const map = new BlockMap(table);
+  let last = NOWHERE;
+  if (head.checkpoint !== null) {
+    await loadCheckpoint(store, head.checkpoint, table, map);
+    last = { place: head.checkpoint.at, hash: Buffer.from(head.checkpoint.hash, 'hex') };
+  }
+  const epochs: { epoch: number; end: number }[] = [];
+  let replayed = 0;
+  for (const { epoch, end } of head.epochs) {
+    const from = last.place.epoch === epoch ? last.place.seq + 1 : 1;
+    const objects =
+      end === undefined
+        ? await readOpenEpoch(store, names, epoch, from, fence)
+        : await readObjects(store, names, epoch, from, end);
+    for (const [i, object] of objects.entries())
+      last = replay(names, table, map, volume, last, { epoch, seq: from + i }, object);
+    replayed += objects.length;
+    epochs.push({ epoch, end: from - 1 + objects.length });
+  }
+  return { table, map, last, epochs, replayed };
+}
+
+export async function loadCheckpoint(
+  store: ObjectStore,
+  { key, at }: CheckpointRef,
+  table: ObjectTable,
+  map: BlockMap,
+): Promise<void> {
+  const object = await store.get(key, MAX_CHECKPOINT);
+  if (object === undefined) throw corrupt(key, 'it is missing');
+  const checkpoint = decodeCheckpoint(object.body);
+  if (typeof checkpoint === 'string') throw corrupt(key, checkpoint);
+  if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq)
+    throw corrupt(key, 'it is the checkpoint of another moment');
+  const roots = new Map<string, LogNames>();
+  const namesOf = (root: string): LogNames => {
+    let names = roots.get(root);
+    if (names === undefined) {
+      names = new LogNames(root.slice(0, -1));
+      roots.set(root, names);
+    }
+    return names;
+  };
+  const ids = checkpoint.objects.map(
+    ({ epoch, seq, blocks, root }) => table.addStored(namesOf(root), { epoch, seq }, blocks).id,
+  );
+  checkpoint.eachExtent((lba, blocks, object, block) => map.set(lba, blocks, ids[object]!, block));
+}
+
+/** Applies one object, after making sure that it is the one that follows. */
+function replay(
+  names: LogNames,
+  table: ObjectTable,
+  map: BlockMap,
+  volume: Buffer,
+  last: LogEnd,
+  place: LogPosition,
+  { header, bytes }: FoundObject,
+): LogEnd {
+  const key = names.object(place);
+  if (!header.volume.equals(volume)) throw corrupt(key, 'it belongs to another volume');
+  if (header.place.epoch !== place.epoch || header.place.seq !== place.seq)
+    throw corrupt(key, 'it is another object of the log, under this name');
+  const { parent } = header;
+  const follows = place.seq > 1 || (parent.epoch === last.place.epoch && parent.seq === last.place.seq);
+  if (!follows || !header.previous.equals(last.hash))
+    throw corrupt(key, 'it does not continue the object before it: the chain of hashes is broken');
+  const object = table.addStored(names, place, header.blocks);
+  learnFrames(object, header, bytes.length);
+  applyToMap(map, table, object, header.extents);
+  return { place, hash: hashHeader(bytes) };
+}

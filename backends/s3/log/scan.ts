@@ -1,0 +1,111 @@
+import { GatewayError } from '../../../core/plugin.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { isStoreError } from '../store/store-error.ts';
+import { encodeFence, type Signature } from './batch.ts';
+import { readHeader } from './frame-cache.ts';
+import type { LogNames } from './names.ts';
+import type { ObjectHeader } from './object-header.ts';
+
+/**
+ * Names that are fenced at once, from the first gap on. A writer never has more than `MAX_IN_FLIGHT` objects on their way,
+ * counted from the first that is not stored, and that is less: after one round it can have none behind the fence.
+ */
+export const FENCE_WINDOW = 16;
+/** Headers that are asked for at once. */
+const AHEAD = 64;
+
+/** An object as a recovery sees it. */
+export interface FoundObject {
+  readonly header: ObjectHeader;
+  /** Bytes of its header. */
+  readonly bytes: Buffer;
+}
+
+/** The objects `from` … `end` of a closed epoch. Throws `volume.corrupt` when one is missing or damaged. */
+export async function readObjects(
+  store: ObjectStore,
+  names: LogNames,
+  epoch: number,
+  from: number,
+  end: number,
+): Promise<FoundObject[]> {
+  const found: FoundObject[] = [];
+  for (let seq = from; seq <= end; seq += AHEAD) {
+    const last = Math.min(end, seq + AHEAD - 1);
+    const places = Array.from({ length: last - seq + 1 }, (_, i) => names.object({ epoch, seq: seq + i }));
+    const some = await Promise.all(places.map((key) => look(store, key)));
+    for (const [i, object] of some.entries()) {
+      if (object === undefined) throw corrupt(places[i]!, 'it is missing');
+      found.push(object);
+    }
+  }
+  return found;
+}
+
+/**
+ * The objects of an epoch that was left open, from `from` on: up to the first gap, which `fence` closes for good. Without
+ * `fence` (a read-only disk) its writer may go on.
+ */
+export async function readOpenEpoch(
+  store: ObjectStore,
+  names: LogNames,
+  epoch: number,
+  from: number,
+  fence: Signature | undefined,
+): Promise<FoundObject[]> {
+  const found: FoundObject[] = [];
+  for (let seq = from; ; ) {
+    const some = await Promise.all(
+      Array.from({ length: AHEAD }, (_, i) => look(store, names.object({ epoch, seq: seq + i }))),
+    );
+    const gap = some.findIndex((object) => object === undefined || object.header.isFence);
+    const run = (gap < 0 ? some : some.slice(0, gap)) as FoundObject[];
+    found.push(...run);
+    seq += run.length;
+    if (gap < 0) continue;
+    if (some[gap] !== undefined || fence === undefined) return found;
+    // All names that the writer may have on their way are decided in one round: those behind the first fence never count.
+    const window = await Promise.all(
+      Array.from({ length: FENCE_WINDOW }, (_, i) => fenceOff(store, names, epoch, seq + i, fence)),
+    );
+    const end = window.findIndex((object) => object === 'fence');
+    const late = (end < 0 ? window : window.slice(0, end)) as FoundObject[];
+    found.push(...late);
+    seq += late.length;
+    if (end >= 0) return found;
+  }
+}
+
+/** Puts a fence there, unless something is: returns that. */
+async function fenceOff(
+  store: ObjectStore,
+  names: LogNames,
+  epoch: number,
+  seq: number,
+  signature: Signature,
+): Promise<FoundObject | 'fence'> {
+  const key = names.object({ epoch, seq });
+  try {
+    await store.put(key, encodeFence(signature, { epoch, seq }), { condition: 'absent' });
+    return 'fence';
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+  }
+  const there = await look(store, key);
+  if (there === undefined) throw corrupt(key, 'it was there, and is not any more');
+  return there.header.isFence ? 'fence' : there;
+}
+
+/** Undefined: there is none. Throws `volume.corrupt` when it is damaged. */
+async function look(store: ObjectStore, key: string): Promise<FoundObject | undefined> {
+  const found = await readHeader(store, key);
+  if (typeof found === 'string') throw corrupt(key, found);
+  return found;
+}
+
+export function corrupt(key: string, why: string): GatewayError {
+  return new GatewayError('volume.corrupt', `The object ${key} of the log is damaged.`, {
+    why,
+    fix: 'Restore it from a backup or an older version. Without it the disk would be another one than it was.',
+  });
+}

@@ -1,0 +1,197 @@
+import { BlockError, type Logger } from '../../../core/plugin.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { Appender } from './appender.ts';
+import { Checkpointer } from './checkpointer.ts';
+import { Collector } from './collector.ts';
+import type { FrameCache } from './frame-cache.ts';
+import { type Head, HeadFile, type Snapshot, type StoredHead, type Writer, writeHead } from './head.ts';
+import type { LogNames } from './names.ts';
+import { uuidBytes } from './object-header.ts';
+import { Overlay } from './overlay.ts';
+import { type Recovered, recover } from './recovery.ts';
+import { pinnedBySnapshots } from './snapshots.ts';
+
+export interface WriterOptions {
+  /** For opening: somebody waits. */
+  readonly starting: ObjectStore;
+  /** For a disk that runs. */
+  readonly running: ObjectStore;
+  readonly names: LogNames;
+  /** UUID. */
+  readonly volume: string;
+  readonly writer: Writer;
+  /** 16 bytes that no other writer has. */
+  readonly nonce: Buffer;
+  /** Memory for what is not stored yet. Bytes. */
+  readonly writeBuffer: number;
+  /** Objects between two checkpoints. */
+  readonly checkpointEvery: number;
+  /** Blocks that the log may hold for each block of the disk that is in use; the rest is collected. */
+  readonly spaceTarget: number;
+  readonly logger: Logger;
+  /** The disk cannot go on. */
+  readonly onFailed: (reason: BlockError) => void;
+}
+
+/** Claims the volume: the head names us from here on. Undefined: somebody else was faster. */
+export async function claim(
+  { starting, names, writer, nonce }: WriterOptions,
+  { head, etag }: StoredHead,
+): Promise<HeadFile | undefined> {
+  const epoch = head.epoch + 1;
+  const claimed: Head = {
+    ...head,
+    version: head.version + 1,
+    nonce: nonce.toString('hex'),
+    epoch,
+    state: 'owned',
+    writer,
+    epochs: [...head.epochs, { epoch }],
+  };
+  const written = await writeHead(starting, names, claimed, etag);
+  if (typeof written !== 'string') return undefined;
+  return new HeadFile(starting, names, { head: claimed, etag: written });
+}
+
+/** A volume that is open for writing. */
+export class LogWriter {
+  readonly #head: HeadFile;
+  readonly #checkpointer: Checkpointer;
+  readonly #collector: Collector;
+  readonly #pinned: Set<string>;
+  readonly recovered: Recovered;
+  readonly overlay: Overlay;
+  readonly appender: Appender;
+
+  private constructor(
+    options: WriterOptions,
+    head: HeadFile,
+    recovered: Recovered,
+    pinned: Set<string>,
+    frames: FrameCache,
+  ) {
+    this.#head = head;
+    this.#pinned = pinned;
+    this.recovered = recovered;
+    this.overlay = new Overlay();
+    const { running, names, nonce, logger } = options;
+    const { table, map, last, replayed } = recovered;
+    const { epoch } = head.content;
+    this.appender = new Appender({
+      store: running,
+      names,
+      table,
+      map,
+      overlay: this.overlay,
+      signature: { volume: uuidBytes(options.volume), nonce },
+      epoch,
+      last,
+      maxBytes: options.writeBuffer,
+      logger,
+      onDurable: () => this.#checkpointer.durable(),
+      onFailed: options.onFailed,
+    });
+    this.#checkpointer = new Checkpointer(
+      {
+        store: running,
+        names,
+        table,
+        map,
+        head,
+        appender: this.appender,
+        epoch,
+        pinned,
+        every: options.checkpointEvery,
+        logger,
+        onFenced: (reason) => this.appender.stop(reason),
+        onWritten: () => this.#collector.start(),
+      },
+      replayed,
+    );
+    this.#collector = new Collector({
+      names,
+      table,
+      map,
+      frames,
+      appender: this.appender,
+      pinned,
+      spaceTarget: options.spaceTarget,
+      logger,
+    });
+  }
+
+  /** Fixes where the log ends, and reads it. `head` is ours. */
+  static async open(
+    options: WriterOptions,
+    head: HeadFile,
+    frames: FrameCache,
+  ): Promise<LogWriter> {
+    const { starting, running, names, volume, nonce } = options;
+    const { content } = head;
+    const before = content.epochs.filter(({ epoch }) => epoch !== content.epoch);
+    const signature = { volume: uuidBytes(volume), nonce };
+    const recovered = await recover(
+      starting,
+      names,
+      { checkpoint: content.checkpoint, epochs: before },
+      signature.volume,
+      signature,
+    );
+    const pinned = await pinnedBySnapshots(starting, content.snapshots);
+    // What is fixed need not be found out again.
+    const file = new HeadFile(running, names, {
+      head: { ...content, epochs: [...recovered.epochs, { epoch: content.epoch }] },
+      etag: head.etag,
+    });
+    return new LogWriter(options, file, recovered, pinned, frames);
+  }
+
+  /** Objects after the last checkpoint. */
+  get debt(): number {
+    return this.#checkpointer.debt;
+  }
+
+  get head(): Head {
+    return this.#head.content;
+  }
+
+  /** Makes a checkpoint of what is durable, and collects what is not needed any more. */
+  async checkpoint(): Promise<void> {
+    await this.#checkpointer.run();
+    await this.#collector.idle();
+  }
+
+  /** Keeps the disk as it is now, after a flush, under a name. */
+  async snapshot(name: string, createdAt: string): Promise<Snapshot> {
+    await this.appender.flush();
+    const keep = (): void => {
+      for (const { live, place, names } of this.recovered.table.values())
+        if (live > 0 && place !== undefined) this.#pinned.add(names.object(place));
+    };
+    return await this.#checkpointer.snapshot(name, createdAt, keep);
+  }
+
+  async change(change: (head: Head) => Partial<Head>): Promise<void> {
+    if (await this.#head.change(change)) return;
+    const reason = new BlockError('EIO', 'FENCED: another gateway has taken the volume over');
+    this.appender.stop(reason);
+    throw reason;
+  }
+
+  /** Everything that was flushed is durable; the volume is nobody's when this settles. */
+  async release(): Promise<void> {
+    await this.#collector.stop();
+    await this.#checkpointer.stop();
+    if (this.appender.failure !== undefined || !this.appender.isIdle) return;
+    const { place } = this.appender.durable;
+    const { epoch } = this.#head.content;
+    // An epoch without objects is as if it had never been.
+    const end = place.epoch === epoch ? place.seq : 0;
+    await this.#head.change(({ epochs }) => ({
+      state: 'released',
+      writer: null,
+      epochs: [...epochs.filter((other) => other.epoch !== epoch), ...(end > 0 ? [{ epoch, end }] : [])],
+    }));
+    this.appender.stop(new BlockError('ESHUTDOWN', 'the disk is closed'));
+  }
+}

@@ -1,0 +1,24 @@
+import { type PluginContext, Semaphore } from '../../core/plugin.ts';
+import type { S3Config } from './config.ts';
+import type { ObjectStore } from './store/object-store.ts';
+import { RetryingStore, type RetryPolicy } from './store/retrying-store.ts';
+import { StoreHealth } from './store/store-health.ts';
+
+/** The store as one disk or command uses it: everything bounded by the same slots and ended by the same signal. */
+export interface Session {
+  /** Through the retry policy given. */
+  with(policy: RetryPolicy, signal?: AbortSignal): RetryingStore;
+}
+
+export function startSession(
+  store: ObjectStore,
+  config: Pick<S3Config, 'maxRequests'>,
+  { logger }: Pick<PluginContext, 'logger'>,
+  signal: AbortSignal,
+): Session {
+  const slots = new Semaphore(config.maxRequests);
+  const health = new StoreHealth(logger);
+  return {
+    with: (policy, other = signal) => new RetryingStore(store, { policy, slots, health, signal: other }),
+  };
+}

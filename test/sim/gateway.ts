@@ -1,0 +1,250 @@
+import { LogNames } from '../../backends/s3/log/names.ts';
+import { BLOCK } from '../../backends/s3/log/object-header.ts';
+import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
+import { readHead } from '../../backends/s3/log/head.ts';
+import { LogReader } from '../../backends/s3/log/reader.ts';
+import { claim, LogWriter, type WriterOptions } from '../../backends/s3/log/writer.ts';
+import { type RetryPolicy, RetryingStore } from '../../backends/s3/store/retrying-store.ts';
+import { StoreHealth } from '../../backends/s3/store/store-health.ts';
+import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
+import { type Nemesis, type SimBucket, SimStore } from './store.ts';
+import type { Actor, World } from './world.ts';
+
+export const VOLUME = '01234567-89ab-cdef-0123-456789abcdef';
+export const NAMES = new LogNames('disk');
+
+const silent: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => silent,
+} as unknown as Logger;
+
+const STARTING: RetryPolicy = {
+  baseMs: 100,
+  maxMs: 2000,
+  repairMaxMs: 0,
+  waitForRepair: false,
+  giveUpAfterMs: 60_000,
+  attemptMs: 10_000,
+};
+
+/** What changed a run of blocks; `version` 0: they are zeros. */
+interface Change {
+  readonly lba: number;
+  readonly blocks: number;
+  readonly version: number;
+}
+
+export interface Tuning {
+  readonly blocks: number;
+  readonly checkpointEvery: number;
+  readonly spaceTarget: number;
+  readonly writeBuffer: number;
+  readonly readCache: number;
+}
+
+/** What the disk held before a number of changes: a version for each block. */
+export type Content = Int32Array;
+
+/** A gateway with one disk, and its guest, who remembers everything. */
+export class SimGateway {
+  readonly actor: Actor;
+  readonly #world: World;
+  readonly #tuning: Tuning;
+  readonly #store: SimStore;
+  readonly #life = new AbortController();
+  readonly changes: Change[] = [];
+  /** What the guest believes its disk holds. */
+  model: Content;
+  /** When it was opened. */
+  base: Content | undefined;
+  epoch: number | undefined;
+  /** Changes that an answered flush covers. */
+  flushed = 0;
+  /** Changes, from the first on, that were answered. */
+  answered = 0;
+  /** How many of the changes its successor found; unknown while there is none. */
+  cut: number | undefined;
+  writer: LogWriter | undefined;
+  reader: LogReader | undefined;
+  failed: string | undefined;
+  /** Says what is wrong. */
+  readonly report: (problem: string) => void;
+
+  constructor(
+    world: World,
+    bucket: SimBucket,
+    nemesis: Nemesis,
+    tuning: Tuning,
+    name: string,
+    report: (problem: string) => void,
+  ) {
+    this.#world = world;
+    this.#tuning = tuning;
+    this.actor = { name, alive: true, pausedUntil: 0 };
+    this.#store = new SimStore(world, bucket, this.actor, nemesis);
+    this.model = new Int32Array(tuning.blocks);
+    this.report = (problem) => report(`${name}: ${problem}`);
+  }
+
+  get isOpen(): boolean {
+    return this.base !== undefined && this.actor.alive;
+  }
+
+  /** Takes the volume, and reads all of it. */
+  async open(): Promise<void> {
+    const nonce = Buffer.alloc(16);
+    for (let i = 0; i < 16; i++) nonce[i] = this.#world.below(256);
+    const slots = new Semaphore(16);
+    const health = new StoreHealth(silent);
+    const signal = this.#life.signal;
+    const through = (policy: RetryPolicy) =>
+      new RetryingStore(this.#store, { policy, slots, health, signal });
+    const starting = through(STARTING);
+    const running = through({ ...STARTING, giveUpAfterMs: undefined });
+    const options: WriterOptions = {
+      starting,
+      running,
+      names: NAMES,
+      volume: VOLUME,
+      writer: {
+        disk: this.actor.name,
+        since: '',
+        process: { host: 'sim', pid: 1, bootId: '', pidNamespace: '', startTime: '' },
+      },
+      nonce,
+      writeBuffer: this.#tuning.writeBuffer,
+      checkpointEvery: this.#tuning.checkpointEvery,
+      spaceTarget: this.#tuning.spaceTarget,
+      logger: silent,
+      onFailed: (reason) => {
+        this.failed = reason.message;
+        this.#life.abort(reason);
+      },
+    };
+    try {
+      const stored = await readHead(starting, NAMES);
+      const file = await claim(options, stored!);
+      if (file === undefined) {
+        this.failed = 'somebody was faster';
+        return;
+      }
+      this.epoch = file.content.epoch;
+      const frames = new FrameCache(running, this.#tuning.readCache);
+      const writer = await LogWriter.open(options, file, frames);
+      const { map, table } = writer.recovered;
+      this.writer = writer;
+      this.reader = new LogReader(map, writer.overlay, table, frames);
+      const content = await this.readAll();
+      this.model = content.slice();
+      this.base = content;
+    } catch (error) {
+      this.failed = String(error);
+      if (/damaged|corrupt|missing/.test(this.failed)) {
+        // A zombie that opens may find that its successor has deleted what it wants to read.
+        if (!this.isSuperseded()) this.report(`cannot be opened: ${this.failed} ${(error as { why?: string }).why ?? ''}`);
+      }
+    }
+  }
+
+  /** Set by the scenario: another gateway has claimed a later epoch. */
+  isSuperseded: () => boolean = () => false;
+
+  /** A version for each block; reports blocks that hold something else. */
+  async readAll(lba = 0, blocks = this.#tuning.blocks): Promise<Content> {
+    const bytes = Buffer.alloc(blocks * BLOCK, 0xff);
+    await this.reader!.read(lba, blocks, [bytes], this.#tuning.blocks);
+    return contentOf(bytes, lba, this.report);
+  }
+
+  write(lba: number, blocks: number, version: number): void {
+    const bytes = Buffer.alloc(blocks * BLOCK);
+    for (let i = 0; i < blocks; i++) stamp(bytes, i, lba + i, version);
+    this.#change({ lba, blocks, version }, () => this.writer!.appender.write(lba, blocks, [bytes], 0));
+  }
+
+  zero(lba: number, blocks: number): void {
+    this.#change({ lba, blocks, version: 0 }, () => this.writer!.appender.zero(lba, blocks));
+  }
+
+  flush(): void {
+    const covers = this.answered;
+    const done = (): void => {
+      this.flushed = Math.max(this.flushed, covers);
+      if (this.cut !== undefined && covers > this.cut)
+        this.report(`a flush of ${covers} changes was answered, and the successor found ${this.cut}`);
+      if (this.failed !== undefined) this.report('a flush was answered after the disk had failed');
+    };
+    void this.#try(() => this.writer!.appender.flush(), done);
+  }
+
+  /** Compares a part of the disk with what the guest believes. */
+  async check(lba: number, blocks: number): Promise<void> {
+    if (this.answered < this.changes.length) return;
+    const expected = this.model.slice(lba, lba + blocks);
+    try {
+      const found = await this.readAll(lba, blocks);
+      for (let i = 0; i < blocks; i++)
+        if (found[i] !== expected[i])
+          this.report(`block ${lba + i} has version ${found[i]}, and ${expected[i]} was written`);
+    } catch (error) {
+      if (this.failed === undefined && !this.isSuperseded()) this.report(`cannot be read: ${error}`);
+    }
+  }
+
+  /** Everything that the snapshot may hold: the disk as it was at some moment while it was made. */
+  async snapshot(name: string): Promise<Content[] | undefined> {
+    const possible = [this.model.slice()];
+    const from = this.changes.length;
+    try {
+      await this.writer!.snapshot(name, '');
+    } catch {
+      return undefined;
+    }
+    for (const { lba, blocks, version } of this.changes.slice(from))
+      possible.push(possible.at(-1)!.slice().fill(version, lba, lba + blocks));
+    return possible;
+  }
+
+  kill(): void {
+    this.actor.alive = false;
+  }
+
+  #change(change: Change, run: () => void | Promise<void>): void {
+    const index = this.changes.push(change);
+    this.model.fill(change.version, change.lba, change.lba + change.blocks);
+    void this.#try(run, () => {
+      this.answered = Math.max(this.answered, index);
+    });
+  }
+
+  async #try(run: () => void | Promise<void>, done: () => void): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      if (!BlockError.is(error)) this.report(`failed with ${(error as Error).stack}`);
+      return;
+    }
+    done();
+  }
+}
+
+function stamp(bytes: Buffer, index: number, lba: number, version: number): void {
+  bytes.writeUInt32LE(lba, index * BLOCK);
+  bytes.writeUInt32LE(version, index * BLOCK + 4);
+  bytes.writeUInt32LE(version, (index + 1) * BLOCK - 4);
+}
+
+export function contentOf(bytes: Buffer, lba: number, report: (problem: string) => void): Content {
+  const content = new Int32Array(bytes.length / BLOCK);
+  for (let i = 0; i < content.length; i++) {
+    const version = bytes.readUInt32LE(i * BLOCK + 4);
+    content[i] = version;
+    const isWhole = bytes.readUInt32LE((i + 1) * BLOCK - 4) === version;
+    if (!isWhole || (version !== 0 && bytes.readUInt32LE(i * BLOCK) !== lba + i))
+      report(`block ${lba + i} holds what was never written there`);
+  }
+  return content;
+}

@@ -1,0 +1,58 @@
+import { parseArgs } from 'node:util';
+import { introduce, MUTANTS } from './mutants.ts';
+
+const USAGE = `Usage: npm run sim -- [options]
+
+Runs the log volume of the s3 backend in a simulated world: gateways that die, stall and take the volume from each
+other, over a store that fails. Prints the seeds that found something.
+
+  --seeds N    how many seeds (1000)
+  --from N     the first of them (1)
+  --trace      say what happens, for few seeds
+  --mutant M   with a mistake in the engine, until it is found:
+${MUTANTS.map(({ name }) => `                 ${name}\n`).join('')}`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '1000' },
+      from: { type: 'string', default: '1' },
+      trace: { type: 'boolean', default: false },
+      mutant: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const mutant = MUTANTS.find(({ name }) => name === values.mutant);
+  if (values.mutant !== undefined && mutant === undefined) throw new Error(`there is no mutant "${values.mutant}"`);
+  if (mutant !== undefined) introduce(mutant);
+  // Not before the mistake is made.
+  const { runScenario } = await import('./scenario.ts');
+  const [seeds, from] = [Number(values.seeds), Number(values.from)];
+  const start = process.hrtime.bigint();
+  const seconds = (): number => Number((process.hrtime.bigint() - start) / 1_000_000n) / 1000;
+  let [events, changes, gateways, failed] = [0, 0, 0, 0];
+  for (let seed = from; seed < from + seeds; seed++) {
+    const trace = values.trace ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
+    const outcome = await runScenario(seed, trace);
+    events += outcome.events;
+    changes += outcome.changes;
+    gateways += outcome.gateways;
+    if (outcome.problems.length > 0) {
+      failed++;
+      process.stdout.write(`seed ${seed}: ${outcome.problems[0]}\n`);
+      if (failed >= (mutant === undefined ? 20 : 1)) break;
+    }
+    if ((seed - from + 1) % 5000 === 0)
+      process.stderr.write(`${seed - from + 1} seeds in ${seconds().toFixed(0)} s\n`);
+  }
+  process.stdout.write(
+    `${seeds} seeds, ${failed} with problems; ${gateways} gateways, ${changes} changes, ${events} events; ${seconds().toFixed(1)} s\n`,
+  );
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,73 @@
+import { registerHooks } from 'node:module';
+
+/** A mistake in the engine that the simulation has to find. */
+export interface Mutant {
+  readonly name: string;
+  /** Of `backends/s3/log/`. */
+  readonly file: string;
+  /** Occurs once in it. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'no contiguity check',
+    file: 'appender.ts',
+    find: "    sealed.state = 'stored';",
+    replace: "    sealed.state = 'stored'; for (const { resolve } of sealed.flushes.splice(0)) resolve();",
+  },
+  {
+    name: 'fence deletable',
+    file: 'checkpointer.ts',
+    find: '        condemned = dead.map((object) => names.object(object.place!));',
+    replace: `        condemned = dead.map((object) => names.object(object.place!));
+        for (const { epoch, end } of current.epochs)
+          if (end !== undefined) condemned.push(names.object({ epoch, seq: end + 1 }));`,
+  },
+  {
+    name: 'copies of the collector count always',
+    file: 'apply.ts',
+    find: 'map.move(lba, blocks, object.id, block, from.id, source!.block)',
+    replace: 'map.set(lba, blocks, object.id, block)',
+  },
+  {
+    name: 'checkpoint beyond durable',
+    file: 'appender.ts',
+    find: '    table.place(batch.object, place);',
+    replace: `    table.place(batch.object, place);
+    applyToMap(this.#options.map, table, batch.object, batch.extents);`,
+  },
+  {
+    name: 'flush answered early',
+    file: 'appender.ts',
+    find: '    const hash = hashHeader(header);',
+    replace: '    const hash = hashHeader(header); for (const { resolve } of flushes.splice(0)) resolve();',
+  },
+  {
+    name: 'a fence is taken for success',
+    file: 'appender.ts',
+    find: 'if (info !== undefined && found.equals(sealed.header)) return true;',
+    replace: 'if (info !== undefined) return true;',
+  },
+  {
+    name: 'objects deleted before they are condemned',
+    file: 'checkpointer.ts',
+    find: '      await store.put(ref.key, body, { condition: ',
+    replace: `      if (dead.length > 0) await store.deleteMany(dead.map((object) => names.object(object.place!)));
+      await store.put(ref.key, body, { condition: `,
+  },
+];
+
+/** From now on the module is loaded with the mistake in it. Throws when it is not where it should be. */
+export function introduce({ name, file, find, replace }: Mutant): void {
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!url.endsWith(`/backends/s3/log/${file}`)) return loaded;
+      const source = String(loaded.source);
+      if (source.split(find).length !== 2) throw new Error(`${file} does not have the place of "${name}" once`);
+      return { ...loaded, source: source.replace(find, () => replace) };
+    },
+  });
+}

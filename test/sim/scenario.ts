@@ -1,0 +1,278 @@
+import { BlockMap } from '../../backends/s3/log/block-map.ts';
+import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
+import { firstHead, readHead } from '../../backends/s3/log/head.ts';
+import { ObjectTable } from '../../backends/s3/log/log-object.ts';
+import { BLOCK } from '../../backends/s3/log/object-header.ts';
+import { Overlay } from '../../backends/s3/log/overlay.ts';
+import { LogReader } from '../../backends/s3/log/reader.ts';
+import { loadCheckpoint } from '../../backends/s3/log/recovery.ts';
+import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
+import { type Nemesis, SimBucket, SimStore } from './store.ts';
+import { type Actor, World } from './world.ts';
+
+/** What happened in one run; `problems` is empty when all went well. */
+export interface Outcome {
+  readonly problems: readonly string[];
+  readonly events: number;
+  readonly gateways: number;
+  readonly changes: number;
+}
+
+const CALM: Nemesis = { throttled: 0, unreachable: 0, lostResponse: 0, stalled: 0, duplicated: 0 };
+
+/** Gateways that write, die, stall and take the volume from each other, over a store with a nemesis; and an oracle. */
+export async function runScenario(seed: number, trace: (line: string) => void = () => {}): Promise<Outcome> {
+  using world = new World(seed);
+  const scenario = new Scenario(world, trace);
+  return await scenario.run();
+}
+
+class Scenario {
+  readonly #world: World;
+  readonly #trace: (line: string) => void;
+  readonly #bucket = new SimBucket();
+  readonly #nemesis: Nemesis;
+  readonly #tuning: Tuning;
+  readonly #gateways: SimGateway[] = [];
+  readonly #judged = new Set<SimGateway>();
+  readonly #snapshots: { name: string; possible: Content[] }[] = [];
+  readonly #problems: string[] = [];
+  #version = 0;
+  #events = 0;
+
+  constructor(world: World, trace: (line: string) => void) {
+    this.#world = world;
+    this.#trace = trace;
+    const mild = world.chance(0.3);
+    const some = (): number => (mild ? 0 : world.random() * world.random() * 0.3);
+    this.#nemesis = {
+      throttled: some(),
+      unreachable: some(),
+      lostResponse: some(),
+      stalled: some(),
+      duplicated: some(),
+    };
+    this.#tuning = {
+      blocks: 16 + world.below(48),
+      checkpointEvery: 2 + world.below(8),
+      spaceTarget: 1.05 + world.random(),
+      writeBuffer: (2 + world.below(40)) * BLOCK,
+      readCache: world.below(4) * 65536,
+    };
+  }
+
+  async run(): Promise<Outcome> {
+    const world = this.#world;
+    this.#bucket.put(NAMES.head, this.#encodedHead(), {});
+    await this.#start();
+    const steps = 30 + world.below(120);
+    for (let i = 0; i < steps && this.#problems.length === 0; i++) {
+      await this.#act();
+      for (let n = world.below(14); n > 0; n--) if (await world.step()) this.#events++;
+      this.#judge();
+    }
+    if (this.#problems.length === 0) await this.#finish();
+    const changes = this.#gateways.reduce((sum, gateway) => sum + gateway.changes.length, 0);
+    return { problems: this.#problems, events: this.#events, gateways: this.#gateways.length, changes };
+  }
+
+  #encodedHead(): Buffer {
+    const head = firstHead(VOLUME, this.#tuning.blocks * BLOCK);
+    return Buffer.from(JSON.stringify({ ...head, nonce: '' }));
+  }
+
+  async #start(): Promise<SimGateway> {
+    const name = `gateway ${this.#gateways.length}`;
+    const gateway = new SimGateway(
+      this.#world,
+      this.#bucket,
+      this.#nemesis,
+      this.#tuning,
+      name,
+      (problem) => this.#problem(problem),
+    );
+    gateway.isSuperseded = () => this.#isSuperseded(gateway);
+    this.#gateways.push(gateway);
+    this.#say(`${name} starts`);
+    await this.#world.as(gateway.actor, () => void gateway.open());
+    return gateway;
+  }
+
+  async #act(): Promise<void> {
+    const world = this.#world;
+    const open = this.#gateways.filter((gateway) => gateway.isOpen);
+    const draw = world.random();
+    if (draw < 0.03 || this.#gateways.every(({ actor, failed }) => !actor.alive || failed !== undefined)) {
+      if (this.#gateways.filter(({ actor }) => actor.alive).length < 3) await this.#start();
+      return;
+    }
+    if (open.length === 0) return;
+    const gateway = open[world.below(open.length)]!;
+    if (draw < 0.05) {
+      this.#say(`${gateway.actor.name} dies`);
+      gateway.kill();
+    } else if (draw < 0.07) {
+      const ms = world.below(200_000);
+      this.#say(`${gateway.actor.name} stands still for ${ms} ms`);
+      gateway.actor.pausedUntil = world.now + ms;
+    } else if (gateway.actor.pausedUntil <= world.now) await world.as(gateway.actor, () => this.#request(gateway));
+  }
+
+  #request(gateway: SimGateway): void {
+    const world = this.#world;
+    const { blocks } = this.#tuning;
+    if (gateway.writer!.appender.failure !== undefined) return;
+    const draw = world.random();
+    // A few places are written again and again.
+    const lba = world.chance(0.5) ? world.below(4) : world.below(blocks);
+    const count = 1 + world.below(Math.min(8, blocks - lba));
+    if (draw < 0.55) {
+      this.#say(`${gateway.actor.name} writes ${lba} +${count}: ${this.#version + 1}`);
+      gateway.write(lba, count, ++this.#version);
+    } else if (draw < 0.63) {
+      this.#say(`${gateway.actor.name} zeros ${lba} +${count}`);
+      gateway.zero(lba, count);
+    } else if (draw < 0.85) {
+      this.#say(`${gateway.actor.name} flushes`);
+      gateway.flush();
+    } else if (draw < 0.97) void gateway.check(lba, count);
+    else if (this.#snapshots.length < 2 && gateway.answered === gateway.changes.length) {
+      const name = `snapshot ${this.#snapshots.length}-${this.#version}`;
+      this.#say(`${gateway.actor.name} makes ${name}`);
+      void gateway.snapshot(name).then((possible) => {
+        if (possible !== undefined) this.#snapshots.push({ name, possible });
+      });
+    }
+  }
+
+  #isSuperseded({ epoch }: SimGateway): boolean {
+    return this.#gateways.some((other) => other.epoch !== undefined && other.epoch > (epoch ?? -1));
+  }
+
+  /** What a gateway found when it opened has to be what some prefix of its predecessor's changes makes. */
+  #judge(): void {
+    for (const gateway of this.#gateways) {
+      const { base, epoch } = gateway;
+      if (base === undefined || this.#judged.has(gateway)) continue;
+      this.#judged.add(gateway);
+      this.#say(`${gateway.actor.name} is open, epoch ${epoch}`);
+      const before = this.#gateways
+        .filter((other) => other.epoch !== undefined && other.epoch < epoch!)
+        .sort((a, b) => b.epoch! - a.epoch!);
+      const predecessor = before.find((other) => other.base !== undefined);
+      // Those between have not changed anything, and never will.
+      for (const other of before) {
+        if (other === predecessor) break;
+        this.#settle(other, 0);
+      }
+      if (predecessor === undefined) {
+        if (base.some((version) => version !== 0)) this.#problem(`${gateway.actor.name} finds what nobody wrote`);
+        continue;
+      }
+      const prefix = longestPrefix(predecessor, base);
+      if (prefix === undefined)
+        this.#problem(
+          `${gateway.actor.name} finds what no prefix of ${predecessor.actor.name}'s changes makes: ${base.join(' ')}`,
+        );
+      else this.#settle(predecessor, prefix);
+    }
+  }
+
+  #settle(gateway: SimGateway, cut: number): void {
+    gateway.cut = gateway.cut === undefined ? cut : Math.min(cut, gateway.cut);
+    if (gateway.flushed > gateway.cut)
+      this.#problem(`${gateway.actor.name} had ${gateway.flushed} changes flushed, and ${gateway.cut} are found`);
+  }
+
+  /** When everything works again, the disk is what it should be; and an idle disk asks for nothing. */
+  async #finish(): Promise<void> {
+    const world = this.#world;
+    Object.assign(this.#nemesis, CALM);
+    for (const gateway of this.#gateways) {
+      gateway.actor.pausedUntil = 0;
+      if (world.chance(0.5)) gateway.kill();
+    }
+    await world.run(400_000);
+    this.#judge();
+    const last = await this.#start();
+    await world.run(60_000);
+    this.#judge();
+    if (!last.isOpen) {
+      this.#problem(`the last gateway does not open: ${last.failed}`);
+      return;
+    }
+    for (let round = 0; round < 3; round++) {
+      await world.as(last.actor, () => last.write(0, 4, ++this.#version));
+      await world.as(last.actor, () => last.flush());
+      await world.run(10_000);
+      await world.as(last.actor, () => void last.writer!.checkpoint().catch((error) => this.#problem(String(error))));
+      await world.run(10_000);
+    }
+    if (last.flushed !== last.changes.length) this.#problem('the last flush was not answered');
+    const before = this.#bucket.requests;
+    await world.run(3_600_000);
+    if (this.#bucket.requests !== before)
+      this.#problem(`an idle disk sent ${this.#bucket.requests - before} requests`);
+    await this.#inspect(last);
+    const reopened = await this.#start();
+    await world.run(60_000);
+    this.#judge();
+    if (!reopened.isOpen) this.#problem(`the volume does not open again: ${reopened.failed}`);
+    else if (reopened.base!.join() !== last.model.join()) this.#problem('opened again, it is another disk');
+  }
+
+  /** Every block's object is there, and every snapshot holds what it held. */
+  async #inspect(gateway: SimGateway): Promise<void> {
+    for (const { id } of gateway.writer!.recovered.map.runs()) {
+      const object = gateway.writer!.recovered.table.get(id);
+      if (!this.#bucket.objects.has(NAMES.object(object.place!)))
+        this.#problem(`${NAMES.object(object.place!)} is needed, and not there`);
+    }
+    const actor: Actor = { name: 'inspector', alive: true, pausedUntil: 0 };
+    const store = new SimStore(this.#world, this.#bucket, actor, this.#nemesis);
+    await this.#world.as(actor, () => void this.#readSnapshots(store).catch((error) => this.#problem(String(error))));
+    await this.#world.run(60_000);
+  }
+
+  async #readSnapshots(store: SimStore): Promise<void> {
+    const { head } = (await readHead(store, NAMES))!;
+    for (const { name, possible } of this.#snapshots) {
+      const snapshot = head.snapshots.find((other) => other.name === name);
+      if (snapshot === undefined) {
+        this.#problem(`${name} is gone`);
+        continue;
+      }
+      const table = new ObjectTable();
+      const map = new BlockMap(table);
+      await loadCheckpoint(store, snapshot.checkpoint, table, map);
+      const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, 0));
+      const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
+      await reader.read(0, this.#tuning.blocks, [bytes], this.#tuning.blocks);
+      const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));
+      if (!possible.some((content) => content.join() === found.join())) this.#problem(`${name} holds something else`);
+    }
+  }
+
+  #problem(problem: string): void {
+    this.#say(`PROBLEM: ${problem}`);
+    this.#problems.push(problem);
+  }
+
+  #say(line: string): void {
+    this.#trace(`${this.#world.now.toFixed(0)} ms  ${line}`);
+  }
+}
+
+/** How many of a gateway's changes, from the first on and not fewer than were flushed, make `content`; the most there are. */
+function longestPrefix({ base, changes, flushed }: SimGateway, content: Content): number | undefined {
+  const state = base!.slice();
+  let longest: number | undefined;
+  const isSame = (): boolean => state.every((version, i) => version === content[i]);
+  for (let count = 0; ; count++) {
+    if (count >= flushed && isSame()) longest = count;
+    const change = changes[count];
+    if (change === undefined) return longest;
+    state.fill(change.version, change.lba, change.lba + change.blocks);
+  }
+}
+

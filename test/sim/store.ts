@@ -1,0 +1,160 @@
+import type {
+  DeleteFailure,
+  ListPage,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+} from '../../backends/s3/store/object-store.ts';
+import { StoreError } from '../../backends/s3/store/store-error.ts';
+import type { IoVec } from '../../core/plugin.ts';
+import type { Actor, World } from './world.ts';
+
+interface Stored {
+  readonly body: Uint8Array;
+  readonly info: ObjectInfo;
+}
+
+/** Chances, 0 … 1, of what may befall a request. */
+export interface Nemesis {
+  /** Refused with 503. */
+  throttled: number;
+  /** The connection breaks before it arrives. */
+  unreachable: number;
+  /** Done, and the answer is lost. */
+  lostResponse: number;
+  /** Nobody hears of it for long, and then it is done. */
+  stalled: number;
+  /** Done once more, later. */
+  duplicated: number;
+}
+
+/** A bucket, as every client sees it at once: S3 is strongly consistent. */
+export class SimBucket {
+  readonly objects = new Map<string, Stored>();
+  readonly deleted = new Set<string>();
+  conditional = true;
+  requests = 0;
+  #etags = 0;
+
+  put(key: string, body: Uint8Array, { condition, metadata }: PutOptions): string {
+    const there = this.objects.get(key);
+    const holds =
+      condition === undefined ||
+      (condition === 'absent' ? there === undefined : there?.info.etag === condition.etag);
+    if (this.conditional && !holds) throw new StoreError('precondition-failed', '412', { status: 412 });
+    const etag = `"${++this.#etags}"`;
+    this.objects.set(key, { body, info: { etag, size: body.length, metadata: metadata ?? {} } });
+    return etag;
+  }
+}
+
+/** One process's way to the bucket: with latency, and what a nemesis does. */
+export class SimStore implements ObjectStore {
+  readonly #world: World;
+  readonly #bucket: SimBucket;
+  readonly #actor: Actor;
+  readonly #nemesis: Nemesis;
+
+  constructor(world: World, bucket: SimBucket, actor: Actor, nemesis: Nemesis) {
+    this.#world = world;
+    this.#bucket = bucket;
+    this.#actor = actor;
+    this.#nemesis = nemesis;
+  }
+
+  head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    return this.#request(signal, false, () => this.#bucket.objects.get(key)?.info);
+  }
+
+  read(key: string, offset: number, into: IoVec, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    return this.#request(signal, false, () => {
+      const object = this.#bucket.objects.get(key);
+      let at = offset;
+      for (const segment of object === undefined ? [] : into) {
+        segment.set(object!.body.subarray(at, at + segment.length));
+        at += segment.length;
+      }
+      return object?.info;
+    });
+  }
+
+  get(key: string, _maxBytes: number, signal?: AbortSignal) {
+    return this.#request(signal, false, () => {
+      const object = this.#bucket.objects.get(key);
+      return object && { info: object.info, body: Uint8Array.from(object.body) };
+    });
+  }
+
+  put(key: string, body: Uint8Array, options: PutOptions = {}, signal?: AbortSignal): Promise<string> {
+    return this.#request(signal, true, () => this.#bucket.put(key, body, options));
+  }
+
+  deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]> {
+    return this.#request(signal, true, () => {
+      for (const key of keys) {
+        this.#bucket.objects.delete(key);
+        this.#bucket.deleted.add(key);
+      }
+      return [];
+    });
+  }
+
+  list(): Promise<ListPage> {
+    return Promise.reject(new StoreError('rejected', 'nobody needs a list'));
+  }
+
+  [Symbol.dispose](): void {}
+
+  #request<T>(signal: AbortSignal | undefined, changes: boolean, apply: () => T): Promise<T> {
+    const world = this.#world;
+    this.#bucket.requests++;
+    const { throttled, unreachable, lostResponse, stalled, duplicated } = this.#nemesis;
+    const fate = world.random();
+    const there = 1 + world.below(40);
+    const back = 1 + world.below(10);
+    return new Promise<T>((resolve, reject) => {
+      let answered = false;
+      const answer = (ms: number, settle: () => void): void => {
+        world.after(ms, this.#actor, () => {
+          if (answered) return;
+          answered = true;
+          signal?.removeEventListener('abort', abort);
+          settle();
+        });
+      };
+      const abort = (): void => answer(0, () => reject(new StoreError('timeout', 'no answer in time')));
+      signal?.addEventListener('abort', abort, { once: true });
+      if (fate < throttled) {
+        answer(there + back, () => reject(new StoreError('throttled', '503', { status: 503 })));
+        return;
+      }
+      if (fate < throttled + unreachable) {
+        answer(there, () => reject(new StoreError('unreachable', 'ECONNRESET')));
+        return;
+      }
+      const isLost = fate < throttled + unreachable + lostResponse;
+      const isStalled = !isLost && world.chance(stalled);
+      // Up to longer than anything is kept for.
+      const delay = isStalled ? 5_000 + world.below(300_000) : there;
+      world.after(delay, undefined, () => {
+        let settle: () => void;
+        try {
+          const value = apply();
+          settle = () => resolve(value);
+        } catch (error) {
+          settle = () => reject(error as Error);
+        }
+        if (isLost) settle = () => reject(new StoreError('unreachable', 'socket hang up'));
+        answer(back, settle);
+      });
+      if (changes && world.chance(duplicated))
+        world.after(delay + world.below(60_000), undefined, () => {
+          try {
+            apply();
+          } catch {
+            // Nobody listens.
+          }
+        });
+    });
+  }
+}
