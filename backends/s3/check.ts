@@ -4,11 +4,14 @@ import { Layout } from './chunk/layout.ts';
 import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
+import { LogNames } from './log/names.ts';
+import { readLogVolume } from './log/volume-record.ts';
 import { startSession } from './session.ts';
 import type { SdkStore } from './store/client.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
 import { isStoreError } from './store/store-error.ts';
+import { checkLayout, findLayout } from './volumes.ts';
 
 /** Somebody waits for `doctor`, and a store that needs a minute is a finding. */
 const CHECK_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 5000, attemptMs: 5000 };
@@ -31,7 +34,7 @@ export async function checkStore(
     { severity: 'ok', summary: `bucket "${config.bucket}" can be reached with these credentials` },
     await conditionalWrites(store, layout),
     ...(await versioning(sdk, ctx.signal)),
-    await volume(store, layout, config),
+    await volume(store, config),
   ];
 }
 
@@ -83,10 +86,16 @@ async function versioning(sdk: SdkStore, signal: AbortSignal): Promise<readonly 
   ];
 }
 
-async function volume(store: ObjectStore, layout: Layout, config: S3Config): Promise<Finding> {
+async function volume(store: ObjectStore, config: S3Config): Promise<Finding> {
+  const { prefix } = config;
   try {
-    const { record } = await readReadyVolume(store, layout, config);
-    return { severity: 'ok', summary: `there is a volume of ${record.size} bytes at "${config.prefix}"` };
+    const layout = await findLayout(store, prefix);
+    if (layout !== undefined) checkLayout(config, layout);
+    const size =
+      layout === 'log'
+        ? (await readLogVolume(store, new LogNames(prefix), config)).head.head.size
+        : (await readReadyVolume(store, new Layout(prefix), config)).record.size;
+    return { severity: 'ok', summary: `there is a volume of ${size} bytes at "${prefix}", layout ${layout}` };
   } catch (error) {
     return finding(toGatewayError(error, config));
   }

@@ -48,10 +48,16 @@ export const s3Config = z.strictObject({
   size: sizeSchema({ min: 512, max: 2 ** 53 - 512, multipleOf: 512 })
     .optional()
     .meta({ description: 'Size of the disk: needed to create the volume, checked afterwards.' }),
+  layout: z.enum(['log', 'chunk']).optional().meta({
+    description:
+      'How the volume is stored, fixed when it is created: "log" (default) or "chunk" (default with "chunkSize").',
+  }),
   chunkSize: sizeSchema({ min: MIN_CHUNK_SIZE, max: MAX_CHUNK_SIZE })
     .refine((bytes) => Number.isInteger(Math.log2(bytes)), 'the chunk size is a power of two')
     .optional()
-    .meta({ description: 'Bytes per object, fixed when the volume is created. Default 1MiB.' }),
+    .meta({
+      description: 'Bytes per object of the layout "chunk", fixed when the volume is created. Default 1MiB.',
+    }),
   endpoint: z
     .url({ protocol: /^https?$/, error: 'an endpoint is an http:// or https:// URL' })
     .optional()
@@ -73,10 +79,8 @@ export const s3Config = z.strictObject({
   tls: tls.optional(),
   writeBuffer: sizeSchema()
     .prefault('64MiB')
-    .meta({ description: 'Memory for chunks being written; at least four chunks are taken.' }),
-  readCache: sizeSchema()
-    .prefault('32MiB')
-    .meta({ description: 'Memory for parts of chunks that were read.' }),
+    .meta({ description: 'Memory for what is being written; of chunks, at least four are taken.' }),
+  readCache: sizeSchema().prefault('32MiB').meta({ description: 'Memory for what was read.' }),
   maxRequests: z
     .int()
     .min(2)

@@ -9,36 +9,41 @@ async function connect(config: S3Config, ctx: PluginContext) {
 
 export default defineBackend<S3Config>({
   name: 's3',
-  description: 'A volume in a bucket of any S3-compatible store, one object per chunk.',
+  description: 'A volume in a bucket of any S3-compatible store.',
   config: s3Config,
   async open(config, ctx) {
-    const { attach } = await import('./chunk/attach.ts');
-    return attach(await connect(config, ctx), config, ctx);
+    const { openVolume } = await import('./open.ts');
+    return openVolume(await connect(config, ctx), config, ctx);
   },
-  warmUp: () => Promise.all([import('./store/client.ts'), import('./chunk/attach.ts')]),
+  warmUp: () => Promise.all([import('./store/client.ts'), import('./open.ts')]),
   async check(config, ctx) {
     const { checkStore } = await import('./check.ts');
     return checkStore(await connect(config, ctx), config, ctx);
   },
   volumes: {
     async create(config, ctx) {
-      const { createVolume, withStore } = await import('./chunk/volumes.ts');
+      const { createVolume } = await import('./volumes.ts');
+      const { withStore } = await import('./operation.ts');
       return withStore(await connect(config, ctx), config, ctx, createVolume);
     },
     async info(config, ctx) {
-      const { volumeInfo, withStore } = await import('./chunk/volumes.ts');
+      const { volumeInfo } = await import('./volumes.ts');
+      const { withStore } = await import('./operation.ts');
       return withStore(await connect(config, ctx), config, ctx, volumeInfo);
     },
     async list(config, ctx) {
-      const { listVolumes, withStore } = await import('./chunk/volumes.ts');
+      const { listVolumes } = await import('./volumes.ts');
+      const { withStore } = await import('./operation.ts');
       return withStore(await connect(config, ctx), config, ctx, listVolumes);
     },
     async resize(config, size, ctx) {
-      const { resizeVolume, withStore } = await import('./chunk/volumes.ts');
+      const { resizeVolume } = await import('./volumes.ts');
+      const { withStore } = await import('./operation.ts');
       return withStore(await connect(config, ctx), config, ctx, (operation) => resizeVolume(operation, size));
     },
     async delete(config, options, ctx) {
-      const { deleteVolume, withStore } = await import('./chunk/volumes.ts');
+      const { deleteVolume } = await import('./volumes.ts');
+      const { withStore } = await import('./operation.ts');
       return withStore(await connect(config, ctx), config, ctx, (operation) =>
         deleteVolume(operation, options),
       );

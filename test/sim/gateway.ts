@@ -1,10 +1,10 @@
-import { LogNames } from '../../backends/s3/log/names.ts';
-import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
 import { readHead } from '../../backends/s3/log/head.ts';
+import { LogNames } from '../../backends/s3/log/names.ts';
+import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { claim, LogWriter, type WriterOptions } from '../../backends/s3/log/writer.ts';
-import { type RetryPolicy, RetryingStore } from '../../backends/s3/store/retrying-store.ts';
+import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';
 import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
 import { type Nemesis, type SimBucket, SimStore } from './store.ts';
@@ -144,7 +144,8 @@ export class SimGateway {
       this.failed = String(error);
       if (/damaged|corrupt|missing/.test(this.failed)) {
         // A zombie that opens may find that its successor has deleted what it wants to read.
-        if (!this.isSuperseded()) this.report(`cannot be opened: ${this.failed} ${(error as { why?: string }).why ?? ''}`);
+        if (!this.isSuperseded())
+          this.report(`cannot be opened: ${this.failed} ${(error as { why?: string }).why ?? ''}`);
       }
     }
   }
@@ -204,7 +205,12 @@ export class SimGateway {
       return undefined;
     }
     for (const { lba, blocks, version } of this.changes.slice(from))
-      possible.push(possible.at(-1)!.slice().fill(version, lba, lba + blocks));
+      possible.push(
+        possible
+          .at(-1)!
+          .slice()
+          .fill(version, lba, lba + blocks),
+      );
     return possible;
   }
 

@@ -27,7 +27,8 @@ async function main(): Promise<number> {
     return 0;
   }
   const mutant = MUTANTS.find(({ name }) => name === values.mutant);
-  if (values.mutant !== undefined && mutant === undefined) throw new Error(`there is no mutant "${values.mutant}"`);
+  if (values.mutant !== undefined && mutant === undefined)
+    throw new Error(`there is no mutant "${values.mutant}"`);
   if (mutant !== undefined) introduce(mutant);
   // Not before the mistake is made.
   const { runScenario } = await import('./scenario.ts');

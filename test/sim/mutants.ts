@@ -66,7 +66,8 @@ export function introduce({ name, file, find, replace }: Mutant): void {
       const loaded = nextLoad(url, context);
       if (!url.endsWith(`/backends/s3/log/${file}`)) return loaded;
       const source = String(loaded.source);
-      if (source.split(find).length !== 2) throw new Error(`${file} does not have the place of "${name}" once`);
+      if (source.split(find).length !== 2)
+        throw new Error(`${file} does not have the place of "${name}" once`);
       return { ...loaded, source: source.replace(find, () => replace) };
     },
   });

@@ -83,13 +83,8 @@ class Scenario {
 
   async #start(): Promise<SimGateway> {
     const name = `gateway ${this.#gateways.length}`;
-    const gateway = new SimGateway(
-      this.#world,
-      this.#bucket,
-      this.#nemesis,
-      this.#tuning,
-      name,
-      (problem) => this.#problem(problem),
+    const gateway = new SimGateway(this.#world, this.#bucket, this.#nemesis, this.#tuning, name, (problem) =>
+      this.#problem(problem),
     );
     gateway.isSuperseded = () => this.#isSuperseded(gateway);
     this.#gateways.push(gateway);
@@ -115,7 +110,8 @@ class Scenario {
       const ms = world.below(200_000);
       this.#say(`${gateway.actor.name} stands still for ${ms} ms`);
       gateway.actor.pausedUntil = world.now + ms;
-    } else if (gateway.actor.pausedUntil <= world.now) await world.as(gateway.actor, () => this.#request(gateway));
+    } else if (gateway.actor.pausedUntil <= world.now)
+      await world.as(gateway.actor, () => this.#request(gateway));
   }
 
   #request(gateway: SimGateway): void {
@@ -166,7 +162,8 @@ class Scenario {
         this.#settle(other, 0);
       }
       if (predecessor === undefined) {
-        if (base.some((version) => version !== 0)) this.#problem(`${gateway.actor.name} finds what nobody wrote`);
+        if (base.some((version) => version !== 0))
+          this.#problem(`${gateway.actor.name} finds what nobody wrote`);
         continue;
       }
       const prefix = longestPrefix(predecessor, base);
@@ -181,7 +178,9 @@ class Scenario {
   #settle(gateway: SimGateway, cut: number): void {
     gateway.cut = gateway.cut === undefined ? cut : Math.min(cut, gateway.cut);
     if (gateway.flushed > gateway.cut)
-      this.#problem(`${gateway.actor.name} had ${gateway.flushed} changes flushed, and ${gateway.cut} are found`);
+      this.#problem(
+        `${gateway.actor.name} had ${gateway.flushed} changes flushed, and ${gateway.cut} are found`,
+      );
   }
 
   /** When everything works again, the disk is what it should be; and an idle disk asks for nothing. */
@@ -205,7 +204,10 @@ class Scenario {
       await world.as(last.actor, () => last.write(0, 4, ++this.#version));
       await world.as(last.actor, () => last.flush());
       await world.run(10_000);
-      await world.as(last.actor, () => void last.writer!.checkpoint().catch((error) => this.#problem(String(error))));
+      await world.as(
+        last.actor,
+        () => void last.writer!.checkpoint().catch((error) => this.#problem(String(error))),
+      );
       await world.run(10_000);
     }
     if (last.flushed !== last.changes.length) this.#problem('the last flush was not answered');
@@ -230,7 +232,10 @@ class Scenario {
     }
     const actor: Actor = { name: 'inspector', alive: true, pausedUntil: 0 };
     const store = new SimStore(this.#world, this.#bucket, actor, this.#nemesis);
-    await this.#world.as(actor, () => void this.#readSnapshots(store).catch((error) => this.#problem(String(error))));
+    await this.#world.as(
+      actor,
+      () => void this.#readSnapshots(store).catch((error) => this.#problem(String(error))),
+    );
     await this.#world.run(60_000);
   }
 
@@ -249,7 +254,8 @@ class Scenario {
       const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
       await reader.read(0, this.#tuning.blocks, [bytes], this.#tuning.blocks);
       const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));
-      if (!possible.some((content) => content.join() === found.join())) this.#problem(`${name} holds something else`);
+      if (!possible.some((content) => content.join() === found.join()))
+        this.#problem(`${name} holds something else`);
     }
   }
 
@@ -275,4 +281,3 @@ function longestPrefix({ base, changes, flushed }: SimGateway, content: Content)
     state.fill(change.version, change.lba, change.lba + change.blocks);
   }
 }
-

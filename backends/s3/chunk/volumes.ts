@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
+import { GatewayError, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
-import { explained } from '../errors.ts';
 import { describeHolder } from '../holder.ts';
-import { startSession } from '../session.ts';
-import { MAX_DELETE_KEYS, type ObjectStore } from '../store/object-store.ts';
-import { ATTACH_POLICY } from '../store/retrying-store.ts';
+import { deleteAll, type Operation } from '../operation.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { growVolume, writeEmptyPages } from './grow.ts';
 import { DEFAULT_CHUNK_SIZE, Layout } from './layout.ts';
@@ -22,34 +20,13 @@ import {
   writeVolume,
 } from './volume-record.ts';
 
-/** The volume operations on a store that is given; `index.ts` supplies it. */
-interface Operation {
-  readonly store: ObjectStore;
-  readonly layout: Layout;
-  readonly config: S3Config;
-  readonly ctx: PluginContext;
-}
-
-/** Opens a session on `store`, which it disposes of, and explains what the store refuses. */
-export async function withStore<T>(
-  store: ObjectStore,
-  config: S3Config,
-  ctx: PluginContext,
-  run: (operation: Operation) => Promise<T>,
-): Promise<T> {
-  using _store = store;
-  const session = startSession(store, config, ctx, ctx.signal);
-  return await explained(config, () =>
-    run({ store: session.with(ATTACH_POLICY), layout: new Layout(config.prefix), config, ctx }),
-  );
-}
-
 /**
  * volume.json first, in state `creating`, which makes one of several creators the first; then the pages of the map;
  * then state `ready`. Continues what was interrupted.
  */
 export async function createVolume(operation: Operation): Promise<VolumeInfo> {
-  const { store, layout, config } = operation;
+  const { store, config } = operation;
+  const layout = new Layout(config.prefix);
   const { record, etag } = await beginCreation(operation);
   await writeEmptyPages(store, layout, record.uuid, 0, pageCount(chunkCount(record)));
   const ready: VolumeRecord = { ...record, state: 'ready' };
@@ -62,7 +39,8 @@ export async function createVolume(operation: Operation): Promise<VolumeInfo> {
   return describe(ready, config, { used: 0 });
 }
 
-export async function volumeInfo({ store, layout, config }: Operation): Promise<VolumeInfo> {
+export async function volumeInfo({ store, config }: Operation): Promise<VolumeInfo> {
+  const layout = new Layout(config.prefix);
   const { record } = await readReadyVolume(store, layout, {
     ...config,
     size: undefined,
@@ -75,28 +53,10 @@ export async function volumeInfo({ store, layout, config }: Operation): Promise<
   });
 }
 
-/** Volumes whose prefixes lie beside the configured one. */
-export async function listVolumes({ store, config }: Operation): Promise<readonly VolumeInfo[]> {
-  const parent = config.prefix.slice(0, config.prefix.lastIndexOf('/') + 1);
-  const found: VolumeInfo[] = [];
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(parent, {
-      delimiter: '/',
-      ...(continuation === undefined ? {} : { continuation }),
-    });
-    const volumes = page.prefixes.map((prefix) =>
-      describeAt(store, { ...config, prefix: prefix.slice(0, -1) }),
-    );
-    found.push(...(await Promise.all(volumes)).filter((info) => info !== undefined));
-    continuation = page.next;
-  } while (continuation !== undefined);
-  return found;
-}
-
 /** Takes the volume for as long as it grows. */
 export async function resizeVolume(operation: Operation, size: number): Promise<VolumeInfo> {
-  const { store, layout, config } = operation;
+  const { store, config } = operation;
+  const layout = new Layout(config.prefix);
   const { record } = await readReadyVolume(store, layout, { ...config, size: undefined });
   const ownership = await own(operation, record, false);
   try {
@@ -114,7 +74,8 @@ export async function deleteVolume(
   operation: Operation,
   options: { readonly force: boolean; readonly progress: Progress },
 ): Promise<void> {
-  const { store, layout, config } = operation;
+  const { store, config } = operation;
+  const layout = new Layout(config.prefix);
   const volume = await readVolume(store, layout);
   if (volume === undefined) {
     throw new GatewayError(
@@ -143,7 +104,8 @@ export async function deleteVolume(
   await deleteAll(store, [layout.volume]);
 }
 
-async function beginCreation({ store, layout, config }: Operation): Promise<StoredVolume> {
+async function beginCreation({ store, config }: Operation): Promise<StoredVolume> {
+  const layout = new Layout(config.prefix);
   const existing = await readVolume(store, layout);
   if (existing) return resumed(existing, config);
   if (config.size === undefined) {
@@ -195,30 +157,14 @@ function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
   );
 }
 
-function own(
-  { store, layout, config, ctx }: Operation,
-  { uuid }: VolumeRecord,
-  force: boolean,
-): Promise<Ownership> {
-  return Ownership.acquire(store, layout, {
+function own({ store, config, ctx }: Operation, { uuid }: VolumeRecord, force: boolean): Promise<Ownership> {
+  return Ownership.acquire(store, new Layout(config.prefix), {
     disk: ctx.disk,
     volume: uuid,
     takeOver: force,
     unfenced: config.unsafeNoFence,
     logger: ctx.logger,
   });
-}
-
-async function deleteAll(store: ObjectStore, keys: readonly string[]): Promise<void> {
-  for (let at = 0; at < keys.length; at += MAX_DELETE_KEYS) {
-    const failures = await store.deleteMany(keys.slice(at, at + MAX_DELETE_KEYS));
-    if (failures.length === 0) continue;
-    const { key, reason } = failures[0]!;
-    throw new GatewayError('volume.delete-incomplete', `${failures.length} objects could not be deleted.`, {
-      why: `${key}: ${reason}`,
-      fix: 'Allow s3:DeleteObject under the prefix and run the command again; it continues where it stopped.',
-    });
-  }
 }
 
 /** About how many objects a deletion has before it; only for the progress bar. */
@@ -243,17 +189,12 @@ async function currentOwner(
   return describeHolder(owner.record);
 }
 
-/** The volume at another prefix; undefined when there is none, or nothing that we can read. */
-async function describeAt(store: ObjectStore, config: S3Config): Promise<VolumeInfo | undefined> {
+/** The volume as its description says, without looking further. */
+export async function describeVolume({ store, config }: Operation): Promise<VolumeInfo | undefined> {
   const layout = new Layout(config.prefix);
-  try {
-    const volume = await readVolume(store, layout);
-    if (volume === undefined) return undefined;
-    return describe(volume.record, config, { owner: await currentOwner(store, layout, volume.record) });
-  } catch (error) {
-    if (GatewayError.is(error)) return undefined;
-    throw error;
-  }
+  const volume = await readVolume(store, layout);
+  if (volume === undefined) return undefined;
+  return describe(volume.record, config, { owner: await currentOwner(store, layout, volume.record) });
 }
 
 function describe(

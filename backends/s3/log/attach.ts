@@ -7,7 +7,7 @@ import { type Session, startSession } from '../session.ts';
 import type { ObjectStore, PutCondition } from '../store/object-store.ts';
 import { ATTACH_POLICY, type RetryPolicy, RUN_POLICY } from '../store/retrying-store.ts';
 import { isStoreError } from '../store/store-error.ts';
-import { LogDevice, type DeviceParts } from './device.ts';
+import { type DeviceParts, LogDevice } from './device.ts';
 import { FrameCache } from './frame-cache.ts';
 import type { HeadFile, StoredHead } from './head.ts';
 import { LogNames } from './names.ts';
@@ -113,14 +113,18 @@ async function openWriter(
   };
   const file = await claimVolume(options, head, ctx);
   if (!(await conditionsHold(starting, names, file))) {
-    await file.change(() => ({ state: 'released', writer: null, epochs: head.head.epochs }));
-    throw new GatewayError('s3.no-conditional-writes', 'The S3 store does not honour conditional writes.', {
-      why: 'It stored an object although If-None-Match or If-Match forbade it.',
-      fix: 'Use a store that does (AWS, Ceph 20, MinIO since 2024), or create the volume with "layout": "chunk" and "unsafeNoFence": true.',
-    });
+    const refused = new GatewayError(
+      's3.no-conditional-writes',
+      'The S3 store does not honour conditional writes.',
+      {
+        why: 'It stored an object although If-None-Match or If-Match forbade it.',
+        fix: 'Use a store that does (AWS, Ceph 20, MinIO since 2024), or create the volume with "layout": "chunk" and "unsafeNoFence": true.',
+      },
+    );
+    await giveBack(file, refused);
   }
   const frames = new FrameCache(running, config.readCache);
-  const writer = await LogWriter.open(options, file, frames);
+  const writer = await LogWriter.open(options, file, frames).catch((error: unknown) => giveBack(file, error));
   undo.defer(() => closeWriter(writer, options));
   const { map, table, replayed } = writer.recovered;
   logger.info('the volume is open', { epoch: writer.head.epoch, replayed });
@@ -147,6 +151,19 @@ async function claimVolume(options: WriterOptions, first: StoredHead, ctx: OpenC
     why: `The object ${options.names.head} changed ${MAX_RACES} times while this one tried to write it.`,
     fix: 'Leave the volume to one of them.',
   });
+}
+
+/** The volume cannot be opened: it is nobody's again. We have written nothing. */
+async function giveBack(file: HeadFile, error: unknown): Promise<never> {
+  const { epoch } = file.content;
+  const given = file.change(({ epochs }) => ({
+    state: 'released',
+    writer: null,
+    epochs: epochs.filter((other) => other.epoch !== epoch),
+  }));
+  // Whoever comes next finds out that we are dead.
+  await given.catch(() => undefined);
+  throw error;
 }
 
 /** Whether the store keeps to conditions, tried on the head, which is ours and stays as it is. */

@@ -53,7 +53,8 @@ const head = z.object({
   nonce: z.string(),
   /** Of the latest writer. */
   epoch: z.int(),
-  state: z.enum(['owned', 'released']),
+  /** `deleting`: objects are being removed. */
+  state: z.enum(['owned', 'released', 'deleting']),
   writer: writer.nullable(),
   /** Bytes. */
   size: z.int(),

@@ -31,6 +31,12 @@ export class Overlay {
    * is `ZEROS`.
    */
   find(lba: number, max: number, run: Run): void {
+    if (this.isEmpty) {
+      run.id = 0;
+      run.block = 0;
+      run.count = max;
+      return;
+    }
     let page = this.#pages.get(Math.floor(lba / ENTRY_BLOCKS));
     let zeroed = this.#zeroed.get(Math.floor(lba / PAGE_BLOCKS)) ?? 0;
     const entry = page === undefined ? 0 : page.ids[lba % ENTRY_BLOCKS]!;
@@ -46,6 +52,11 @@ export class Overlay {
       }
       const other = page === undefined ? 0 : page.ids[at]!;
       if ((other === 0 ? zeroed : other) !== id) break;
+      if (page === undefined && (id === 0 || block === ZEROS)) {
+        // All of this page is alike.
+        count = Math.min(max, count + ENTRY_BLOCKS - at) - 1;
+        continue;
+      }
       if (id === 0) continue;
       const expected = block === ZEROS ? ZEROS : block + count;
       if ((other === 0 ? ZEROS : page!.blocks[at]!) !== expected) break;

@@ -68,7 +68,7 @@ export async function readOpenEpoch(
     const window = await Promise.all(
       Array.from({ length: FENCE_WINDOW }, (_, i) => fenceOff(store, names, epoch, seq + i, fence)),
     );
-    const end = window.findIndex((object) => object === 'fence');
+    const end = window.indexOf('fence');
     const late = (end < 0 ? window : window.slice(0, end)) as FoundObject[];
     found.push(...late);
     seq += late.length;

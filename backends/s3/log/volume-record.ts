@@ -42,7 +42,8 @@ export async function readLogVolume(
 ): Promise<{ readonly record: LogRecord; readonly head: StoredHead }> {
   const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
   if (record === undefined) throw notFound(names, config);
-  if (head === undefined || head.head.volume !== record.uuid) throw unfinished(config);
+  if (head === undefined || head.head.volume !== record.uuid || head.head.state === 'deleting')
+    throw unfinished(config);
   const { size } = head.head;
   if (config.size !== undefined && config.size !== size) {
     throw new GatewayError(

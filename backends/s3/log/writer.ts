@@ -121,11 +121,7 @@ export class LogWriter {
   }
 
   /** Fixes where the log ends, and reads it. `head` is ours. */
-  static async open(
-    options: WriterOptions,
-    head: HeadFile,
-    frames: FrameCache,
-  ): Promise<LogWriter> {
+  static async open(options: WriterOptions, head: HeadFile, frames: FrameCache): Promise<LogWriter> {
     const { starting, running, names, volume, nonce } = options;
     const { content } = head;
     const before = content.epochs.filter(({ epoch }) => epoch !== content.epoch);

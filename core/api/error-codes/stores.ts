@@ -138,6 +138,10 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'The volume has another chunk size than the configuration says; it is fixed at creation.',
     fix: 'Correct or leave out "chunkSize".',
   },
+  'volume.layout-mismatch': {
+    meaning: 'The volume has another layout than the configuration says; it is fixed at creation.',
+    fix: 'Correct or leave out "layout".',
+  },
   'volume.cannot-shrink': {
     meaning: 'A volume only grows.',
     fix: 'Create a smaller one and copy.',

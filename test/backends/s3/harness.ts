@@ -1,7 +1,8 @@
 import { attach } from '../../../backends/s3/chunk/attach.ts';
 import type { ChunkDevice } from '../../../backends/s3/chunk/device.ts';
-import { createVolume, withStore } from '../../../backends/s3/chunk/volumes.ts';
+import { createVolume } from '../../../backends/s3/chunk/volumes.ts';
 import { type S3Config, s3Config } from '../../../backends/s3/config.ts';
+import { withStore } from '../../../backends/s3/operation.ts';
 import type { ObjectStore } from '../../../backends/s3/store/object-store.ts';
 import type { BlockDevice, OpenContext } from '../../../core/plugin.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';

@@ -3,20 +3,18 @@ import { Layout } from '../../../../backends/s3/chunk/layout.ts';
 import {
   createVolume,
   deleteVolume,
-  listVolumes,
   resizeVolume,
   volumeInfo,
-  withStore,
 } from '../../../../backends/s3/chunk/volumes.ts';
+import { type Operation, withStore } from '../../../../backends/s3/operation.ts';
 import { StoreError } from '../../../../backends/s3/store/store-error.ts';
+import { listVolumes } from '../../../../backends/s3/volumes.ts';
 import { FakeBucket, FakeStore } from '../fake-store.ts';
 import { CHUNK, config, context, MIB, newVolume, openDevice, pattern, readAll } from '../harness.ts';
 
 const LAYOUT = new Layout('disks/a');
 /** Chunks of 64 KiB: a page of the map is 8 GiB of disk. */
 const PAGE = CHUNK * 128 * 1024;
-
-type Operation = Parameters<Parameters<typeof withStore>[3]>[0];
 
 function on<T>(bucket: FakeBucket, run: (operation: Operation) => Promise<T>, options = {}): Promise<T> {
   return withStore(new FakeStore(bucket), config(options), context(), run);

@@ -1,0 +1,186 @@
+import { randomUUID } from 'node:crypto';
+import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
+import type { S3Config } from '../config.ts';
+import { describeHolder, refuseUnlessGone } from '../holder.ts';
+import { deleteAll, type Operation } from '../operation.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { isStoreError } from '../store/store-error.ts';
+import { checkNewSize } from './attach.ts';
+import { firstHead, type Head, readHead, type StoredHead, writeHead } from './head.ts';
+import { LogNames } from './names.ts';
+import { BLOCK, uuidBytes } from './object-header.ts';
+import { recover } from './recovery.ts';
+import {
+  LOG_FORMAT,
+  LOG_VERSION,
+  type LogRecord,
+  notFound,
+  readLogVolume,
+  readRecord,
+} from './volume-record.ts';
+
+/** S3 Standard in us-east-1, per GiB and month. Dollars. */
+const STORAGE_PRICE = 0.023;
+
+/** volume.json first, which makes one of several creators the first; then the head. Continues what was interrupted. */
+export async function createVolume({ store, config }: Operation): Promise<VolumeInfo> {
+  const names = new LogNames(config.prefix);
+  const record = (await readRecord(store, names)) ?? (await begin(store, names, config));
+  if (config.size !== undefined && config.size !== record.size) {
+    if ((await readHead(store, names)) !== undefined) throw alreadyExists(config);
+    throw new GatewayError('volume.unfinished', `There is an incomplete volume at "${config.prefix}".`, {
+      why: `An earlier "volume create" for ${record.size} bytes was interrupted.`,
+      fix: 'Remove it first: blockgate volume delete <disk>',
+    });
+  }
+  // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
+  const head = { ...firstHead(record.uuid, record.size), epoch: Date.now() };
+  if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw alreadyExists(config);
+  return describe(record, head, config, { used: 0 });
+}
+
+export async function volumeInfo({ store, config }: Operation): Promise<VolumeInfo> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
+  const { map, table, replayed } = await recover(store, names, head.head, uuidBytes(record.uuid), undefined);
+  let stored = 0;
+  for (const { blocks } of table.values()) stored += blocks * BLOCK;
+  const used = map.used * BLOCK;
+  return describe(record, head.head, config, {
+    used,
+    stored,
+    amplification: used === 0 ? 1 : Number((stored / used).toFixed(2)),
+    'objects to replay': replayed,
+    'storage, $ per month': Number(((stored / 2 ** 30) * STORAGE_PRICE).toFixed(4)),
+  });
+}
+
+/** The volume as its description says, without reading its log. */
+export async function describeVolume({ store, config }: Operation): Promise<VolumeInfo | undefined> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
+  return describe(record, head.head, config, {});
+}
+
+export async function resizeVolume({ store, config, ctx }: Operation, size: number): Promise<VolumeInfo> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
+  refuseIfOwned(head.head, ctx, false);
+  checkNewSize(config, head.head.size, size);
+  const grown = await change(store, names, head, { size });
+  return describe(record, grown, config, {});
+}
+
+/** Marks the volume first, so that nobody opens a half of it, and removes what describes it last. */
+export async function deleteVolume(
+  { store, config, ctx }: Operation,
+  options: { readonly force: boolean; readonly progress: Progress },
+): Promise<void> {
+  const names = new LogNames(config.prefix);
+  const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
+  if (record === undefined) throw notFound(names, config);
+  if (head !== undefined && head.head.state !== 'deleting') {
+    refuseIfOwned(head.head, ctx, options.force);
+    await change(store, names, head, { state: 'deleting', writer: null });
+  }
+  let deleted = 0;
+  let continuation: string | undefined;
+  do {
+    const page = await store.list(names.root, continuation === undefined ? {} : { continuation });
+    const keys = page.objects
+      .map(({ key }) => key)
+      .filter((key) => key !== names.volume && key !== names.head);
+    await deleteAll(store, keys);
+    deleted += keys.length;
+    continuation = page.next;
+    options.progress(deleted, continuation === undefined ? deleted : deleted + 1000);
+  } while (continuation !== undefined);
+  await deleteAll(store, [names.head]);
+  await deleteAll(store, [names.volume]);
+}
+
+async function begin(store: ObjectStore, names: LogNames, config: S3Config): Promise<LogRecord> {
+  if (config.size === undefined) {
+    throw new GatewayError('volume.size-missing', 'A volume cannot be created without a size.', {
+      fix: 'Set "size" in the configuration of the backend, such as "10GiB".',
+    });
+  }
+  checkNewSize(config, 0, config.size);
+  const record: LogRecord = {
+    format: LOG_FORMAT,
+    version: LOG_VERSION,
+    uuid: randomUUID(),
+    blockSize: BLOCK,
+    size: config.size,
+    createdAt: new Date().toISOString(),
+    requiredFeatures: [],
+  };
+  try {
+    await store.put(names.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
+      condition: 'absent',
+    });
+    return record;
+  } catch (error) {
+    if (isStoreError(error, 'precondition-failed')) throw alreadyExists(config);
+    throw error;
+  }
+}
+
+function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
+  return new GatewayError(
+    'volume.exists',
+    `There is a volume at "${prefix}" in bucket "${bucket}" already.`,
+    {
+      fix: 'Use it as it is, choose another "prefix", or delete it: blockgate volume delete <disk>',
+    },
+  );
+}
+
+function refuseIfOwned({ state, writer }: Head, { disk, logger }: PluginContext, takeOver: boolean): void {
+  if (state === 'owned' && writer !== null) refuseUnlessGone(writer, { takeOver, disk, logger });
+}
+
+async function change(
+  store: ObjectStore,
+  names: LogNames,
+  { head, etag }: StoredHead,
+  changes: Partial<Head>,
+): Promise<Head> {
+  // A nonce of its own: this is no change of the last writer's.
+  const changed: Head = { ...head, ...changes, version: head.version + 1, nonce: randomUUID() };
+  if (typeof (await writeHead(store, names, changed, etag)) === 'string') return changed;
+  throw new GatewayError(
+    'volume.owner-contended',
+    'The volume was changed by somebody else at the same time.',
+    {
+      why: `The object ${names.head} changed while this command wanted to write it.`,
+      fix: 'Run the command again.',
+    },
+  );
+}
+
+function describe(
+  { uuid, createdAt }: LogRecord,
+  { size, state, writer, epoch, snapshots }: Head,
+  { prefix, bucket }: S3Config,
+  { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
+): VolumeInfo {
+  return {
+    name: prefix,
+    size,
+    ...(used === undefined ? {} : { used }),
+    ...(state === 'owned' && writer !== null ? { owner: describeHolder(writer) } : {}),
+    details: {
+      bucket,
+      uuid,
+      layout: 'log',
+      state: state === 'deleting' ? 'deleting' : 'ready',
+      createdAt,
+      epoch,
+      snapshots: snapshots.length,
+      ...more,
+      crash: 'prefix-consistent',
+      fence: 'store-enforced',
+    },
+  };
+}

@@ -1,0 +1,91 @@
+import { GatewayError, type Progress, type VolumeInfo } from '../../core/plugin.ts';
+import * as chunk from './chunk/volumes.ts';
+import type { S3Config } from './config.ts';
+import { LOG_FORMAT } from './log/volume-record.ts';
+import * as log from './log/volumes.ts';
+import type { Operation } from './operation.ts';
+import type { ObjectStore } from './store/object-store.ts';
+import { formatOf } from './volume-file.ts';
+
+/** The volume operations, each by way of the layout that the volume has. */
+
+const MAX_RECORD_BYTES = 64 * 1024;
+
+/** Undefined: there is no volume. */
+export async function findLayout(store: ObjectStore, prefix: string): Promise<'log' | 'chunk' | undefined> {
+  const object = await store.get(`${prefix}/volume.json`, MAX_RECORD_BYTES);
+  if (object === undefined) return undefined;
+  // What is no volume at all is for the older layout to complain about.
+  return formatOf(object.body) === LOG_FORMAT ? 'log' : 'chunk';
+}
+
+/** Throws `volume.layout-mismatch` when the volume has another than the configuration says. */
+export function checkLayout({ layout, prefix }: S3Config, found: 'log' | 'chunk'): void {
+  if (layout === undefined || layout === found) return;
+  throw new GatewayError(
+    'volume.layout-mismatch',
+    `The volume at "${prefix}" has the layout "${found}", the configuration says "${layout}".`,
+    {
+      why: 'The layout is fixed when a volume is created.',
+      fix: `Set "layout" to "${found}", or leave it out.`,
+    },
+  );
+}
+
+async function of({ store, config }: Operation): Promise<typeof chunk | typeof log> {
+  const found = await findLayout(store, config.prefix);
+  if (found !== undefined) checkLayout(config, found);
+  const layout = found ?? config.layout ?? (config.chunkSize === undefined ? 'log' : 'chunk');
+  return layout === 'log' ? log : chunk;
+}
+
+export async function createVolume(operation: Operation): Promise<VolumeInfo> {
+  return (await of(operation)).createVolume(operation);
+}
+
+export async function volumeInfo(operation: Operation): Promise<VolumeInfo> {
+  return (await of(operation)).volumeInfo(operation);
+}
+
+export async function resizeVolume(operation: Operation, size: number): Promise<VolumeInfo> {
+  return (await of(operation)).resizeVolume(operation, size);
+}
+
+export async function deleteVolume(
+  operation: Operation,
+  options: { readonly force: boolean; readonly progress: Progress },
+): Promise<void> {
+  return (await of(operation)).deleteVolume(operation, options);
+}
+
+/** Volumes whose prefixes lie beside the configured one. */
+export async function listVolumes(operation: Operation): Promise<readonly VolumeInfo[]> {
+  const { store, config } = operation;
+  const parent = config.prefix.slice(0, config.prefix.lastIndexOf('/') + 1);
+  const found: VolumeInfo[] = [];
+  let continuation: string | undefined;
+  do {
+    const page = await store.list(parent, {
+      delimiter: '/',
+      ...(continuation === undefined ? {} : { continuation }),
+    });
+    const volumes = page.prefixes.map((prefix) =>
+      describeAt({ ...operation, config: { ...config, prefix: prefix.slice(0, -1) } }),
+    );
+    found.push(...(await Promise.all(volumes)).filter((info) => info !== undefined));
+    continuation = page.next;
+  } while (continuation !== undefined);
+  return found;
+}
+
+/** Undefined when there is no volume, or nothing that we can read. */
+async function describeAt(operation: Operation): Promise<VolumeInfo | undefined> {
+  try {
+    const layout = await findLayout(operation.store, operation.config.prefix);
+    if (layout === undefined) return undefined;
+    return await (layout === 'log' ? log : chunk).describeVolume(operation);
+  } catch (error) {
+    if (GatewayError.is(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,246 @@
+import { describe, expect, it } from 'vitest';
+import { type S3Config, s3Config } from '../../../../backends/s3/config.ts';
+import { openVolume } from '../../../../backends/s3/open.ts';
+import { withStore } from '../../../../backends/s3/operation.ts';
+import { createVolume, deleteVolume, resizeVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
+import type { BlockDevice, GatewayError, OpenContext } from '../../../../core/plugin.ts';
+import { FakeBucket, FakeStore } from '../fake-store.ts';
+import { context, HASTE, KIB, MIB, pattern, readAll, sameBytes } from '../harness.ts';
+
+const BLOCK = 4 * KIB;
+
+function settings(options: Record<string, unknown> = {}): S3Config {
+  return s3Config.parse({ bucket: 'bucket', prefix: 'disks/a', ...options });
+}
+
+async function newVolume(size = 16 * MIB): Promise<FakeBucket> {
+  const bucket = new FakeBucket();
+  await withStore(new FakeStore(bucket), settings({ size }), context(), createVolume);
+  return bucket;
+}
+
+async function opened(
+  bucket: FakeBucket,
+  options: Record<string, unknown> = {},
+  open: Partial<OpenContext> = {},
+) {
+  const store = new FakeStore(bucket);
+  const ctx = context(open);
+  const device: BlockDevice = await openVolume(store, settings(options), ctx, HASTE);
+  store.requests.length = 0;
+  return { store, device, logger: ctx.logger, [Symbol.asyncDispose]: () => device[Symbol.asyncDispose]() };
+}
+
+async function refusal(attempt: Promise<unknown>): Promise<GatewayError> {
+  return attempt.then(
+    () => expect.fail('it was not refused'),
+    (error: GatewayError) => error,
+  );
+}
+
+describe('a volume with the layout log', () => {
+  it('holds after a restart what was written', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
+      await disk.device.write!(8 * MIB, [pattern(3 * MIB, 2)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket);
+    expect(sameBytes(await readAll(disk.device, 0, BLOCK), pattern(BLOCK, 1))).toBe(true);
+    expect(sameBytes(await readAll(disk.device, 8 * MIB, 3 * MIB), pattern(3 * MIB, 2))).toBe(true);
+    expect(sameBytes(await readAll(disk.device, MIB, MIB), new Uint8Array(MIB))).toBe(true);
+  });
+
+  it('needs one request for a flush, none for one that has nothing to do, and none when it is idle', async () => {
+    await using disk = await opened(await newVolume());
+    for (let i = 0; i < 10; i++) {
+      await disk.device.write!(i * BLOCK, [pattern(BLOCK, i + 1)], 0);
+      await disk.device.flush!(0);
+      await disk.device.flush!(0);
+    }
+    expect(disk.store.requests.map(({ operation }) => operation)).toEqual(new Array(10).fill('put'));
+  });
+
+  it('shares an object between flushes of one moment', async () => {
+    await using disk = await opened(await newVolume());
+    const flushes: unknown[] = [];
+    for (let i = 0; i < 64; i++) {
+      disk.device.write!(i * BLOCK, [pattern(BLOCK, i + 1)], 0);
+      flushes.push(disk.device.flush!(0));
+    }
+    await Promise.all(flushes);
+    expect(disk.store.requests.length).toBeLessThan(10);
+  });
+
+  it('discards all of a large disk with one object', async () => {
+    const bucket = await newVolume(2 * 2 ** 40);
+    await using disk = await opened(bucket);
+    await disk.device.write!(2 ** 40, [pattern(MIB, 1)], 0);
+    await disk.device.flush!(0);
+    disk.store.requests.length = 0;
+    expect(await disk.device.extents!(0, 2 * 2 ** 40)).toHaveLength(3);
+    await disk.device.discard!(0, 2 * 2 ** 40, 0);
+    await disk.device.flush!(0);
+    expect(disk.store.requests).toHaveLength(1);
+    expect(disk.store.requests[0]!.bytes).toBeLessThan(1000);
+    expect(sameBytes(await readAll(disk.device, 2 ** 40, MIB), new Uint8Array(MIB))).toBe(true);
+    expect(await disk.device.extents!(0, 2 * 2 ** 40)).toEqual([
+      { offset: 0, length: 2 * 2 ** 40, kind: 'hole' },
+    ]);
+  });
+
+  it('refuses a second gateway, and fails closed when the volume is taken over', async () => {
+    const bucket = await newVolume();
+    await using first = await opened(bucket);
+    await first.device.write!(0, [pattern(BLOCK, 1)], 0);
+    await first.device.flush!(0);
+    expect((await refusal(opened(bucket))).code).toBe('volume.owned');
+    await using second = await opened(bucket, {}, { takeOver: true });
+    await first.device.write!(0, [pattern(BLOCK, 2)], 0);
+    await expect((async () => first.device.flush!(0))()).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('FENCED'),
+    });
+    expect(first.device.status!()).toMatchObject({ state: 'FENCED' });
+    expect(() => first.device.read(0, [new Uint8Array(BLOCK)], 0)).toThrow('FENCED');
+    expect(sameBytes(await readAll(second.device, 0, BLOCK), pattern(BLOCK, 1))).toBe(true);
+  });
+
+  it('answers with an error, never with zeros, when an object is missing or damaged', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
+      await disk.device.flush!(0);
+      await disk.device.write!(BLOCK, [pattern(BLOCK, 2)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket);
+    const [first, second] = disk.store.keys('disks/a/log/');
+    bucket.objects.delete(first!);
+    const { body } = bucket.objects.get(second!)!;
+    body[body.length - 1]! ^= 1;
+    const read = (at: number) => (async () => disk.device.read(at, [new Uint8Array(BLOCK)], 0))();
+    await expect(read(0)).rejects.toMatchObject({ code: 'EIO', message: expect.stringContaining('missing') });
+    await expect(read(BLOCK)).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('checksums'),
+    });
+  });
+
+  it('does not open a log with an object missing or changed', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      for (let i = 0; i < 3; i++) {
+        await disk.device.write!(0, [pattern(BLOCK, i)], 0);
+        await disk.device.flush!(0);
+      }
+    }
+    const keys = [...bucket.objects.keys()].filter((key) => key.includes('/log/'));
+    const there = bucket.objects.get(keys[1]!)!;
+    bucket.objects.delete(keys[1]!);
+    expect(await refusal(opened(bucket))).toMatchObject({ code: 'volume.corrupt' });
+    bucket.objects.set(keys[1]!, bucket.objects.get(keys[0]!)!);
+    expect(await refusal(opened(bucket))).toMatchObject({ code: 'volume.corrupt' });
+    bucket.objects.set(keys[1]!, there);
+    await using _disk = await opened(bucket);
+  });
+
+  it('opens read-only beside its writer, and sees what was durable', async () => {
+    const bucket = await newVolume();
+    await using writer = await opened(bucket);
+    await writer.device.write!(0, [pattern(BLOCK, 1)], 0);
+    await writer.device.flush!(0);
+    await using reader = await opened(bucket, {}, { readOnly: true });
+    expect(sameBytes(await readAll(reader.device, 0, BLOCK), pattern(BLOCK, 1))).toBe(true);
+    expect(reader.store.requests.every(({ operation }) => operation === 'read')).toBe(true);
+    await writer.device.write!(0, [pattern(BLOCK, 2)], 0);
+    await writer.device.flush!(0);
+  });
+
+  it('waits for room when the store does not take what is written', async () => {
+    const bucket = await newVolume();
+    await using disk = await opened(bucket, { writeBuffer: MIB });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    disk.store.gate = () => promise;
+    let done = 0;
+    const writes = Array.from({ length: 8 }, async (_, i) => {
+      await disk.device.write!(i * 512 * KIB, [pattern(512 * KIB, i)], 0);
+      done++;
+    });
+    await new Promise((next) => setTimeout(next, 20));
+    expect(done).toBe(2);
+    disk.store.gate = undefined;
+    resolve();
+    await Promise.all(writes);
+    await disk.device.flush!(0);
+    for (let i = 0; i < 8; i++)
+      expect(sameBytes(await readAll(disk.device, i * 512 * KIB, 512 * KIB), pattern(512 * KIB, i))).toBe(
+        true,
+      );
+  });
+
+  it('grows, does not shrink, says what it is, and is deleted without a trace', async () => {
+    const bucket = await newVolume();
+    const on = <T>(run: Parameters<typeof withStore<T>>[3]) =>
+      withStore(new FakeStore(bucket), settings(), context(), run);
+    expect((await on((operation) => resizeVolume(operation, 32 * MIB))).size).toBe(32 * MIB);
+    expect(await refusal(on((operation) => resizeVolume(operation, 16 * MIB)))).toMatchObject({
+      code: 'volume.cannot-shrink',
+    });
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(MIB, 1)], 0);
+      await disk.device.flush!(0);
+      await disk.device.resize!(64 * MIB);
+      expect(disk.device.info.size).toBe(64 * MIB);
+      await disk.device.write!(63 * MIB, [pattern(MIB, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    const info = await on(volumeInfo);
+    expect(info).toMatchObject({
+      size: 64 * MIB,
+      used: 2 * MIB,
+      details: { layout: 'log', amplification: 1 },
+    });
+    await on((operation) => deleteVolume(operation, { force: false, progress: () => {} }));
+    expect(bucket.objects.size).toBe(0);
+  });
+
+  it('refuses a layout that the volume does not have, and sizes that it cannot have', async () => {
+    const bucket = await newVolume();
+    expect(await refusal(opened(bucket, { layout: 'chunk' }))).toMatchObject({
+      code: 'volume.layout-mismatch',
+    });
+    const odd = settings({ size: MIB + 512, prefix: 'odd' });
+    expect(await refusal(withStore(new FakeStore(bucket), odd, context(), createVolume))).toMatchObject({
+      code: 'volume.bad-size',
+    });
+  });
+
+  it('refuses a store that does not keep to conditions', async () => {
+    const bucket = await newVolume();
+    bucket.conditional = false;
+    expect(await refusal(opened(bucket))).toMatchObject({ code: 's3.no-conditional-writes' });
+  });
+
+  it('makes a checkpoint after many objects, and frees what was overwritten', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      for (let i = 0; i < 600; i++) {
+        await disk.device.write!((i % 8) * BLOCK, [pattern(BLOCK, i + 1)], 0);
+        await disk.device.flush!(0);
+      }
+    }
+    const logged = [...bucket.objects.keys()].filter((key) => key.includes('/log/')).length;
+    expect(logged).toBeLessThan(300);
+    expect([...bucket.objects.keys()].filter((key) => key.includes('/ckpt/')).length).toBeLessThanOrEqual(2);
+    await using disk = await opened(bucket);
+    for (let i = 592; i < 600; i++)
+      expect(sameBytes(await readAll(disk.device, (i % 8) * BLOCK, BLOCK), pattern(BLOCK, i + 1))).toBe(true);
+  });
+});
