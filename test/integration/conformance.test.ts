@@ -58,20 +58,21 @@ for (const [name, command] of Object.entries(SERVERS))
     },
   });
 
-testBackend({
-  title: 's3',
-  entry: entry('s3'),
-  level: 'L2',
-  runner,
-  async setup() {
-    const server = await startS3('the embedded server');
-    const config = { ...server.backend, prefix: 'volume', size: '8MiB', chunkSize: '64KiB' };
-    await s3.volumes!.create(s3Config.parse(config), context());
-    return {
-      config,
-      break: () => server.stop(),
-      mend: () => server.start(),
-      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-    };
-  },
-});
+for (const [layout, options] of Object.entries({ log: {}, chunk: { chunkSize: '64KiB' } }))
+  testBackend({
+    title: `s3, layout ${layout}`,
+    entry: entry('s3'),
+    level: 'L2',
+    runner,
+    async setup() {
+      const server = await startS3('the embedded server');
+      const config = { ...server.backend, prefix: 'volume', size: '8MiB', layout, ...options };
+      await s3.volumes!.create(s3Config.parse(config), context());
+      return {
+        config,
+        break: () => server.stop(),
+        mend: () => server.start(),
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    },
+  });

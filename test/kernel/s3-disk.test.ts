@@ -33,8 +33,8 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
   });
 
   /** A new volume; returns the configuration of a gateway in the guest that serves it. */
-  async function createVolume() {
-    const backend = { ...service.backend, prefix: `volume${++volumes}`, size: 64 * MIB };
+  async function createVolume(options: object = {}) {
+    const backend = { ...service.backend, prefix: `volume${++volumes}`, size: 64 * MIB, ...options };
     await cli(backend, 'volume', 'create', 'disk0');
     return { backend, config: { disks: { disk0: { backend } } } };
   }
@@ -172,7 +172,7 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     });
 
     it('answers a deleted chunk with an error and never with zeros', async () => {
-      const { config, backend } = await createVolume();
+      const { config, backend } = await createVolume({ layout: 'chunk' });
       const writer = await serve(config);
       await guest.sh(`dd if=/dev/urandom of=${DEVICE} bs=1M count=4 oflag=direct conv=fsync status=none`);
       await writer.stop();

@@ -1,4 +1,4 @@
-import { BlockError, type Logger } from '../../../core/plugin.ts';
+import { BlockError, GatewayError, type Logger } from '../../../core/plugin.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { Appender } from './appender.ts';
 import { Checkpointer } from './checkpointer.ts';
@@ -51,6 +51,19 @@ export async function claim(
   const written = await writeHead(starting, names, claimed, etag);
   if (typeof written !== 'string') return undefined;
   return new HeadFile(starting, names, { head: claimed, etag: written });
+}
+
+/**
+ * The ends that were found, for whoever comes next. If the volume is somebody else's by now, they may be wrong: that one
+ * may have deleted what we looked for. Throws `volume.owner-contended`.
+ */
+async function closeEpochs(head: HeadFile, { epochs }: Recovered): Promise<void> {
+  const isOurs = await head.change(({ epoch }) => ({ epochs: [...epochs, { epoch }] }));
+  if (isOurs) return;
+  throw new GatewayError('volume.owner-contended', 'Several gateways want this volume at the same time.', {
+    why: 'Another one has taken it while this one was opening it.',
+    fix: 'Leave the volume to one of them.',
+  });
 }
 
 /** A volume that is open for writing. */
@@ -134,11 +147,8 @@ export class LogWriter {
       signature,
     );
     const pinned = await pinnedBySnapshots(starting, content.snapshots);
-    // What is fixed need not be found out again.
-    const file = new HeadFile(running, names, {
-      head: { ...content, epochs: [...recovered.epochs, { epoch: content.epoch }] },
-      etag: head.etag,
-    });
+    if (before.some(({ end }) => end === undefined)) await closeEpochs(head, recovered);
+    const file = new HeadFile(running, names, { head: head.content, etag: head.etag });
     return new LogWriter(options, file, recovered, pinned, frames);
   }
 
