@@ -3,8 +3,8 @@ import { type S3Config, s3Config } from './config.ts';
 
 /** The SDK and all that stands on it are loaded when a disk needs them: listing plugins must stay cheap. */
 async function connect(config: S3Config, ctx: PluginContext) {
-  const { SdkStore } = await import('./store/client.ts');
-  return SdkStore.connect(config, ctx.baseDir);
+  const { LeanStore } = await import('./store/lean-store.ts');
+  return LeanStore.connect(config, ctx.baseDir);
 }
 
 export default defineBackend<S3Config>({
@@ -15,10 +15,10 @@ export default defineBackend<S3Config>({
     const { openVolume } = await import('./open.ts');
     return openVolume(await connect(config, ctx), config, ctx);
   },
-  warmUp: () => Promise.all([import('./store/client.ts'), import('./open.ts')]),
+  warmUp: () => Promise.all([import('./store/lean-store.ts'), import('./open.ts')]),
   async check(config, ctx) {
     const { checkStore } = await import('./check.ts');
-    return checkStore(await connect(config, ctx), config, ctx);
+    return checkStore((await connect(config, ctx)).sdk, config, ctx);
   },
   volumes: {
     async create(config, ctx) {

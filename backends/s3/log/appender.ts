@@ -14,7 +14,7 @@ import type { Overlay } from './overlay.ts';
 
 /** Objects on their way at once. Fewer than `FENCE_WINDOW`, so that a fence stops all of them. */
 export const MAX_IN_FLIGHT = 6;
-/** An object is sealed at this size while little is on its way, and grows up to the other one while much is. Bytes. */
+/** An object is sealed at this size while nothing is on its way, and grows up to the other one while something is. Bytes. */
 const TARGET = 8 * 2 ** 20;
 const LARGEST = 32 * 2 ** 20;
 /** What nobody flushes is stored after so long all the same. Milliseconds. */
@@ -227,7 +227,7 @@ export class Appender {
   #sealIfDue(): void {
     if (this.#open.isEmpty || this.#failure !== undefined) return;
     const { bytes } = this.#open;
-    if (bytes >= LARGEST || (bytes >= TARGET && this.#inFlight < 2)) this.#seal();
+    if (bytes >= LARGEST || (bytes >= TARGET && this.#inFlight === 0)) this.#seal();
     else if (this.#openFlushes.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
       // Evenly over the time that one takes: what comes in between shares an object.
       const wait =

@@ -14,6 +14,7 @@ import type {
 } from './object-store.ts';
 import { receive } from './receive.ts';
 import { fromSdk } from './sdk-error.ts';
+import type { Access } from './signer.ts';
 import { isStoreError, StoreError } from './store-error.ts';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
@@ -37,6 +38,15 @@ export class SdkStore implements ObjectStore {
     const client = new sdk.S3Client(options);
     if (config.endpoint === undefined || config.endpoint.startsWith('https:')) leavePayloadUnsigned(client);
     return new SdkStore(sdk, client, config.bucket);
+  }
+
+  get sdk(): this {
+    return this;
+  }
+
+  get access(): Access {
+    const { credentials, region } = this.#client.config;
+    return { credentials, region: async () => region() };
   }
 
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
@@ -236,7 +246,7 @@ function objectInfo(
 async function clientOptions(config: S3Config, baseDir: string): Promise<S3ClientConfig> {
   const { endpoint, region, profile, credentials, maxRequests, tls } = config;
   const agent = { keepAlive: true, noDelay: true, maxSockets: maxRequests + 4 };
-  const ca = tls?.ca === undefined ? undefined : await readCa(resolve(baseDir, tls.ca));
+  const ca = tls?.ca === undefined ? undefined : await readCa(baseDir, tls.ca);
   return {
     // A store with an endpoint of its own rarely cares; AWS without a region is an error that the SDK explains.
     ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
@@ -261,7 +271,9 @@ async function clientOptions(config: S3Config, baseDir: string): Promise<S3Clien
   };
 }
 
-async function readCa(path: string): Promise<string> {
+/** The file that "tls.ca" names. Throws `s3.ca-unreadable`. */
+export async function readCa(baseDir: string, file: string): Promise<string> {
+  const path = resolve(baseDir, file);
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
