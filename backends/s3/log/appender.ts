@@ -246,7 +246,8 @@ export class Appender {
     this.#age = undefined;
     const batch = this.#open;
     const flushes = this.#openFlushes;
-    this.#open = new Batch(this.#options.table.add(this.#options.names));
+    // The next one may be as large.
+    this.#open = new Batch(this.#options.table.add(this.#options.names), batch.object.blocks);
     this.#openFlushes = [];
     this.#sealedAt = performance.now();
     this.#enqueue(batch, flushes);

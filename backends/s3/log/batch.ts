@@ -14,8 +14,11 @@ import {
 } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
 
-/** Memory of a batch at first; doubled as it fills. Blocks. */
-const FIRST_BLOCKS = 64;
+/** Memory of a batch at first, at least; doubled as it fills. Blocks. */
+const FIRST_BLOCKS = 16;
+/** Room in front of the data for the header, for each block: what its extent takes, and its part of a frame's entry. Bytes. */
+const HEADER_PER_BLOCK = 28;
+const HEADER_FIXED = 1024;
 /** Extents are 32-bit lengths. Blocks. */
 const MAX_ZERO = 2 ** 31;
 
@@ -26,12 +29,16 @@ export type Signature = Pick<ObjectHeader, 'volume' | 'nonce'>;
 export class Batch {
   readonly object: LogObject;
   readonly extents: LogExtent[] = [];
+  readonly #expected: number;
+  /** Holds `object.data`, behind room for the header. */
+  #memory: Buffer | undefined;
   #firstRequest = 0;
   #lastRequest = 0;
 
-  constructor(object: LogObject) {
+  /** @param expected blocks that it will hold, more or less. */
+  constructor(object: LogObject, expected = 0) {
     this.object = object;
-    object.data = undefined;
+    this.#expected = expected;
   }
 
   get isEmpty(): boolean {
@@ -118,10 +125,7 @@ export class Batch {
       extents: this.extents,
       frames,
     });
-    const body = Buffer.allocUnsafeSlow(header.length + data.length);
-    header.copy(body);
-    data.copy(body, header.length);
-    // One copy in memory is enough.
+    const body = this.#bodyOf(header, data);
     object.data = body.subarray(header.length);
     object.frames = frames;
     object.headerBytes = header.length;
@@ -144,9 +148,21 @@ export class Batch {
     const { object } = this;
     const has = (object.data?.length ?? 0) / BLOCK;
     if (blocks <= has) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(FIRST_BLOCKS, has * 2, blocks) * BLOCK);
-    if (object.data !== undefined) object.data.copy(grown, 0, 0, object.blocks * BLOCK);
-    object.data = grown;
+    const room = Math.max(FIRST_BLOCKS, has === 0 ? this.#expected : has * 2, blocks);
+    const start = HEADER_FIXED + room * HEADER_PER_BLOCK;
+    const memory = Buffer.allocUnsafeSlow(start + room * BLOCK);
+    if (object.data !== undefined) object.data.copy(memory, start, 0, object.blocks * BLOCK);
+    this.#memory = memory;
+    object.data = memory.subarray(start);
+  }
+
+  /** Header and data in one piece, without copying the data where the header fits in front of it. */
+  #bodyOf(header: Buffer, data: Buffer): Buffer {
+    const memory = this.#memory;
+    const start = memory === undefined ? -1 : data.byteOffset - memory.byteOffset - header.length;
+    if (start < 0) return Buffer.concat([header, data]);
+    header.copy(memory!, start);
+    return memory!.subarray(start, start + header.length + data.length);
   }
 }
 

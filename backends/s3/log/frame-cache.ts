@@ -8,9 +8,9 @@ import { type LogObject, learnFrames } from './log-object.ts';
 import { decodeHeader, FRAME, headerLength } from './object-header.ts';
 
 /** Of an object's header, what is asked for first: most are shorter. Bytes. */
-export const HEADER_GUESS = 16 * 1024;
+export const HEADER_GUESS = 32 * 1024;
 /** Frames of one GET. */
-const MAX_FRAMES = 32;
+const MAX_FRAMES = 128;
 /** Frames of one object are below this. */
 const FRAMES_PER_OBJECT = 2 ** 14;
 /** A damaged answer is asked for once more: it may be the way and not the store. */

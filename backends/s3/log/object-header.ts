@@ -24,7 +24,7 @@ import type { LogPosition } from './names.ts';
 
 export const BLOCK = 4096;
 /** What is stored, compressed and checked as one. */
-export const FRAME_BLOCKS = 16;
+export const FRAME_BLOCKS = 4;
 export const FRAME = FRAME_BLOCKS * BLOCK;
 
 const MAGIC = Buffer.from('BGLOGOBJ');

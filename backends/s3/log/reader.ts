@@ -10,6 +10,8 @@ import { type Overlay, ZEROS } from './overlay.ts';
 /** Blocks that are fetched ahead of a sequential read, at first and at most: 128 KiB and 8 MiB. */
 const FIRST_AHEAD = 32;
 const MOST_AHEAD = 2048;
+/** Less than this is not fetched ahead by itself: 256 KiB. */
+const WORTHWHILE = 64;
 
 /** Blocks of one object that have to come from the store. */
 interface Missing {
@@ -123,7 +125,7 @@ export class LogReader {
     const from = Math.max(this.#sequentialAt, this.#aheadTo);
     const to = Math.min(diskBlocks, this.#sequentialAt + this.#ahead);
     // In pieces that are worth a request.
-    if (to - from < Math.min(this.#ahead / 2, FRAME_BLOCKS * 4)) return;
+    if (to - from < Math.min(this.#ahead / 2, WORTHWHILE)) return;
     this.#aheadTo = to;
     this.#each(from, to - from, (object, block, count) => {
       if (object === undefined || object.data !== undefined) return;

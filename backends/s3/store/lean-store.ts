@@ -122,15 +122,18 @@ export class LeanStore implements ObjectStore {
 
   async put(key: string, body: Uint8Array, options: PutOptions = {}, signal?: AbortSignal): Promise<string> {
     const { condition, metadata = {} } = options;
-    const checksum = Buffer.alloc(4);
-    checksum.writeUInt32BE(crc32(body));
     const headers: Record<string, string> = {
       'content-length': String(body.length),
       'content-type': 'application/octet-stream',
-      // The store verifies what arrived. The algorithm is named too: Ceph ignores a bare checksum header.
-      'x-amz-checksum-crc32': checksum.toString('base64'),
-      'x-amz-sdk-checksum-algorithm': 'CRC32',
     };
+    // The store verifies what arrived: by this, or by the SHA-256 that is signed.
+    if (!this.#signsBody) {
+      const checksum = Buffer.alloc(4);
+      checksum.writeUInt32BE(crc32(body));
+      headers['x-amz-checksum-crc32'] = checksum.toString('base64');
+      // Ceph ignores a checksum whose algorithm is not named.
+      headers['x-amz-sdk-checksum-algorithm'] = 'CRC32';
+    }
     for (const [name, value] of Object.entries(metadata)) headers[`x-amz-meta-${name}`] = value;
     if (condition === 'absent') headers['if-none-match'] = '*';
     else if (condition !== undefined) headers['if-match'] = condition.etag;

@@ -29,11 +29,15 @@ export function receive(body: Readable, into: IoVec, signal?: AbortSignal): Prom
       at = 0;
     }
   });
-  body.once('end', () => resolve(received));
+  let ended = false;
+  body.once('end', () => {
+    ended = true;
+    resolve(received);
+  });
   body.once('error', (error) => reject(fromSdk(error)));
   body.once('close', () => {
     signal?.removeEventListener('abort', abort);
-    reject(new StoreError('unreachable', 'the connection broke in the middle of an object'));
+    if (!ended) reject(new StoreError('unreachable', 'the connection broke in the middle of an object'));
   });
   if (signal?.aborted) abort();
   else signal?.addEventListener('abort', abort, { once: true });

@@ -36,7 +36,7 @@ function serve(socket: Socket): void {
     const { request, body } = pending!;
     pending = undefined;
     const arrived = performance.now();
-    const reply = (): void => answer(socket, { ...request, body });
+    const reply = (): unknown => answer(socket, { ...request, body });
     const left = latency - (performance.now() - arrived);
     if (left > 0) setTimeout(reply, left);
     else reply();
@@ -67,7 +67,7 @@ function serve(socket: Socket): void {
   });
 }
 
-function answer(socket: Socket, { method, path, headers, body }: Request): void {
+function answer(socket: Socket, { method, path, headers, body }: Request): unknown {
   const [name, query] = path.split('?') as [string, string | undefined];
   const key = decodeURIComponent(name);
   const there = objects.get(key);
@@ -90,21 +90,19 @@ function answer(socket: Socket, { method, path, headers, body }: Request): void 
     const etag = `"${(++etags).toString(16).padStart(32, '0')}"`;
     const metadata = [...headers].filter(([field]) => field.startsWith('x-amz-meta-'));
     objects.set(key, { body, etag, metadata: metadata.map(([field, value]) => `${field}: ${value}`) });
-    send('200 OK', [`etag: ${etag}`]);
-  } else if (method === 'POST' && query?.startsWith('delete')) {
+    return send('200 OK', [`etag: ${etag}`]);
+  }
+  if (method === 'POST' && query?.startsWith('delete')) {
     for (const [, found] of body.toString().matchAll(/<Key>([^<]*)<\/Key>/g))
       objects.delete(`${key}${found}`);
-    send('200 OK', ['content-type: application/xml'], Buffer.from('<DeleteResult></DeleteResult>'));
-  } else if (there === undefined) refuse('404 Not Found', 'NoSuchKey');
-  else {
-    const range = /^bytes=(\d+)-(\d+)$/.exec(headers.get('range') ?? '');
-    const fields = [`etag: ${there.etag}`, ...there.metadata];
-    if (range === null) send('200 OK', fields, there.body);
-    else {
-      const [from, to] = [Number(range[1]), Math.min(Number(range[2]), there.body.length - 1)];
-      if (from >= there.body.length) return refuse('416 Range Not Satisfiable', 'InvalidRange');
-      fields.push(`content-range: bytes ${from}-${to}/${there.body.length}`);
-      send('206 Partial Content', fields, there.body.subarray(from, to + 1));
-    }
+    return send('200 OK', ['content-type: application/xml'], Buffer.from('<DeleteResult></DeleteResult>'));
   }
+  if (there === undefined) return refuse('404 Not Found', 'NoSuchKey');
+  const range = /^bytes=(\d+)-(\d+)$/.exec(headers.get('range') ?? '');
+  const fields = [`etag: ${there.etag}`, ...there.metadata];
+  if (range === null) return send('200 OK', fields, there.body);
+  const [from, to] = [Number(range[1]), Math.min(Number(range[2]), there.body.length - 1)];
+  if (from >= there.body.length) return refuse('416 Range Not Satisfiable', 'InvalidRange');
+  fields.push(`content-range: bytes ${from}-${to}/${there.body.length}`);
+  return send('206 Partial Content', fields, there.body.subarray(from, to + 1));
 }
