@@ -36,7 +36,7 @@ const FIO_CASES = [
 ] as const;
 
 /** What the others have as well, and nothing of their own: the page cache and more file systems are those others' matter. */
-const PLAIN = ['memory', 'file on a block device'];
+const PLAIN = ['memory', 'file on a block device', `s3 on ${S3_SERVICES[1]}`];
 
 let guest: Guest;
 const services = new Map<string, S3Service>();
@@ -134,9 +134,10 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
     await guest.sh(trim.fill(DEVICE));
     const before = await stage.usedBytes();
     await guest.sh(trim.release);
-    const after = await stage.usedBytes();
-    if (before === undefined || after === undefined) return;
-    expect(before - after).toBeGreaterThan(60 * MIB);
+    if (before === undefined) return;
+    // Some stores free in the background.
+    const freed = async (): Promise<number> => before - (await stage.usedBytes())!;
+    await expect.poll(freed, { timeout: 60_000, interval: 1000 }).toBeGreaterThan(60 * MIB);
   });
 
   it('discards, and writes zeros where it is told to', async () => {
@@ -146,6 +147,8 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
   it('fails cleanly across its end', async () => {
     await guest.sh(acrossTheEnd(DEVICE));
   });
+
+  if (isPlain) return;
 
   it('refuses to stop while it is mounted, and says where', async () => {
     await guest.sh(`mkfs.ext4 -qF ${DEVICE}; mkdir -p /mnt/held; mount ${DEVICE} /mnt/held`);
@@ -169,8 +172,6 @@ describe.each(Object.keys(STAGES))('a disk on %s', (name) => {
     expect((await guest.sh(`blockdev --getro ${DEVICE}`)).trim()).toBe('1');
     const write = await guest.try(`dd if=/dev/zero of=${DEVICE} bs=4096 count=1 oflag=direct`);
     expect(write.exitCode).not.toBe(0);
-    // What was in memory ended with the gateway.
-    if (name === 'memory') return;
     await guest.sh(
       `mkdir -p /mnt/held; mount -o ro ${DEVICE} /mnt/held; cat /mnt/held/file; umount /mnt/held`,
     );

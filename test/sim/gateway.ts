@@ -40,6 +40,7 @@ interface Change {
 export interface Tuning {
   readonly blocks: number;
   readonly checkpointEvery: number;
+  readonly muchGarbage: number;
   readonly spaceTarget: number;
   readonly writeBuffer: number;
   readonly readCache: number;
@@ -117,6 +118,7 @@ export class SimGateway {
       nonce,
       writeBuffer: this.#tuning.writeBuffer,
       checkpointEvery: this.#tuning.checkpointEvery,
+      muchGarbage: this.#tuning.muchGarbage,
       spaceTarget: this.#tuning.spaceTarget,
       logger: silent,
       onFailed: (reason) => {

@@ -55,6 +55,7 @@ class Scenario {
     this.#tuning = {
       blocks: 16 + world.below(48),
       checkpointEvery: 2 + world.below(8),
+      muchGarbage: 1 + world.below(200),
       spaceTarget: 1.05 + world.random(),
       writeBuffer: (2 + world.below(40)) * BLOCK,
       readCache: world.below(4) * 65536,

@@ -7,7 +7,7 @@ import { isStoreError } from '../store/store-error.ts';
 import { applyToMap } from './apply.ts';
 import { Batch, type Signature } from './batch.ts';
 import type { BlockMap } from './block-map.ts';
-import type { ObjectTable } from './log-object.ts';
+import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { BLOCK, hashHeader } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
@@ -37,7 +37,7 @@ export interface AppenderOptions {
   readonly maxBytes: number;
   readonly logger: Logger;
   /** An object became durable. */
-  readonly onDurable: () => void;
+  readonly onDurable: (object: LogObject) => void;
   /** The disk cannot go on. */
   readonly onFailed: (reason: BlockError) => void;
 }
@@ -343,7 +343,7 @@ export class Appender {
     object.data = undefined;
     this.#bytes -= bytes;
     this.#durable = { place, hash };
-    onDurable();
+    onDurable(object);
     for (const { resolve } of flushes) resolve();
   }
 

@@ -20,6 +20,8 @@ import { claim, LogWriter, type WriterOptions } from './writer.ts';
 
 /** Objects between two checkpoints: a recovery reads the header of each. */
 const CHECKPOINT_EVERY = 256;
+/** 32 MiB that nothing refers to are worth a checkpoint, which frees them. Blocks. */
+const MUCH_GARBAGE = 8192;
 /** What the log holds for each block in use, before what was overwritten is collected. */
 const SPACE_TARGET = 1.4;
 /** How often somebody else may be faster in changing the head. */
@@ -103,6 +105,7 @@ async function openWriter(
     nonce: randomBytes(16),
     writeBuffer: config.writeBuffer,
     checkpointEvery: CHECKPOINT_EVERY,
+    muchGarbage: MUCH_GARBAGE,
     spaceTarget: SPACE_TARGET,
     logger,
     onFailed: (reason) => {

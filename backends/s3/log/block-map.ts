@@ -28,6 +28,7 @@ interface Page {
 export class BlockMap {
   readonly #objects: ObjectTable;
   readonly #pages = new Map<number, Page>();
+  #used = 0;
 
   constructor(objects: ObjectTable) {
     this.#objects = objects;
@@ -62,8 +63,10 @@ export class BlockMap {
       const page = this.#page(lba + i);
       const at = (lba + i) % PAGE_BLOCKS;
       const old = page.ids[at]!;
-      if (old === 0) page.used++;
-      else this.#objects.get(old).live--;
+      if (old === 0) {
+        page.used++;
+        this.#used++;
+      } else this.#objects.get(old).live--;
       page.ids[at] = id;
       page.blocks[at] = block + i;
     }
@@ -109,9 +112,7 @@ export class BlockMap {
 
   /** Blocks that are not holes. */
   get used(): number {
-    let used = 0;
-    for (const page of this.#pages.values()) used += page.used;
-    return used;
+    return this.#used;
   }
 
   #page(lba: number): Page {
@@ -134,6 +135,7 @@ export class BlockMap {
       if (old === 0) continue;
       page.ids[at] = 0;
       page.used--;
+      this.#used--;
       this.#objects.get(old).live--;
     }
     if (page.used === 0) this.#pages.delete(number);

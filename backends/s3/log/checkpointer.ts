@@ -8,6 +8,9 @@ import type { CheckpointRef, Head, HeadFile, Snapshot } from './head.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
 
+/** So much more garbage, of what is in use, is worth a checkpoint, which frees it. */
+const GARBAGE_SHARE = 0.2;
+
 export interface CheckpointerOptions {
   readonly store: ObjectStore;
   readonly names: LogNames;
@@ -20,6 +23,8 @@ export interface CheckpointerOptions {
   readonly pinned: ReadonlySet<string>;
   /** Objects after which the next checkpoint is due. */
   readonly every: number;
+  /** Less garbage than this is not worth one. Blocks. */
+  readonly muchGarbage: number;
   readonly logger: Logger;
   /** The head is somebody else's. */
   readonly onFenced: (reason: BlockError) => void;
@@ -37,6 +42,9 @@ export class Checkpointer {
   #number = 0;
   /** Objects that became durable since the last one. */
   #debt: number;
+  /** Blocks of the objects in the table that are durable. */
+  #stored = 0;
+  #garbageLimit = 0;
   #running: Promise<void> | undefined;
   #last: Promise<void> = Promise.resolve();
   /** Keys that were condemned and are not known to be gone. */
@@ -48,6 +56,8 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions, debt: number) {
     this.#options = options;
     this.#debt = debt;
+    for (const { blocks } of options.table.values()) this.#stored += blocks;
+    this.#limitGarbage();
     // Those of the writer before us that were condemned, and may still be there.
     if (options.head.content.condemned.length > 0) this.#delete(options.head.content.condemned, []);
   }
@@ -57,9 +67,22 @@ export class Checkpointer {
   }
 
   /** An object became durable. */
-  durable(): void {
+  durable({ blocks }: LogObject): void {
     this.#debt++;
-    if (this.#debt >= this.#options.every && !this.#stopped) void this.run().catch(() => undefined);
+    this.#stored += blocks;
+    const isDue = this.#debt >= this.#options.every || this.#garbage >= this.#garbageLimit;
+    if (isDue && !this.#stopped) void this.run().catch(() => undefined);
+  }
+
+  /** Blocks in the log that nothing refers to. */
+  get #garbage(): number {
+    return this.#stored - this.#options.map.used;
+  }
+
+  /** Not again for what the last checkpoint could not free: a snapshot may need it. */
+  #limitGarbage(): void {
+    this.#garbageLimit =
+      this.#garbage + Math.max(this.#options.muchGarbage, this.#options.map.used * GARBAGE_SHARE);
   }
 
   /** Makes a checkpoint of what is durable now. Those who ask while one is being made get that. */
@@ -136,6 +159,7 @@ export class Checkpointer {
       }
       this.#debt -= debt;
       this.#delete(condemned, dead);
+      this.#limitGarbage();
       this.#options.onWritten();
     } catch (error) {
       logger.warn('a checkpoint could not be written; the next one will be', { reason: String(error) });
@@ -164,7 +188,10 @@ export class Checkpointer {
   #delete(keys: readonly string[], objects: readonly LogObject[]): void {
     const { store, table, logger } = this.#options;
     // From here on no copy counts that comes from them, and no read finds them.
-    for (const object of objects) table.remove(object);
+    for (const object of objects) {
+      table.remove(object);
+      this.#stored -= object.blocks;
+    }
     for (const key of keys) this.#remaining.add(key);
     const all = [...this.#remaining];
     this.#deleting = (async () => {

@@ -19,6 +19,8 @@ export interface CollectorOptions {
   /** Blocks that the log may hold for each block of the disk that is in use. */
   readonly spaceTarget: number;
   readonly logger: Logger;
+  /** Objects have been emptied: the next checkpoint frees them. */
+  readonly onCollected: () => void;
 }
 
 interface LiveRun {
@@ -84,6 +86,7 @@ export class Collector {
       if (this.#stopped) return;
     }
     if (batch.length > 0) await this.#copy(batch);
+    this.#options.onCollected();
   }
 
   /** The emptiest objects, as many as have to go. */

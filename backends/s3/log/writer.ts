@@ -26,6 +26,8 @@ export interface WriterOptions {
   readonly writeBuffer: number;
   /** Objects between two checkpoints. */
   readonly checkpointEvery: number;
+  /** So much more of the log without use is worth a checkpoint as well. Blocks. */
+  readonly muchGarbage: number;
   /** Blocks that the log may hold for each block of the disk that is in use; the rest is collected. */
   readonly spaceTarget: number;
   readonly logger: Logger;
@@ -101,7 +103,7 @@ export class LogWriter {
       last,
       maxBytes: options.writeBuffer,
       logger,
-      onDurable: () => this.#checkpointer.durable(),
+      onDurable: (object) => this.#checkpointer.durable(object),
       onFailed: options.onFailed,
     });
     this.#checkpointer = new Checkpointer(
@@ -115,6 +117,7 @@ export class LogWriter {
         epoch,
         pinned,
         every: options.checkpointEvery,
+        muchGarbage: options.muchGarbage,
         logger,
         onFenced: (reason) => this.appender.stop(reason),
         onWritten: () => this.#collector.start(),
@@ -130,6 +133,7 @@ export class LogWriter {
       pinned,
       spaceTarget: options.spaceTarget,
       logger,
+      onCollected: () => void this.#checkpointer.run().catch(() => undefined),
     });
   }
 

@@ -243,4 +243,17 @@ describe('a volume with the layout log', () => {
     for (let i = 592; i < 600; i++)
       expect(sameBytes(await readAll(disk.device, (i % 8) * BLOCK, BLOCK), pattern(BLOCK, i + 1))).toBe(true);
   });
+
+  it('frees what is discarded, without many objects before', async () => {
+    const bucket = await newVolume(128 * MIB);
+    await using disk = await opened(bucket);
+    for (let at = 0; at < 96 * MIB; at += MIB) await disk.device.write!(at, [pattern(MIB, at + 1)], 0);
+    await disk.device.flush!(0);
+    const stored = () => [...bucket.objects.values()].reduce((sum, { body }) => sum + body.length, 0);
+    expect(stored()).toBeGreaterThan(96 * MIB);
+    await disk.device.discard!(0, 90 * MIB, 0);
+    await disk.device.flush!(0);
+    await expect.poll(stored, { timeout: 5000 }).toBeLessThan(16 * MIB);
+    expect(sameBytes(await readAll(disk.device, 95 * MIB, MIB), pattern(MIB, 95 * MIB + 1))).toBe(true);
+  });
 });

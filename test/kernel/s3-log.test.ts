@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { fioVerifyUntil } from '../support/disk-exercises.ts';
+import { Guest, type GuestGateway } from '../support/guest.ts';
+import { blockgate } from '../support/host-cli.ts';
+import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
+
+/** The log volume where it counts: its process killed and stopped, and taken over. `BLOCKGATE_TEST_KILLS=200` for a long run. */
+
+const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4) / 2);
+const MIB = 2 ** 20;
+const [DISK0, DISK1] = ['/dev/blockgate/disk0', '/dev/blockgate/disk1'];
+
+let guest: Guest;
+let service: S3Service;
+let running: GuestGateway[] = [];
+let volumes = 0;
+
+beforeAll(async () => {
+  [guest, service] = await Promise.all([Guest.start(), startS3Service(S3_SERVICES[0]!)]);
+});
+
+afterAll(async () => {
+  await guest?.[Symbol.asyncDispose]();
+  await service?.[Symbol.asyncDispose]();
+});
+
+// A test that failed half-way must not fail those after it.
+afterEach(async () => {
+  for (const gateway of running.splice(0)) await gateway.stop();
+});
+
+async function createVolume(): Promise<object> {
+  const backend = { ...service.backend, prefix: `log${++volumes}`, size: 64 * MIB };
+  const disk0 = { backend: { ...backend, endpoint: service.hostBackend['endpoint'] } };
+  const { exitCode, output } = await blockgate({ disk0 }, ['volume', 'create', 'disk0'], service.env);
+  if (exitCode !== 0) throw new Error(output);
+  return backend;
+}
+
+async function serve(disks: object, options: object = {}): Promise<GuestGateway> {
+  const gateway = await guest.startGateway({ disks }, { env: service.env, ...options });
+  running.push(gateway);
+  return gateway;
+}
+
+const KILL_SERVER = 'kill -KILL $(pgrep -f disk-process | head -1)';
+
+describe('a disk in a log', () => {
+  it(`has no error and no wrong byte for fio with synchronous writes when its process dies, ${KILLS} times`, async () => {
+    const gateway = await serve({ disk0: { backend: await createVolume() } });
+    const over = '/run/no-more-kills';
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    // What is answered is in the store: nothing that a process had in memory is missed.
+    const script = fioVerifyUntil(over, DISK0, { depth: 32, direct: true }, seed).replaceAll(
+      'fio ',
+      'fio --sync=1 ',
+    );
+    const fio = guest.sh(script, { timeoutMs: 300_000 + KILLS * 60_000 });
+    fio.catch(() => undefined);
+    for (let kills = 0; kills < KILLS; kills++) {
+      await delay(8_000 + Math.random() * 4_000);
+      await guest.sh(KILL_SERVER);
+    }
+    await delay(8_000);
+    await guest.sh(`touch ${over}`);
+    await fio;
+    expect(await gateway.log()).not.toContain('were lost');
+  });
+
+  it('is taken over from a gateway that stands still, which then fails closed', async () => {
+    const backend = await createVolume();
+    await serve({ disk0: { backend } });
+    await guest.sh(`
+      dd if=/dev/urandom of=/tmp/flushed bs=1M count=8 status=none
+      dd if=/tmp/flushed of=${DISK0} bs=1M oflag=direct conv=fsync status=none
+      kill -STOP $(pgrep -f disk-process)`);
+    // Not flushed by a gateway that does nothing any more: it must not come to pass later.
+    const late = guest.try(`dd if=/dev/zero of=${DISK0} bs=1M count=8 oflag=direct,sync status=none`);
+    const successor = await serve(
+      { disk1: { backend } },
+      { arguments: '--take-over disk1', paths: [DISK1], folder: '/srv/successor' },
+    );
+    await guest.sh(`
+      cmp -n ${8 * MIB} /tmp/flushed ${DISK1}
+      dd if=/tmp/flushed of=${DISK1} bs=1M seek=8 oflag=direct conv=fsync status=none
+      pkill -CONT -f disk-process`);
+    expect((await late).exitCode).not.toBe(0);
+    const read = await guest.try(`dd if=${DISK0} of=/dev/null bs=4k count=1 iflag=direct`);
+    expect(read.stderr).toContain('Input/output error');
+    await guest.sh(`
+      cmp -n ${8 * MIB} /tmp/flushed ${DISK1}
+      cmp -n ${8 * MIB} /tmp/flushed ${DISK1} 0 ${8 * MIB}`);
+    // Not by its own `stop`, which wants no device to be left.
+    await guest.sh(`
+      read -r pid < ${successor.folder}/pid; kill -TERM $pid
+      for attempt in {1..200}; do kill -0 $pid 2>/dev/null || break; sleep 0.3; done`);
+    running = running.filter((gateway) => gateway !== successor);
+  });
+});
