@@ -1,5 +1,6 @@
 import { defineBackend, type PluginContext } from '../../core/plugin.ts';
 import { type S3Config, s3Config } from './config.ts';
+import type { Operation } from './operation.ts';
 
 /** The SDK and all that stands on it are loaded when a disk needs them: listing plugins must stay cheap. */
 async function connect(config: S3Config, ctx: PluginContext) {
@@ -21,32 +22,44 @@ export default defineBackend<S3Config>({
     return checkStore((await connect(config, ctx)).sdk, config, ctx);
   },
   volumes: {
-    async create(config, ctx) {
-      const { createVolume } = await import('./volumes.ts');
-      const { withStore } = await import('./operation.ts');
-      return withStore(await connect(config, ctx), config, ctx, createVolume);
-    },
-    async info(config, ctx) {
-      const { volumeInfo } = await import('./volumes.ts');
-      const { withStore } = await import('./operation.ts');
-      return withStore(await connect(config, ctx), config, ctx, volumeInfo);
-    },
-    async list(config, ctx) {
-      const { listVolumes } = await import('./volumes.ts');
-      const { withStore } = await import('./operation.ts');
-      return withStore(await connect(config, ctx), config, ctx, listVolumes);
-    },
-    async resize(config, size, ctx) {
-      const { resizeVolume } = await import('./volumes.ts');
-      const { withStore } = await import('./operation.ts');
-      return withStore(await connect(config, ctx), config, ctx, (operation) => resizeVolume(operation, size));
-    },
-    async delete(config, options, ctx) {
-      const { deleteVolume } = await import('./volumes.ts');
-      const { withStore } = await import('./operation.ts');
-      return withStore(await connect(config, ctx), config, ctx, (operation) =>
-        deleteVolume(operation, options),
-      );
+    create: (config, ctx) => onVolume(config, ctx, (operation, { createVolume }) => createVolume(operation)),
+    info: (config, ctx) => onVolume(config, ctx, (operation, { volumeInfo }) => volumeInfo(operation)),
+    list: (config, ctx) => onVolume(config, ctx, (operation, { listVolumes }) => listVolumes(operation)),
+    resize: (config, size, ctx) =>
+      onVolume(config, ctx, (operation, { resizeVolume }) => resizeVolume(operation, size)),
+    delete: (config, options, ctx) =>
+      onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
+    snapshots: {
+      create: (config, name, ctx) =>
+        onLog(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name)),
+      list: (config, ctx) => onLog(config, ctx, (operation, { listSnapshots }) => listSnapshots(operation)),
+      delete: (config, name, ctx) =>
+        onLog(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
+      rollback: (config, name, ctx) =>
+        onLog(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
+      clone: (config, name, target, ctx) =>
+        onLog(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target)),
     },
   },
 });
+
+async function onVolume<T>(
+  config: S3Config,
+  ctx: PluginContext,
+  run: (operation: Operation, volumes: typeof import('./volumes.ts')) => Promise<T>,
+): Promise<T> {
+  const [volumes, { withStore }] = await Promise.all([import('./volumes.ts'), import('./operation.ts')]);
+  return withStore(await connect(config, ctx), config, ctx, (operation) => run(operation, volumes));
+}
+
+/** On a volume with the layout "log". */
+function onLog<T>(
+  config: S3Config,
+  ctx: PluginContext,
+  run: (operation: Operation, snapshots: typeof import('./log/snapshot-operations.ts')) => Promise<T>,
+): Promise<T> {
+  return onVolume(config, ctx, async (operation, { requireLog }) => {
+    await requireLog(operation);
+    return await run(operation, await import('./log/snapshot-operations.ts'));
+  });
+}

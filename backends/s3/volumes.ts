@@ -58,6 +58,19 @@ export async function deleteVolume(
   return (await of(operation)).deleteVolume(operation, options);
 }
 
+/** Throws `volume.unsupported` unless the volume has snapshots. */
+export async function requireLog(operation: Operation): Promise<void> {
+  if ((await of(operation)) === log) return;
+  throw new GatewayError(
+    'volume.unsupported',
+    `The volume at "${operation.config.prefix}" has the layout "chunk".`,
+    {
+      why: 'Only volumes with the layout "log" have snapshots.',
+      fix: 'Copy it into a volume with that layout.',
+    },
+  );
+}
+
 /** Volumes whose prefixes lie beside the configured one. */
 export async function listVolumes(operation: Operation): Promise<readonly VolumeInfo[]> {
   const { store, config } = operation;

@@ -46,6 +46,29 @@ export interface VolumeInfo {
 /** Reports progress of a long operation: `done` of `total` units. */
 export type Progress = (done: number, total: number) => void;
 
+/** A volume as it was at some moment. */
+export interface SnapshotInfo {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+/** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile. */
+export interface SnapshotOperations<C> {
+  /** Fails with `volume.snapshot-exists`. */
+  create(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
+  /** Oldest first. */
+  list(config: C, ctx: PluginContext): Promise<readonly SnapshotInfo[]>;
+  /** Fails while a clone needs it. */
+  delete(config: C, name: string, ctx: PluginContext): Promise<void>;
+  /** Makes the volume what the snapshot is. What it was until then is kept as a snapshot, which this returns. */
+  rollback(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
+  /** Makes a new volume, which `target` describes, that begins as the snapshot is and shares its data. */
+  clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
+}
+
 /** For stores that have volumes. Every operation may be repeated safely after an interruption. */
 export interface VolumeOperations<C> {
   /** Fails with `volume.exists` when there already is one. */
@@ -61,6 +84,7 @@ export interface VolumeOperations<C> {
     options: { readonly force: boolean; readonly progress: Progress },
     ctx: PluginContext,
   ): Promise<void>;
+  readonly snapshots?: SnapshotOperations<C>;
 }
 
 export interface BackendPlugin<C = unknown> {

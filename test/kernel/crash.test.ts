@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fioVerifyUntil } from '../support/disk-exercises.ts';
+import { FIND_SERVER } from '../support/find-server.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 
 /**
@@ -109,15 +110,6 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
     });
   });
 });
-
-/** `server` leaves the process that serves the device in REPLY; nothing there when there is none. */
-const FIND_SERVER = `
-    server() {
-      for link in /proc/[0-9]*/fd/*; do
-        if [[ $link -ef /dev/vduse/blockgate-disk0 ]]; then link=\${link#/proc/}; REPLY=\${link%%/*}; return; fi
-      done
-      REPLY=
-    }`;
 
 /**
  * Kills whoever serves the device, `times` times, each after a random moment of undisturbed I/O and with another process

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { fioVerifyUntil } from '../support/disk-exercises.ts';
+import { FIND_SERVER } from '../support/find-server.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 import { blockgate } from '../support/host-cli.ts';
 import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-backends.ts';
@@ -44,11 +44,12 @@ async function serve(disks: object, options: object = {}): Promise<GuestGateway>
   return gateway;
 }
 
-const KILL_SERVER = 'kill -KILL $(pgrep -f disk-process | head -1)';
-
 describe('a disk in a log', () => {
   it(`has no error and no wrong byte for fio with synchronous writes when its process dies, ${KILLS} times`, async () => {
-    const gateway = await serve({ disk0: { backend: await createVolume() } });
+    const gateway = await serve(
+      { disk0: { backend: await createVolume(), standby: true } },
+      { arguments: '--log-level info' },
+    );
     const over = '/run/no-more-kills';
     const seed = Math.floor(Math.random() * 2 ** 31);
     // What is answered is in the store: nothing that a process had in memory is missed.
@@ -58,11 +59,17 @@ describe('a disk in a log', () => {
     );
     const fio = guest.sh(script, { timeoutMs: 300_000 + KILLS * 60_000 });
     fio.catch(() => undefined);
-    for (let kills = 0; kills < KILLS; kills++) {
-      await delay(8_000 + Math.random() * 4_000);
-      await guest.sh(KILL_SERVER);
-    }
-    await delay(8_000);
+    await guest.sh(
+      `${FIND_SERVER}
+       for ((kills = 0; kills < ${KILLS}; kills++)); do
+         while [ $(grep -c 'stands by' ${gateway.folder}/err) -le $kills ]; do sleep 0.5; done
+         sleep $((2 + RANDOM % 4)).$((RANDOM % 1000 + 1000))
+         while server; [ -z "$REPLY" ]; do sleep 0.1; done
+         kill -KILL "$REPLY"
+       done
+       while [ $(grep -c 'stands by' ${gateway.folder}/err) -le ${KILLS} ]; do sleep 0.5; done`,
+      { timeoutMs: 120_000 + KILLS * 60_000 },
+    );
     await guest.sh(`touch ${over}`);
     await fio;
     expect(await gateway.log()).not.toContain('were lost');

@@ -9,7 +9,7 @@ import { ATTACH_POLICY, type RetryPolicy, RUN_POLICY } from '../store/retrying-s
 import { isStoreError } from '../store/store-error.ts';
 import { type DeviceParts, LogDevice } from './device.ts';
 import { FrameCache } from './frame-cache.ts';
-import type { HeadFile, StoredHead } from './head.ts';
+import type { HeadFile, StoredHead, Writer } from './head.ts';
 import { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
@@ -18,12 +18,13 @@ import { recover } from './recovery.ts';
 import { readLogVolume } from './volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from './writer.ts';
 
-/** Objects between two checkpoints: a recovery reads the header of each. */
-const CHECKPOINT_EVERY = 256;
-/** 32 MiB that nothing refers to are worth a checkpoint, which frees them. Blocks. */
-const MUCH_GARBAGE = 8192;
-/** What the log holds for each block in use, before what was overwritten is collected. */
-const SPACE_TARGET = 1.4;
+const TUNING = {
+  // A recovery reads the header of each object after a checkpoint.
+  checkpointEvery: 256,
+  // 32 MiB that nothing refers to are worth a checkpoint, which frees them.
+  muchGarbage: 8192,
+  spaceTarget: 1.4,
+} as const;
 /** How often somebody else may be faster in changing the head. */
 const MAX_RACES = 5;
 
@@ -97,6 +98,7 @@ async function openWriter(
   const names = new LogNames(config.prefix);
   const { record, head } = await readLogVolume(starting, names, config);
   const options: WriterOptions = {
+    ...TUNING,
     starting,
     running,
     names,
@@ -104,9 +106,6 @@ async function openWriter(
     writer: { disk: ctx.disk, since: new Date().toISOString(), process: ownIdentity() },
     nonce: randomBytes(16),
     writeBuffer: config.writeBuffer,
-    checkpointEvery: CHECKPOINT_EVERY,
-    muchGarbage: MUCH_GARBAGE,
-    spaceTarget: SPACE_TARGET,
     logger,
     onFailed: (reason) => {
       if (reason.code === 'ESHUTDOWN') return;
@@ -137,6 +136,33 @@ async function openWriter(
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };
+}
+
+/** A writer for an operation on a volume that nobody has open: everything by way of one store. */
+export async function openForOperation(
+  store: ObjectStore,
+  config: S3Config,
+  ctx: OpenContext,
+  writer: Writer,
+  nonce: Buffer,
+): Promise<LogWriter> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
+  const options: WriterOptions = {
+    ...TUNING,
+    starting: store,
+    running: store,
+    names,
+    volume: record.uuid,
+    writer,
+    nonce,
+    writeBuffer: config.writeBuffer,
+    logger: ctx.logger,
+    onFailed: () => undefined,
+  };
+  const file = await claimVolume(options, head, ctx);
+  const frames = new FrameCache(store, config.readCache);
+  return LogWriter.open(options, file, frames).catch((error: unknown) => giveBack(file, error));
 }
 
 async function claimVolume(options: WriterOptions, first: StoredHead, ctx: OpenContext): Promise<HeadFile> {

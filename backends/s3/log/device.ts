@@ -7,11 +7,11 @@ import {
   type DeviceStatus,
   type Extent,
   type IoVec,
-  iovLength,
   type MaybePromise,
 } from '../../../core/plugin.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
+import { Sectors } from './sectors.ts';
 import type { LogWriter } from './writer.ts';
 
 /** Larger requests are split: none has to wait for more room than there is. Bytes. */
@@ -33,14 +33,16 @@ export interface DeviceParts {
 export class LogDevice implements BlockDevice {
   info: DeviceInfo;
   readonly #parts: DeviceParts;
+  readonly #sectors: Sectors;
 
   constructor(parts: DeviceParts) {
     this.#parts = parts;
+    this.#sectors = new Sectors(parts.reader, parts.writer?.appender);
     this.info = {
       size: parts.size,
       caps: { concurrency: 'parallel', readOnly: parts.writer === undefined, writeCache: 'process' },
       limits: {
-        blockSize: BLOCK,
+        blockSize: 512,
         physicalBlockSize: BLOCK,
         optimalIoSize: FRAME,
         maxIo: MAX_IO,
@@ -51,16 +53,12 @@ export class LogDevice implements BlockDevice {
 
   read(offset: number, iov: IoVec): MaybePromise<void> {
     this.#parts.writer?.appender.throwIfFailed();
-    return this.#parts.reader.read(
-      offset / BLOCK,
-      iovLength(iov) / BLOCK,
-      iov,
-      Math.floor(this.info.size / BLOCK),
-    );
+    return this.#sectors.read(offset, iov, this.info.size / BLOCK);
   }
 
   write(offset: number, iov: IoVec): MaybePromise<void> {
-    return this.#writer().appender.write(offset / BLOCK, iovLength(iov) / BLOCK, iov, 0);
+    this.#writer();
+    return this.#sectors.write(offset, iov);
   }
 
   flush(): MaybePromise<void> {
@@ -68,20 +66,26 @@ export class LogDevice implements BlockDevice {
   }
 
   discard(offset: number, length: number): MaybePromise<void> {
-    return this.#writer().appender.zero(offset / BLOCK, length / BLOCK);
+    this.#writer();
+    return this.#sectors.discard(offset, length);
   }
 
   writeZeroes(offset: number, length: number): MaybePromise<void> {
-    return this.#writer().appender.zero(offset / BLOCK, length / BLOCK);
+    this.#writer();
+    return this.#sectors.writeZeroes(offset, length);
   }
 
   extents(offset: number, length: number): readonly Extent[] {
     const extents: { offset: number; length: number; kind: Extent['kind'] }[] = [];
-    this.#parts.reader.kinds(offset / BLOCK, length / BLOCK, (isHole, from, count) => {
+    const end = offset + length;
+    const first = Math.floor(offset / BLOCK);
+    this.#parts.reader.kinds(first, Math.ceil(end / BLOCK) - first, (isHole, from, count) => {
       const kind = isHole ? 'hole' : 'data';
+      const start = Math.max(offset, from * BLOCK);
+      const bytes = Math.min(end, (from + count) * BLOCK) - start;
       const last = extents.at(-1);
-      if (last?.kind === kind) last.length += count * BLOCK;
-      else extents.push({ offset: from * BLOCK, length: count * BLOCK, kind });
+      if (last?.kind === kind) last.length += bytes;
+      else extents.push({ offset: start, length: bytes, kind });
     });
     return extents;
   }

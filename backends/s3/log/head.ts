@@ -26,6 +26,8 @@ const snapshot = z.object({
   /** Bytes. */
   size: z.int(),
   checkpoint,
+  /** It is about to be deleted: nobody may begin to need it. */
+  isGoing: z.boolean().optional(),
 });
 
 export type Snapshot = z.output<typeof snapshot>;

@@ -6,6 +6,8 @@
  *   log/XX/<epoch>-<sequence>   a data object or a fence, created once, never changed
  *   ckpt/<epoch>-<number>       the map of all blocks as it was at some object, created once, never changed
  *
+ *   refs/<uuid>                 a clone that needs a snapshot of this volume
+ *
  * Numbers are hexadecimal, of 16 digits. XX: the lowest byte of the sequence, which spreads the names over a store that
  * divides its work by prefixes.
  */
@@ -54,6 +56,10 @@ export class LogNames {
     if (match === null) return undefined;
     const place = { epoch: Number.parseInt(match[1]!, 16), seq: Number.parseInt(match[2]!, 16) };
     return this.object(place) === key ? place : undefined;
+  }
+
+  get refs(): string {
+    return `${this.root}refs/`;
   }
 
   checkpoint(epoch: number, number: number): string {

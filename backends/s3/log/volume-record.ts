@@ -19,6 +19,8 @@ const logRecord = z.object({
   /** Bytes, when it was created; what it has grown to is in `head`. */
   size: z.int().min(BLOCK).multipleOf(BLOCK),
   createdAt: z.string(),
+  /** The volume that it was cloned from. */
+  parent: z.object({ prefix: z.string(), uuid: z.uuid(), snapshot: z.string() }).optional(),
   /** Names of features without which the volume must not be opened. None are known to this version. */
   requiredFeatures: z.array(z.string()),
 });

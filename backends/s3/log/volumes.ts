@@ -6,6 +6,7 @@ import { deleteAll, type Operation } from '../operation.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { checkNewSize } from './attach.ts';
+import { refuseWithClones } from './clones.ts';
 import { firstHead, type Head, readHead, type StoredHead, writeHead } from './head.ts';
 import { LogNames } from './names.ts';
 import { BLOCK, uuidBytes } from './object-header.ts';
@@ -67,7 +68,7 @@ export async function resizeVolume({ store, config, ctx }: Operation, size: numb
   const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
   refuseIfOwned(head.head, ctx, false);
   checkNewSize(config, head.head.size, size);
-  const grown = await change(store, names, head, { size });
+  const grown = await changeHead(store, names, head, { size });
   return describe(record, grown, config, {});
 }
 
@@ -79,9 +80,10 @@ export async function deleteVolume(
   const names = new LogNames(config.prefix);
   const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
   if (record === undefined) throw notFound(names, config);
+  await refuseWithClones(store, names, undefined);
   if (head !== undefined && head.head.state !== 'deleting') {
     refuseIfOwned(head.head, ctx, options.force);
-    await change(store, names, head, { state: 'deleting', writer: null });
+    await changeHead(store, names, head, { state: 'deleting', writer: null });
   }
   let deleted = 0;
   let continuation: string | undefined;
@@ -95,6 +97,8 @@ export async function deleteVolume(
     continuation = page.next;
     options.progress(deleted, continuation === undefined ? deleted : deleted + 1000);
   } while (continuation !== undefined);
+  const { parent, uuid } = record;
+  if (parent !== undefined) await deleteAll(store, [new LogNames(parent.prefix).refs + uuid]);
   await deleteAll(store, [names.head]);
   await deleteAll(store, [names.volume]);
 }
@@ -126,7 +130,7 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
   }
 }
 
-function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
+export function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
   return new GatewayError(
     'volume.exists',
     `There is a volume at "${prefix}" in bucket "${bucket}" already.`,
@@ -136,11 +140,15 @@ function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
   );
 }
 
-function refuseIfOwned({ state, writer }: Head, { disk, logger }: PluginContext, takeOver: boolean): void {
+export function refuseIfOwned(
+  { state, writer }: Head,
+  { disk, logger }: PluginContext,
+  takeOver: boolean,
+): void {
   if (state === 'owned' && writer !== null) refuseUnlessGone(writer, { takeOver, disk, logger });
 }
 
-async function change(
+export async function changeHead(
   store: ObjectStore,
   names: LogNames,
   { head, etag }: StoredHead,
@@ -159,8 +167,8 @@ async function change(
   );
 }
 
-function describe(
-  { uuid, createdAt }: LogRecord,
+export function describe(
+  { uuid, createdAt, parent }: LogRecord,
   { size, state, writer, epoch, snapshots }: Head,
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
@@ -178,6 +186,7 @@ function describe(
       createdAt,
       epoch,
       snapshots: snapshots.length,
+      ...(parent === undefined ? {} : { clone: `of "${parent.snapshot}" of ${parent.prefix}` }),
       ...more,
       crash: 'prefix-consistent',
       fence: 'store-enforced',

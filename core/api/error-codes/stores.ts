@@ -138,6 +138,18 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'The volume has another chunk size than the configuration says; it is fixed at creation.',
     fix: 'Correct or leave out "chunkSize".',
   },
+  'volume.snapshot-exists': {
+    meaning: 'There is a snapshot of that name already.',
+    fix: 'Choose another name.',
+  },
+  'volume.snapshot-not-found': {
+    meaning: 'There is no snapshot of that name.',
+    fix: 'List them: blockgate volume snapshots <target>',
+  },
+  'volume.has-clones': {
+    meaning: 'Another volume needs what was to be deleted: it was cloned from it.',
+    fix: 'Delete the clone first.',
+  },
   'volume.layout-mismatch': {
     meaning: 'The volume has another layout than the configuration says; it is fixed at creation.',
     fix: 'Correct or leave out "layout".',

@@ -1,6 +1,12 @@
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import type { BackendPlugin, PluginContext, VolumeInfo, VolumeOperations } from '../../api/backend.ts';
+import type {
+  BackendPlugin,
+  PluginContext,
+  SnapshotInfo,
+  VolumeInfo,
+  VolumeOperations,
+} from '../../api/backend.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { loadConfig, parseBackendArgument } from '../../config/load.ts';
 import { createLogger } from '../../observe/logger.ts';
@@ -16,13 +22,18 @@ import { ProgressBar } from './progress-bar.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete';
+export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete' | SnapshotAction;
+export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'delete-snapshot';
 
 export interface VolumeRequest {
   /** A disk's name, or a backend as JSON. */
   readonly target: string;
   /** For `resize`: bytes. */
   readonly size?: number;
+  /** Of a snapshot. */
+  readonly name?: string;
+  /** For `clone`: as `target`. */
+  readonly clone?: string;
   readonly json?: boolean;
   /** Do not ask before deleting. */
   readonly yes?: boolean;
@@ -57,7 +68,11 @@ export async function operateOnVolume(
     baseDir: target.baseDir,
   };
   try {
-    await operate(action, { volumes, config: target.backend.config, ctx }, request, terminal);
+    const clone = request.clone === undefined ? undefined : await findTarget(request.clone, settings);
+    if (clone !== undefined && clone.backend.plugin.name !== target.backend.plugin.name)
+      throw cloneElsewhere(target, clone);
+    const operation = { volumes, config: target.backend.config, clone: clone?.backend.config, ctx };
+    await operate(action, operation, request, terminal);
   } catch (error) {
     throw giveUp.signal.aborted ? giveUp.signal.reason : error;
   }
@@ -67,15 +82,18 @@ export async function operateOnVolume(
 interface Operation {
   readonly volumes: VolumeOperations<unknown>;
   readonly config: unknown;
+  /** Of the volume that is to be made. */
+  readonly clone: unknown;
   readonly ctx: PluginContext;
 }
 
 async function operate(
   action: VolumeAction,
-  { volumes, config, ctx }: Operation,
+  operation: Operation,
   request: VolumeRequest,
   terminal: Terminal,
 ): Promise<void> {
+  const { volumes, config, ctx } = operation;
   using progress = new ProgressBar(terminal, `volume ${action}`, { unit: 'count' });
   switch (action) {
     case 'create':
@@ -91,8 +109,49 @@ async function operate(
       await volumes.delete(config, { force, progress: (done, total) => progress.update(done, total) }, ctx);
       if (request.json) terminal.printJson({ deleted: request.target });
       else terminal.say(`${request.target}: deleted`);
+      return;
     }
+    default:
+      return await operateOnSnapshots(action, operation, request, terminal);
   }
+}
+
+async function operateOnSnapshots(
+  action: SnapshotAction,
+  { volumes: { snapshots }, config, clone, ctx }: Operation,
+  request: VolumeRequest,
+  terminal: Terminal,
+): Promise<void> {
+  if (snapshots === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${request.target} has no snapshots.`, {
+      fix: 'Use a store that has them: s3, with the layout "log".',
+    });
+  }
+  const name = request.name!;
+  switch (action) {
+    case 'snapshot':
+      return printSnapshots([await snapshots.create(config, name, ctx)], request, terminal);
+    case 'snapshots':
+      return printSnapshots(await snapshots.list(config, ctx), request, terminal);
+    case 'rollback': {
+      const kept = await snapshots.rollback(config, name, ctx);
+      if (request.json) return terminal.printJson({ rolledBackTo: name, kept });
+      return terminal.say(`${request.target}: is what "${name}" is; what it was is kept as "${kept.name}"`);
+    }
+    case 'clone':
+      return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
+    case 'delete-snapshot':
+      await snapshots.delete(config, name, ctx);
+      if (request.json) return terminal.printJson({ deleted: name });
+      return terminal.say(`${request.target}: snapshot "${name}" deleted`);
+  }
+}
+
+function cloneElsewhere(from: Target, to: Target): GatewayError {
+  return new GatewayError('volume.unsupported', `${to.label} cannot be a clone of ${from.label}.`, {
+    why: `One is of the backend "${to.backend.plugin.name}", the other of "${from.backend.plugin.name}".`,
+    fix: 'A clone lies in the same store as its parent.',
+  });
 }
 
 async function findTarget(name: string, settings: Settings): Promise<Target> {
@@ -158,4 +217,17 @@ function printVolumes(volumes: readonly VolumeInfo[], { json }: VolumeRequest, t
     return [name, formatSize(size), used === undefined ? '' : formatSize(used), owner ?? ''];
   });
   terminal.print(table(['NAME', 'SIZE', 'USED', 'OWNER'], rows));
+}
+
+function printSnapshots(
+  snapshots: readonly SnapshotInfo[],
+  { json }: VolumeRequest,
+  terminal: Terminal,
+): void {
+  if (json) {
+    terminal.printJson(snapshots);
+    return;
+  }
+  const rows = snapshots.map(({ name, size, createdAt }) => [name, formatSize(size), createdAt]);
+  terminal.print(table(['NAME', 'SIZE', 'CREATED'], rows));
 }

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { addGatewayOptions, type GatewayOptions, settingsFrom, sizeArgument } from '../gateway-options.ts';
 import type { VolumeAction } from '../volumes.ts';
@@ -9,6 +9,13 @@ export interface VolumeOptions extends GatewayOptions {
   readonly force?: boolean;
 }
 
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/;
+
+function snapshotName(value: string): string {
+  if (NAME.test(value)) return value;
+  throw new InvalidArgumentError('A name is 1 to 100 letters, digits, ".", "_", ":" or "-".');
+}
+
 const NOTES = `
 A target is a disk of the configuration, or a backend as JSON: '{"type":"file","path":"disk.img","size":"1GiB"}'.
 
@@ -16,11 +23,16 @@ Examples:
   blockgate volume create disk0
   blockgate volume info disk0 --json
   blockgate volume resize disk0 20GiB
+  blockgate volume snapshot disk0 before-upgrade
+  blockgate volume clone disk0 before-upgrade disk1
   blockgate volume delete disk0 --yes`;
 
 export function volumeCommand(ctx: CommandContext): Command {
   const target = ['<target>', 'a disk of the configuration, or a backend as JSON'] as const;
-  const act = async (action: VolumeAction, options: VolumeOptions & { target: string; size?: number }) => {
+  const act = async (
+    action: VolumeAction,
+    options: VolumeOptions & { target: string; size?: number; name?: string; clone?: string },
+  ) => {
     const { operateOnVolume } = await import('../volumes.ts');
     ctx.exitCode = await operateOnVolume(action, options, settingsFrom(options, ctx.terminal), ctx.terminal);
   };
@@ -34,7 +46,7 @@ export function volumeCommand(ctx: CommandContext): Command {
       act(name, { ...options, target }),
     );
   const command = new Command('volume')
-    .description('create, look at, grow and delete volumes in stores that have them')
+    .description('create, look at, grow, keep, clone and delete volumes in stores that have them')
     .addHelpText('after', NOTES);
   command.addCommand(simple('create', 'make the volume; fails when there already is one'));
   command.addCommand(simple('info', 'size, use and owner of the volume'));
@@ -52,5 +64,27 @@ export function volumeCommand(ctx: CommandContext): Command {
       .option('--force', 'although somebody owns it')
       .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
   );
+  const named = (action: 'snapshot' | 'rollback' | 'delete-snapshot', description: string) =>
+    subcommand(action, description)
+      .argument('<name>', 'of the snapshot', snapshotName)
+      .action((target: string, name: string, options: VolumeOptions) =>
+        act(action, { ...options, target, name }),
+      );
+  command.addCommand(named('snapshot', 'keep what the volume holds now under a name'));
+  command.addCommand(
+    subcommand('snapshots', 'the snapshots of the volume').action((target: string, options: VolumeOptions) =>
+      act('snapshots', { ...options, target }),
+    ),
+  );
+  command.addCommand(named('rollback', 'make the volume what a snapshot is; what it was is kept'));
+  command.addCommand(
+    subcommand('clone', 'make a new volume that begins as a snapshot is')
+      .argument('<name>', 'of the snapshot', snapshotName)
+      .argument('<new>', 'the new volume: a disk of the configuration, or a backend as JSON')
+      .action((target: string, name: string, clone: string, options: VolumeOptions) =>
+        act('clone', { ...options, target, name, clone }),
+      ),
+  );
+  command.addCommand(named('delete-snapshot', 'delete a snapshot'));
   return command;
 }

@@ -1,0 +1,41 @@
+import { GatewayError } from '../../../core/plugin.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { LogNames } from './names.ts';
+
+const MAX_REF_BYTES = 64 * 1024;
+
+/** A clone's claim on a snapshot of its parent: the content of `refs/<uuid of the clone>`. */
+export interface CloneRef {
+  /** Of the clone. */
+  readonly prefix: string;
+  readonly snapshot: string;
+}
+
+export async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
+  const keys: string[] = [];
+  let continuation: string | undefined;
+  do {
+    const page = await store.list(names.refs, continuation === undefined ? {} : { continuation });
+    keys.push(...page.objects.map(({ key }) => key));
+    continuation = page.next;
+  } while (continuation !== undefined);
+  const bodies = await Promise.all(keys.map((key) => store.get(key, MAX_REF_BYTES)));
+  return bodies.flatMap((object) =>
+    object === undefined ? [] : [JSON.parse(Buffer.from(object.body).toString('utf8')) as CloneRef],
+  );
+}
+
+/** Throws `volume.has-clones` when one needs the snapshot; of all snapshots without one. */
+export async function refuseWithClones(
+  store: ObjectStore,
+  names: LogNames,
+  snapshot: string | undefined,
+): Promise<void> {
+  const refs = await cloneRefs(store, names);
+  const needing = refs.find((ref) => snapshot === undefined || ref.snapshot === snapshot);
+  if (needing === undefined) return;
+  throw new GatewayError('volume.has-clones', `The volume at "${needing.prefix}" is a clone of this one.`, {
+    why: `It needs the snapshot "${needing.snapshot}".`,
+    fix: 'Delete that volume first.',
+  });
+}

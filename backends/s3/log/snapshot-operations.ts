@@ -1,0 +1,175 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { GatewayError, ownIdentity, type SnapshotInfo, type VolumeInfo } from '../../../core/plugin.ts';
+import type { S3Config } from '../config.ts';
+import type { Operation } from '../operation.ts';
+import { isStoreError } from '../store/store-error.ts';
+import { openForOperation } from './attach.ts';
+import { refuseWithClones } from './clones.ts';
+import { firstHead, type Head, type Snapshot, writeHead } from './head.ts';
+import { LogNames } from './names.ts';
+import { pinnedBySnapshots } from './snapshots.ts';
+import { LOG_FORMAT, LOG_VERSION, type LogRecord, readLogVolume, readRecord } from './volume-record.ts';
+import { alreadyExists, changeHead, describe, refuseIfOwned } from './volumes.ts';
+import type { LogWriter } from './writer.ts';
+
+/** Snapshots of volumes that nobody has open. */
+
+/** Keeps what the volume holds now under a name. */
+export async function createSnapshot(operation: Operation, name: string): Promise<SnapshotInfo> {
+  const { head } = await read(operation);
+  refuseTaken(head.head, name);
+  return await withWriter(operation, async (writer) => {
+    refuseTaken(writer.head, name);
+    return info(await writer.snapshot(name, new Date().toISOString()));
+  });
+}
+
+export async function listSnapshots(operation: Operation): Promise<readonly SnapshotInfo[]> {
+  return (await read(operation)).head.head.snapshots.map(info);
+}
+
+/**
+ * Marks it first: whoever clones it from here on sees the mark; whoever has cloned it before has left a ref. What only it
+ * needed is freed by the next checkpoint.
+ */
+export async function deleteSnapshot(operation: Operation, name: string): Promise<void> {
+  const { store, config, ctx } = operation;
+  const names = new LogNames(config.prefix);
+  const { head } = await read(operation);
+  refuseIfOwned(head.head, ctx, false);
+  find(head.head, name, config);
+  const without = ({ snapshots }: Head): Snapshot[] => snapshots.filter((other) => other.name !== name);
+  const marked = (isGoing: boolean) => (current: Head) => ({
+    snapshots: current.snapshots.map((other) => (other.name === name ? { ...other, isGoing } : other)),
+  });
+  await changeHead(store, names, head, marked(true)(head.head));
+  try {
+    await refuseWithClones(store, names, name);
+  } catch (error) {
+    const again = (await read(operation)).head;
+    await changeHead(store, names, again, marked(false)(again.head));
+    throw error;
+  }
+  await withWriter(operation, async (writer) => {
+    const gone = find(writer.head, name, config);
+    const needed = await pinnedBySnapshots(store, without(writer.head));
+    for (const { place } of writer.recovered.table.values())
+      if (place !== undefined) needed.add(names.object(place));
+    const freed = [...(await pinnedBySnapshots(store, [gone]))].filter(
+      (key) => key.startsWith(names.root) && !needed.has(key),
+    );
+    await writer.change((current) => {
+      const { key } = gone.checkpoint;
+      const isNeeded =
+        current.checkpoint?.key === key || without(current).some(({ checkpoint }) => checkpoint.key === key);
+      return {
+        snapshots: without(current),
+        condemned: [...current.condemned, ...freed, ...(isNeeded ? [] : [key])],
+      };
+    });
+  });
+  // Opened anew, it deletes what is condemned, and knows what of the rest nobody needs any more.
+  await withWriter(operation, (writer) => writer.checkpoint());
+}
+
+/** The volume becomes what the snapshot is. */
+export async function rollbackVolume(operation: Operation, name: string): Promise<SnapshotInfo> {
+  const { store, config, ctx } = operation;
+  find((await read(operation)).head.head, name, config);
+  const kept = await createSnapshot(operation, `before-rollback-${new Date().toISOString()}`);
+  const { head } = await read(operation);
+  refuseIfOwned(head.head, ctx, false);
+  const { checkpoint, size } = find(head.head, name, config);
+  await changeHead(store, new LogNames(config.prefix), head, { checkpoint, size, epochs: [] });
+  return kept;
+}
+
+/** A new volume at the prefix of `target`, which begins as the snapshot is. */
+export async function cloneVolume(operation: Operation, name: string, target: S3Config): Promise<VolumeInfo> {
+  const { store, config } = operation;
+  const [from, to] = [new LogNames(config.prefix), new LogNames(target.prefix)];
+  if (target.bucket !== config.bucket || target.endpoint !== config.endpoint) {
+    throw new GatewayError('volume.unsupported', 'A clone lies in the bucket of its parent.', {
+      why: 'It shares objects with it.',
+      fix: `Give the new volume the bucket "${config.bucket}".`,
+    });
+  }
+  if ((await readRecord(store, to)) !== undefined) throw alreadyExists(target);
+  const parent = await read(operation);
+  const { size } = find(parent.head.head, name, config);
+  const record: LogRecord = {
+    format: LOG_FORMAT,
+    version: LOG_VERSION,
+    uuid: randomUUID(),
+    blockSize: parent.record.blockSize,
+    size,
+    createdAt: new Date().toISOString(),
+    parent: { prefix: config.prefix, uuid: parent.record.uuid, snapshot: name },
+    requiredFeatures: [],
+  };
+  // Before anything of it is there: from here on the snapshot cannot go, unless it was going already.
+  const ref = Buffer.from(JSON.stringify({ prefix: target.prefix, snapshot: name }));
+  await store.put(from.refs + record.uuid, ref, { condition: 'absent' });
+  const undo = (): Promise<unknown> => store.deleteMany([from.refs + record.uuid]);
+  const { head } = await read(operation);
+  const snapshot = head.head.snapshots.find((other) => other.name === name && !other.isGoing);
+  if (snapshot === undefined) {
+    await undo();
+    throw notFound(name, config);
+  }
+  try {
+    await store.put(to.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
+      condition: 'absent',
+    });
+  } catch (error) {
+    await undo();
+    throw isStoreError(error, 'precondition-failed') ? alreadyExists(target) : error;
+  }
+  const epoch = Math.max(Date.now(), head.head.epoch + 1);
+  const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint: snapshot.checkpoint };
+  if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw alreadyExists(target);
+  return describe(record, own, target, {});
+}
+
+const read = ({ store, config }: Operation) =>
+  readLogVolume(store, new LogNames(config.prefix), { ...config, size: undefined });
+
+/** Takes the volume for as long as `run` lasts. */
+async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => Promise<T>): Promise<T> {
+  const { store, config, ctx } = operation;
+  const writer = await openForOperation(
+    store,
+    config,
+    { ...ctx, readOnly: false, takeOver: false },
+    { disk: ctx.disk, since: new Date().toISOString(), process: ownIdentity() },
+    randomBytes(16),
+  );
+  try {
+    return await run(writer);
+  } finally {
+    await writer.release();
+  }
+}
+
+function refuseTaken({ snapshots }: Head, name: string): void {
+  if (!snapshots.some((other) => other.name === name)) return;
+  throw new GatewayError('volume.snapshot-exists', `There is a snapshot "${name}" already.`, {
+    fix: 'Choose another name.',
+  });
+}
+
+function find({ snapshots }: Head, name: string, config: S3Config): Snapshot {
+  const found = snapshots.find((other) => other.name === name);
+  if (found === undefined) throw notFound(name, config);
+  return found;
+}
+
+function notFound(name: string, { prefix }: S3Config): GatewayError {
+  return new GatewayError(
+    'volume.snapshot-not-found',
+    `The volume at "${prefix}" has no snapshot "${name}".`,
+    { fix: 'List them: blockgate volume snapshots <target>' },
+  );
+}
+
+const info = ({ name, size, createdAt }: Snapshot): SnapshotInfo => ({ name, size, createdAt });
