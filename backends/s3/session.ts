@@ -1,5 +1,6 @@
 import { type PluginContext, Semaphore } from '../../core/plugin.ts';
 import type { S3Config } from './config.ts';
+import { Meter } from './store/meter.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import { RetryingStore, type RetryPolicy } from './store/retrying-store.ts';
 import { StoreHealth } from './store/store-health.ts';
@@ -8,6 +9,7 @@ import { StoreHealth } from './store/store-health.ts';
 export interface Session {
   /** Through the retry policy given. */
   with(policy: RetryPolicy, signal?: AbortSignal): RetryingStore;
+  readonly meter: Meter;
 }
 
 export function startSession(
@@ -18,7 +20,10 @@ export function startSession(
 ): Session {
   const slots = new Semaphore(config.maxRequests);
   const health = new StoreHealth(logger);
+  const meter = new Meter();
   return {
-    with: (policy, other = signal) => new RetryingStore(store, { policy, slots, health, signal: other }),
+    with: (policy, other = signal) =>
+      new RetryingStore(store, { policy, slots, health, meter, signal: other }),
+    meter,
   };
 }

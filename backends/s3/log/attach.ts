@@ -74,6 +74,7 @@ async function openReadOnly(session: Session, running: ObjectStore, config: S3Co
     size: head.head.size,
     reader: new LogReader(map, new Overlay(), table, frames),
     writer: undefined,
+    meter: session.meter,
     grow: async (wanted) => {
       const { size } = (await readLogVolume(starting, names, { ...config, size: undefined })).head.head;
       if (wanted === undefined || wanted === size) return size;
@@ -134,6 +135,7 @@ async function openWriter(
     size: writer.head.size,
     reader: new LogReader(map, writer.overlay, table, frames),
     writer,
+    meter: session.meter,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };
 }

@@ -9,6 +9,7 @@ import {
   type IoVec,
   type MaybePromise,
 } from '../../../core/plugin.ts';
+import type { Meter } from '../store/meter.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
@@ -23,6 +24,8 @@ export interface DeviceParts {
   readonly size: number;
   readonly reader: LogReader;
   readonly writer: LogWriter | undefined;
+  /** Requests to the store so far. */
+  readonly meter: Meter;
   /** Grows the volume, or sees how large it is by now. Returns its size. */
   readonly grow: (size?: number) => Promise<number>;
   /** Releases everything that the parts stand on. */
@@ -95,8 +98,8 @@ export class LogDevice implements BlockDevice {
   }
 
   status(): DeviceStatus {
-    const { writer } = this.#parts;
-    if (writer === undefined) return { state: 'read-only' };
+    const { writer, meter } = this.#parts;
+    if (writer === undefined) return { state: 'read-only', ...meter.status() };
     const { failure, bytes } = writer.appender;
     const { epoch } = writer.head;
     return {
@@ -104,6 +107,7 @@ export class LogDevice implements BlockDevice {
       epoch,
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
+      ...meter.status(),
     };
   }
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { backoffMs, type IoVec, type Semaphore, sleep } from '../../../core/plugin.ts';
+import { backoffMs, type IoVec, iovLength, type Semaphore, sleep } from '../../../core/plugin.ts';
+import type { Meter, RequestClass } from './meter.ts';
 import type {
   DeleteFailure,
   ListOptions,
@@ -60,6 +61,7 @@ export class RetryingStore implements ObjectStore {
   readonly #policy: RetryPolicy;
   readonly #slots: Semaphore;
   readonly #health: StoreHealth;
+  readonly #meter: Meter | undefined;
   readonly #signal: AbortSignal;
   readonly #session = randomUUID();
   #writes = 0;
@@ -71,6 +73,8 @@ export class RetryingStore implements ObjectStore {
       readonly policy: RetryPolicy;
       readonly slots: Semaphore;
       readonly health: StoreHealth;
+      /** Counts every attempt. */
+      readonly meter?: Meter;
       readonly signal: AbortSignal;
     },
   ) {
@@ -78,19 +82,20 @@ export class RetryingStore implements ObjectStore {
     this.#policy = options.policy;
     this.#slots = options.slots;
     this.#health = options.health;
+    this.#meter = options.meter;
     this.#signal = options.signal;
   }
 
   head(key: string): Promise<ObjectInfo | undefined> {
-    return this.#persist((signal) => this.#inner.head(key, signal));
+    return this.#persist('GET', 0, (signal) => this.#inner.head(key, signal));
   }
 
   read(key: string, offset: number, into: IoVec): Promise<ObjectInfo | undefined> {
-    return this.#persist((signal) => this.#inner.read(key, offset, into, signal));
+    return this.#persist('GET', iovLength(into), (signal) => this.#inner.read(key, offset, into, signal));
   }
 
   get(key: string, maxBytes: number) {
-    return this.#persist((signal) => this.#inner.get(key, maxBytes, signal));
+    return this.#persist('GET', 0, (signal) => this.#inner.get(key, maxBytes, signal));
   }
 
   /**
@@ -101,7 +106,7 @@ export class RetryingStore implements ObjectStore {
     const id = `${this.#session}.${++this.#writes}`;
     const stamped = { ...options, metadata: { ...options.metadata, [WRITE_ID]: id } };
     let inDoubt = false;
-    return this.#persist(async (signal) => {
+    return this.#persist('PUT', body.length, async (signal) => {
       try {
         return await this.#inner.put(key, body, stamped, signal);
       } catch (error) {
@@ -116,22 +121,23 @@ export class RetryingStore implements ObjectStore {
   }
 
   deleteMany(keys: readonly string[]): Promise<readonly DeleteFailure[]> {
-    return this.#persist((signal) => this.#inner.deleteMany(keys, signal));
+    return this.#persist('DELETE', 0, (signal) => this.#inner.deleteMany(keys, signal));
   }
 
   list(prefix: string, options?: ListOptions): Promise<ListPage> {
-    return this.#persist((signal) => this.#inner.list(prefix, options, signal));
+    return this.#persist('PUT', 0, (signal) => this.#inner.list(prefix, options, signal));
   }
 
   /** Leaves the store below alone: whoever made that disposes of it. */
   [Symbol.dispose](): void {}
 
-  async #persist<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #persist<T>(kind: RequestClass, bytes: number, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { baseMs, maxMs, repairMaxMs, giveUpAfterMs } = this.#policy;
     const start = performance.now();
     let { attemptMs } = this.#policy;
     for (let attempt = 0; ; attempt++) {
       try {
+        this.#meter?.count(kind, bytes);
         const value = await this.#attempt(run, attemptMs);
         this.#health.succeeded();
         return value;

@@ -144,7 +144,7 @@ export const STORE_ERRORS: ErrorDocs = {
   },
   'volume.snapshot-not-found': {
     meaning: 'There is no snapshot of that name.',
-    fix: 'List them: blockgate volume snapshots <target>',
+    fix: 'List those there are: blockgate volume snapshots <target>.',
   },
   'volume.has-clones': {
     meaning: 'Another volume needs what was to be deleted: it was cloned from it.',

@@ -256,4 +256,14 @@ describe('a volume with the layout log', () => {
     await expect.poll(stored, { timeout: 5000 }).toBeLessThan(16 * MIB);
     expect(sameBytes(await readAll(disk.device, 95 * MIB, MIB), pattern(MIB, 95 * MIB + 1))).toBe(true);
   });
+
+  it('says in its status what it has asked of the store, and what that costs', async () => {
+    await using disk = await opened(await newVolume());
+    await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
+    await disk.device.flush!(0);
+    const { requests, state, ...rest } = disk.device.status!();
+    expect(state).toBe('ok');
+    expect(requests).toMatch(/^[1-9]\d* PUT, [1-9]\d* GET, 0 DELETE$/);
+    expect(rest['requests cost']).toMatch(/^\$0\.0000\d\d, \$[\d.]+ per hour$/);
+  });
 });

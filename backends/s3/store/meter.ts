@@ -1,0 +1,33 @@
+/** Requests as stores charge for them. */
+export type RequestClass = 'PUT' | 'GET' | 'DELETE';
+
+/** S3 Standard in us-east-1, dollars per request; LIST is charged as PUT, HEAD as GET. */
+const PRICE: Readonly<Record<RequestClass, number>> = { PUT: 5e-6, GET: 4e-7, DELETE: 0 };
+const CLASSES = Object.keys(PRICE) as RequestClass[];
+
+/** What is asked of a store, and what that costs. */
+export class Meter {
+  readonly #requests: Record<RequestClass, number> = { PUT: 0, GET: 0, DELETE: 0 };
+  #sent = 0;
+  #received = 0;
+  readonly #since = performance.now();
+
+  /** `bytes` of a body: sent with PUT, received with GET. */
+  count(kind: RequestClass, bytes: number): void {
+    this.#requests[kind]++;
+    if (kind === 'PUT') this.#sent += bytes;
+    else this.#received += bytes;
+  }
+
+  /** For `blockgate status`. */
+  status(): Record<string, string | number> {
+    const dollars = CLASSES.reduce((sum, kind) => sum + this.#requests[kind] * PRICE[kind], 0);
+    const hours = (performance.now() - this.#since) / 3_600_000;
+    return {
+      requests: CLASSES.map((kind) => `${this.#requests[kind]} ${kind}`).join(', '),
+      sent: `${this.#sent} bytes`,
+      received: `${this.#received} bytes`,
+      'requests cost': `$${dollars.toFixed(6)}, $${(dollars / hours).toFixed(6)} per hour`,
+    };
+  }
+}
