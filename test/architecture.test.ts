@@ -53,7 +53,10 @@ const AREAS: Readonly<Record<string, Area>> = {
   'backends/memory/': { files: PLUGIN, packages: ['zod'] },
   'backends/nbd/': { files: [...PLUGIN, 'core/nbd/'], packages: ['zod'] },
   'backends/redis/': { files: PLUGIN, packages: ['zod', 'ioredis'] },
-  'backends/s3/': { files: PLUGIN, packages: ['zod', '@aws-sdk/client-s3', '@smithy/node-http-handler'] },
+  'backends/s3/': {
+    files: PLUGIN,
+    packages: ['zod', '@aws-sdk/client-s3', '@smithy/signature-v4', 'undici'],
+  },
 };
 
 /** `import … from 'x'`, `export … from 'x'`, `import 'x'` and `import('x')`, over line breaks too. */

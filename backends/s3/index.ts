@@ -29,6 +29,10 @@ export default defineBackend<S3Config>({
       onVolume(config, ctx, (operation, { resizeVolume }) => resizeVolume(operation, size)),
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
+    qualify: async (config, ctx) => {
+      const { qualifyStore } = await import('./qualify.ts');
+      return onVolume(config, ctx, qualifyStore);
+    },
     snapshots: {
       create: (config, name, ctx) =>
         onLog(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name)),
@@ -58,7 +62,8 @@ function onLog<T>(
   ctx: PluginContext,
   run: (operation: Operation, snapshots: typeof import('./log/snapshot-operations.ts')) => Promise<T>,
 ): Promise<T> {
-  return onVolume(config, ctx, async (operation, { requireLog }) => {
+  return onVolume(config, ctx, async (operation) => {
+    const { requireLog } = await import('./volumes.ts');
     await requireLog(operation);
     return await run(operation, await import('./log/snapshot-operations.ts'));
   });

@@ -85,6 +85,8 @@ export interface VolumeOperations<C> {
     ctx: PluginContext,
   ): Promise<void>;
   readonly snapshots?: SnapshotOperations<C>;
+  /** Tries whether the store keeps to what volumes need of it, with data of its own that it removes. */
+  qualify?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
 }
 
 export interface BackendPlugin<C = unknown> {

@@ -140,14 +140,14 @@ export class FrameCache {
 
 /** The header of the object at `key`, and its bytes; what is wrong with it; or undefined where there is none. */
 export async function readHeader(store: ObjectStore, key: string) {
-  let bytes = Buffer.alloc(HEADER_GUESS);
+  let bytes = Buffer.allocUnsafe(HEADER_GUESS);
   const info = await store.read(key, 0, [bytes]);
   if (info === undefined) return undefined;
   const length = headerLength(bytes.subarray(0, info.size));
   if (typeof length === 'string') return length;
   if (length > info.size) return `it ends within its header, after ${info.size} of ${length} bytes`;
   if (length > bytes.length) {
-    const rest = Buffer.alloc(length - bytes.length);
+    const rest = Buffer.allocUnsafe(length - bytes.length);
     if ((await store.read(key, bytes.length, [rest])) === undefined) return undefined;
     bytes = Buffer.concat([bytes, rest]);
   }

@@ -1,6 +1,5 @@
 import type { LogNames, LogPosition } from './names.ts';
 import type { FrameEntry, ObjectHeader } from './object-header.ts';
-import { BLOCK } from './object-header.ts';
 
 /** An object of the log, as long as any block of the disk may come from it. */
 export interface LogObject {
@@ -82,6 +81,3 @@ export function learnFrames(object: LogObject, header: ObjectHeader, headerBytes
   object.headerBytes = headerBytes;
   object.blocks = header.blocks;
 }
-
-/** Bytes of its data, uncompressed. */
-export const dataBytes = ({ blocks }: LogObject): number => blocks * BLOCK;

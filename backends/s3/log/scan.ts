@@ -11,8 +11,9 @@ import type { ObjectHeader } from './object-header.ts';
  * counted from the first that is not stored, and that is less: after one round it can have none behind the fence.
  */
 export const FENCE_WINDOW = 16;
-/** Headers that are asked for at once. */
+/** Headers that are asked for at once: of an epoch that may be short, fewer at first. */
 const AHEAD = 64;
+const FIRST_AHEAD = 8;
 
 /** An object as a recovery sees it. */
 export interface FoundObject {
@@ -54,9 +55,9 @@ export async function readOpenEpoch(
   fence: Signature | undefined,
 ): Promise<FoundObject[]> {
   const found: FoundObject[] = [];
-  for (let seq = from; ; ) {
+  for (let seq = from, ahead = FIRST_AHEAD; ; ahead = AHEAD) {
     const some = await Promise.all(
-      Array.from({ length: AHEAD }, (_, i) => look(store, names.object({ epoch, seq: seq + i }))),
+      Array.from({ length: ahead }, (_, i) => look(store, names.object({ epoch, seq: seq + i }))),
     );
     const gap = some.findIndex((object) => object === undefined || object.header.isFence);
     const run = (gap < 0 ? some : some.slice(0, gap)) as FoundObject[];

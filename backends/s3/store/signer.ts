@@ -1,10 +1,15 @@
 import { createHash, createHmac } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
-import type { AwsCredentialIdentity } from '@smithy/types';
+
+interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
 
 /** Where credentials and region come from: the SDK's chain, which refreshes them before they expire. */
 export interface Access {
-  credentials(options?: { forceRefresh?: boolean }): Promise<AwsCredentialIdentity>;
+  credentials(options?: { forceRefresh?: boolean }): Promise<Credentials>;
   region(): Promise<string>;
 }
 

@@ -11,21 +11,9 @@ import { sentence } from '../failures.ts';
 import { checkMachine } from '../machine-check.ts';
 import type { Settings } from '../settings.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { ExitCode } from './exit-code.ts';
+import { type Diagnosis, printFindings, statusOf } from './findings.ts';
 import { ProgressBar } from './progress-bar.ts';
 import type { Terminal } from './terminal.ts';
-
-/** A finding and what it is about. */
-interface Diagnosis extends Finding {
-  /** `machine`, `vduse`, or the name of a disk. */
-  readonly subject: string;
-}
-
-const MARKS = {
-  ok: ['green', '✔'],
-  warning: ['yellow', '⚠'],
-  error: ['red', '✖'],
-} as const satisfies Record<Finding['severity'], readonly [string, string]>;
 
 /** Looks at the machine and at the stores, and prints each finding with its fix. Returns the exit status. */
 export async function diagnose(
@@ -43,8 +31,8 @@ export async function diagnose(
     if (existsSync(settings.configFile)) await checkConfiguration(settings, about);
   }
   if (json) terminal.printJson({ findings });
-  else for (const finding of findings) terminal.print(line(finding, terminal));
-  return findings.some(({ severity }) => severity === 'error') ? ExitCode.FINDINGS : ExitCode.OK;
+  else printFindings(findings, terminal);
+  return statusOf(findings);
 }
 
 async function checkVduse(): Promise<readonly Finding[]> {
@@ -93,12 +81,4 @@ function toFinding(error: unknown): Finding {
   const fix = error.fix === undefined ? {} : { fix: error.fix };
   const why = error.why === undefined ? '' : ` ${error.why}`;
   return { severity: 'error', summary: `${error.message}${where}${why}`, ...fix };
-}
-
-function line({ subject, severity, summary, fix }: Diagnosis, terminal: Terminal): string {
-  const [colour, mark] = MARKS[severity];
-  const first = `${terminal.style(colour, mark)} ${subject}: ${summary}`;
-  return fix === undefined
-    ? first
-    : `${first}\n    ${terminal.style('dim', 'Fix')}  ${fix.replaceAll('\n', '\n         ')}`;
 }

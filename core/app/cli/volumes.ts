@@ -17,12 +17,13 @@ import type { Settings } from '../settings.ts';
 import { onTermination } from '../signals.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { ExitCode, Interrupted } from './exit-code.ts';
+import { printFindings, statusOf } from './findings.ts';
 import { installedPlugins } from './installed-plugins.ts';
 import { ProgressBar } from './progress-bar.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete' | SnapshotAction;
+export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete' | 'qualify' | SnapshotAction;
 export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'delete-snapshot';
 
 export interface VolumeRequest {
@@ -72,6 +73,7 @@ export async function operateOnVolume(
     if (clone !== undefined && clone.backend.plugin.name !== target.backend.plugin.name)
       throw cloneElsewhere(target, clone);
     const operation = { volumes, config: target.backend.config, clone: clone?.backend.config, ctx };
+    if (action === 'qualify') return await qualify(operation, request, terminal);
     await operate(action, operation, request, terminal);
   } catch (error) {
     throw giveUp.signal.aborted ? giveUp.signal.reason : error;
@@ -88,7 +90,7 @@ interface Operation {
 }
 
 async function operate(
-  action: VolumeAction,
+  action: Exclude<VolumeAction, 'qualify'>,
   operation: Operation,
   request: VolumeRequest,
   terminal: Terminal,
@@ -114,6 +116,28 @@ async function operate(
     default:
       return await operateOnSnapshots(action, operation, request, terminal);
   }
+}
+
+async function qualify(
+  { volumes, config, ctx }: Operation,
+  { target, json }: VolumeRequest,
+  terminal: Terminal,
+): Promise<number> {
+  if (volumes.qualify === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${target} has nothing to qualify.`, {
+      why: 'It needs nothing of its store that not every such store does.',
+    });
+  }
+  const found = await withProgress('Trying', terminal, () => volumes.qualify!(config, ctx));
+  const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
+  if (json) terminal.printJson({ findings });
+  else printFindings(findings, terminal);
+  return statusOf(findings);
+}
+
+async function withProgress<T>(what: string, terminal: Terminal, run: () => Promise<T>): Promise<T> {
+  using _progress = new ProgressBar(terminal, what);
+  return await run();
 }
 
 async function operateOnSnapshots(

@@ -64,6 +64,11 @@ export function volumeCommand(ctx: CommandContext): Command {
       .option('--force', 'although somebody owns it')
       .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
   );
+  command.addCommand(
+    subcommand('qualify', 'try whether the store keeps to what volumes need of it').action(
+      (target: string, options: VolumeOptions) => act('qualify', { ...options, target }),
+    ),
+  );
   const named = (action: 'snapshot' | 'rollback' | 'delete-snapshot', description: string) =>
     subcommand(action, description)
       .argument('<name>', 'of the snapshot', snapshotName)
