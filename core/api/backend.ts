@@ -1,4 +1,4 @@
-import type { BlockDevice } from './device.ts';
+import type { BlockDevice, SnapshotInfo } from './device.ts';
 import type { Logger } from './logger.ts';
 import type { ConfigSchema } from './schema.ts';
 import { API_VERSION } from './version.ts';
@@ -46,16 +46,7 @@ export interface VolumeInfo {
 /** Reports progress of a long operation: `done` of `total` units. */
 export type Progress = (done: number, total: number) => void;
 
-/** A volume as it was at some moment. */
-export interface SnapshotInfo {
-  readonly name: string;
-  /** Bytes. */
-  readonly size: number;
-  /** ISO 8601. */
-  readonly createdAt: string;
-}
-
-/** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile. */
+/** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile; `BlockDevice.snapshot` is for a disk in use. */
 export interface SnapshotOperations<C> {
   /** Fails with `volume.snapshot-exists`. */
   create(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;

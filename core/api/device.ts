@@ -93,10 +93,21 @@ export interface BlockDevice extends AsyncDisposable {
    * the call settles. Requests go on meanwhile. Throws a `GatewayError` rather than shrink.
    */
   resize?(size?: number): MaybePromise<void>;
+  /** Keeps what the device holds at some moment of this call under a name. Requests go on meanwhile. */
+  snapshot?(name: string): Promise<SnapshotInfo>;
   /** Facts for `blockgate status`, by name: the state of a connection, what is not durable yet. */
   status?(): DeviceStatus;
   /** Present where calls are cheap enough to be made by several threads at once, each blocked while one runs. */
   readonly perThread?: ThreadOpener;
+}
+
+/** A volume as it was at some moment. */
+export interface SnapshotInfo {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** ISO 8601. */
+  readonly createdAt: string;
 }
 
 /** What a device tells of itself: few facts, by name. */

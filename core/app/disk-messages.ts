@@ -1,3 +1,4 @@
+import type { SnapshotInfo } from '../api/device.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { User } from '../system/user.ts';
@@ -20,12 +21,14 @@ export interface Answers {
   readonly flush: undefined;
   /** The size afterwards. */
   readonly resize: number;
+  readonly snapshot: SnapshotInfo;
 }
 
 export type Question =
   | { readonly about: 'holders' | 'report' | 'flush' }
   /** Without a size: what the store has grown to. */
-  | { readonly about: 'resize'; readonly size?: number };
+  | { readonly about: 'resize'; readonly size?: number }
+  | { readonly about: 'snapshot'; readonly name: string };
 
 /** Which disk a process is to be, and whose. */
 export interface Identity {

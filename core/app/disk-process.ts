@@ -126,6 +126,8 @@ function ask(disk: Disk, question: Question): Promise<unknown> {
       return disk.flush();
     case 'resize':
       return disk.resize(question.size);
+    case 'snapshot':
+      return disk.snapshot(question.name);
   }
 }
 

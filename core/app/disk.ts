@@ -1,4 +1,4 @@
-import type { BlockDevice } from '../api/device.ts';
+import type { BlockDevice, SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FilterLayer } from '../api/filter.ts';
 import type { FrontendHandle, Holder } from '../api/frontend.ts';
@@ -80,6 +80,14 @@ export class Disk implements RunningDisk {
     return volume.size;
   }
 
+  async snapshot(name: string): Promise<SnapshotInfo> {
+    const { volume, store } = this.#parts;
+    if (store.snapshot === undefined) throw cannotSnapshot(this.details);
+    // What filters hold has to be in the store.
+    await volume.flush(0);
+    return await store.snapshot(name);
+  }
+
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -157,5 +165,12 @@ function cannotResize({ name, stack }: DiskDetails): GatewayError {
   return new GatewayError('disk.cannot-resize', `Disk "${name}" cannot grow while it is running.`, {
     why: `Its backend (${stack.at(-1)?.name}) or its frontend (${stack[0]?.name}) has no way to do so.`,
     fix: 'Stop the disk, grow its store, and start it again.',
+  });
+}
+
+function cannotSnapshot({ name, stack }: DiskDetails): GatewayError {
+  return new GatewayError('disk.cannot-snapshot', `Disk "${name}" has no snapshots.`, {
+    why: `Its backend (${stack.at(-1)?.name}) cannot keep what it holds.`,
+    fix: 'Use a backend that can: s3, with the layout "log".',
   });
 }

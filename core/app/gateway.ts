@@ -1,3 +1,4 @@
+import type { SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
@@ -108,6 +109,11 @@ export class Gateway implements AsyncDisposable {
   /** See `SupervisedDisk`. Throws `gateway.no-such-disk`. */
   async resize(name: string, size?: number): Promise<number> {
     return await this.#disk(name).resize(size);
+  }
+
+  /** See `RunningDisk`. Throws `gateway.no-such-disk`. */
+  async snapshot(name: string, snapshot: string): Promise<SnapshotInfo> {
+    return await this.#disk(name).snapshot(snapshot);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import type { SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
@@ -102,6 +103,10 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
 
   resize(size?: number): Promise<number> {
     return this.#ask<'resize'>({ about: 'resize', ...(size !== undefined && { size }) });
+  }
+
+  snapshot(name: string): Promise<SnapshotInfo> {
+    return this.#ask<'snapshot'>({ about: 'snapshot', name });
   }
 
   stop(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { DeviceStatus, ResolvedCaps } from '../api/device.ts';
+import type { DeviceStatus, ResolvedCaps, SnapshotInfo } from '../api/device.ts';
 import type { FrontendStatus, Holder } from '../api/frontend.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { StackLayer } from './disk-stack.ts';
@@ -49,6 +49,8 @@ export interface RunningDisk {
    * Grows the store to `size` bytes, or finds out how large it is by now, and tells the disk's users. Returns the size.
    */
   resize(size?: number): Promise<number>;
+  /** Keeps what the disk holds, all that was written before included. */
+  snapshot(name: string): Promise<SnapshotInfo>;
   /**
    * Quiesces, detaches, flushes, closes, in this order; whoever uses the disk loses it. Fails with `disk.stop-failed`
    * after every step has been tried, or `disk.killed`. Repeating it joins the first call.

@@ -1,3 +1,4 @@
+import type { SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
@@ -124,6 +125,10 @@ export class SupervisedDisk {
       await this.#renewStandby();
       return now;
     });
+  }
+
+  snapshot(name: string): Promise<SnapshotInfo> {
+    return this.#exclusively(() => this.#runningDisk().snapshot(name));
   }
 
   /** Whoever uses the disk loses it. Rejects when that did not go well; the disk is over all the same. */

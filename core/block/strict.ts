@@ -159,6 +159,7 @@ export function strictDevice(device: BlockDevice, violated: (what: string) => vo
       },
     }),
     ...(device.resize !== undefined && { resize: (size?: number) => device.resize!(size) }),
+    ...(device.snapshot !== undefined && { snapshot: (name: string) => device.snapshot!(name) }),
     ...(device.status !== undefined && { status: () => device.status!() }),
   };
 

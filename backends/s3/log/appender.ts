@@ -36,6 +36,8 @@ export interface AppenderOptions {
   /** Memory for what is not stored yet. Bytes. */
   readonly maxBytes: number;
   readonly logger: Logger;
+  /** An object leaves the memory. */
+  readonly onStored: (object: LogObject, data: Buffer) => void;
   /** An object became durable. */
   readonly onDurable: (object: LogObject) => void;
   /** The disk cannot go on. */
@@ -336,10 +338,11 @@ export class Appender {
   }
 
   #applied({ batch, place, hash, bytes, flushes }: Sealed): void {
-    const { map, table, overlay, onDurable } = this.#options;
+    const { map, table, overlay, onStored, onDurable } = this.#options;
     const { object, extents } = batch;
     applyToMap(map, table, object, extents);
     for (const { kind, lba, blocks } of extents) if (kind !== 'copy') overlay.drop(lba, blocks, object.id);
+    if (object.data !== undefined) onStored(object, object.data);
     object.data = undefined;
     this.#bytes -= bytes;
     this.#durable = { place, hash };

@@ -8,6 +8,7 @@ import {
   type Extent,
   type IoVec,
   type MaybePromise,
+  type SnapshotInfo,
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
 import { BLOCK, FRAME } from './object-header.ts';
@@ -95,6 +96,11 @@ export class LogDevice implements BlockDevice {
 
   async resize(size?: number): Promise<void> {
     this.info = { ...this.info, size: await this.#parts.grow(size) };
+  }
+
+  async snapshot(name: string): Promise<SnapshotInfo> {
+    const { createdAt, size } = await this.#writer().snapshot(name, new Date().toISOString());
+    return { name, size, createdAt };
   }
 
   status(): DeviceStatus {

@@ -63,6 +63,13 @@ export class FrameCache {
     return Promise.all(wanted);
   }
 
+  /** What has just been stored is often read soon. A copy: a part must not keep all of the object in memory. */
+  keepStored(object: LogObject, data: Buffer): void {
+    if (this.#maxFrames === 0) return;
+    for (let frame = 0; frame * FRAME < data.length; frame++)
+      this.#keep(object, frame, Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
+  }
+
   #at(object: LogObject, frame: number): Promise<Buffer> | undefined {
     const cached = this.peek(object, frame);
     return cached === undefined ? this.#coming.get(keyOf(object, frame)) : Promise.resolve(cached);

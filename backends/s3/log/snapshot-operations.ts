@@ -16,12 +16,9 @@ import type { LogWriter } from './writer.ts';
 
 /** Keeps what the volume holds now under a name. */
 export async function createSnapshot(operation: Operation, name: string): Promise<SnapshotInfo> {
-  const { head } = await read(operation);
-  refuseTaken(head.head, name);
-  return await withWriter(operation, async (writer) => {
-    refuseTaken(writer.head, name);
-    return info(await writer.snapshot(name, new Date().toISOString()));
-  });
+  return await withWriter(operation, async (writer) =>
+    info(await writer.snapshot(name, new Date().toISOString())),
+  );
 }
 
 export async function listSnapshots(operation: Operation): Promise<readonly SnapshotInfo[]> {
@@ -149,13 +146,6 @@ async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => P
   } finally {
     await writer.release();
   }
-}
-
-function refuseTaken({ snapshots }: Head, name: string): void {
-  if (!snapshots.some((other) => other.name === name)) return;
-  throw new GatewayError('volume.snapshot-exists', `There is a snapshot "${name}" already.`, {
-    fix: 'Choose another name.',
-  });
 }
 
 function find({ snapshots }: Head, name: string, config: S3Config): Snapshot {

@@ -103,6 +103,7 @@ export class LogWriter {
       last,
       maxBytes: options.writeBuffer,
       logger,
+      onStored: (object, data) => frames.keepStored(object, data),
       onDurable: (object) => this.#checkpointer.durable(object),
       onFailed: options.onFailed,
     });
@@ -173,6 +174,11 @@ export class LogWriter {
 
   /** Keeps the disk as it is now, after a flush, under a name. */
   async snapshot(name: string, createdAt: string): Promise<Snapshot> {
+    if (this.head.snapshots.some((other) => other.name === name)) {
+      throw new GatewayError('volume.snapshot-exists', `There is a snapshot "${name}" already.`, {
+        fix: 'Choose another name.',
+      });
+    }
     await this.appender.flush();
     const keep = (): void => {
       for (const { live, place, names } of this.recovered.table.values())

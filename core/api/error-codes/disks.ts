@@ -62,6 +62,10 @@ export const DISK_ERRORS: ErrorDocs = {
     meaning: 'A disk cannot be handed to another process, or the new code does not fit the running gateway.',
     fix: 'Stop the disk, or the gateway, and start it again.',
   },
+  'disk.cannot-snapshot': {
+    meaning: 'The backend of the disk cannot keep what it holds at some moment.',
+    fix: 'Use a backend that can: s3, with the layout "log".',
+  },
   'disk.cannot-resize': {
     meaning: 'The backend or the frontend of a disk cannot grow it while it runs.',
     fix: 'Stop the disk, grow its store, and start it again.',

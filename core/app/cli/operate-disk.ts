@@ -47,3 +47,15 @@ export async function resizeDisk(
   if (json) return terminal.printJson({ disk, size });
   terminal.say(`${terminal.tint('green', '✔')} ${disk} has ${formatSize(size)} now`);
 }
+
+export async function snapshotDisk(
+  disk: string,
+  name: string,
+  { stateDir, json }: Options,
+  terminal: Terminal,
+): Promise<void> {
+  using _progress = new ProgressBar(terminal, `Snapshot of ${disk}`);
+  const snapshot = await new ControlClient(stateDir).ask({ method: 'snapshot', disk, name });
+  if (json) return terminal.printJson({ disk, ...snapshot });
+  terminal.say(`${terminal.tint('green', '✔')} what ${disk} holds is kept as "${name}"`);
+}

@@ -11,6 +11,7 @@ import { resizeCommand } from './commands/resize.ts';
 import { runCommand } from './commands/run.ts';
 import { s3ServerCommand } from './commands/s3-server.ts';
 import { schemaCommand } from './commands/schema.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
 import { upgradeCommand } from './commands/upgrade.ts';
 import { volumeCommand } from './commands/volume.ts';
@@ -44,6 +45,7 @@ export function createProgram(ctx: CommandContext): Command {
     detachCommand(ctx),
     upgradeCommand(ctx),
     resizeCommand(ctx),
+    snapshotCommand(ctx),
     destroyCommand(ctx),
     checkCommand(ctx),
     doctorCommand(ctx),

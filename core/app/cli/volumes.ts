@@ -1,12 +1,7 @@
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import type {
-  BackendPlugin,
-  PluginContext,
-  SnapshotInfo,
-  VolumeInfo,
-  VolumeOperations,
-} from '../../api/backend.ts';
+import type { BackendPlugin, PluginContext, VolumeInfo, VolumeOperations } from '../../api/backend.ts';
+import type { SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { loadConfig, parseBackendArgument } from '../../config/load.ts';
 import { createLogger } from '../../observe/logger.ts';

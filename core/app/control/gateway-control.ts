@@ -20,6 +20,7 @@ export function gatewayControl(gateway: Gateway, config: string): ControlHandler
     detach: async ({ disk, force }) => ({ holders: await gateway.detach(disk, { force }) }),
     upgrade: async ({ disk }) => ({ pausedMs: await gateway.upgrade(disk) }),
     resize: async ({ disk, size }) => ({ size: await gateway.resize(disk, size) }),
+    snapshot: ({ disk, name }) => gateway.snapshot(disk, name),
   };
   return (request) => (methods[request.method] as (r: ControlRequest) => Promise<unknown>)(request);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import type { WireError } from '../../util/wire-error.ts';
 import type { DiskStatus } from '../disk-status.ts';
@@ -21,6 +22,7 @@ const requestSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('detach'), disk, force: z.boolean() }),
   z.strictObject({ method: z.literal('upgrade'), disk }),
   z.strictObject({ method: z.literal('resize'), disk, size: z.int().positive().optional() }),
+  z.strictObject({ method: z.literal('snapshot'), disk, name: z.string().max(100) }),
 ]);
 
 const envelopeSchema = z.strictObject({ version: z.int(), request: z.unknown() });
@@ -36,6 +38,7 @@ export interface ControlResults {
   readonly detach: { readonly holders: readonly { readonly description: string }[] };
   readonly upgrade: { readonly pausedMs: number };
   readonly resize: { readonly size: number };
+  readonly snapshot: SnapshotInfo;
 }
 
 export interface GatewayStatus {

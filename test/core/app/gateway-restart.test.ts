@@ -29,6 +29,7 @@ class FakeLauncher implements DiskLauncher {
       report: () => Promise.reject(new Error('not asked here')),
       flush: async () => {},
       resize: async (size = 0) => size,
+      snapshot: async (name) => ({ name, size: 4096, createdAt: '' }),
       handOver: async () => life.resolve(undefined),
     };
   }

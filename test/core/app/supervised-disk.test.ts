@@ -46,6 +46,7 @@ function make(options: { canHandOver?: boolean; config?: object; standby?: boole
       report: async () => ({ pid: number, canHandOver: options.canHandOver ?? true }) as never,
       flush: () => step('flush'),
       resize: async (size = 4096) => size,
+      snapshot: async (name) => ({ name, size: 4096, createdAt: '' }),
       stop: async () => life.resolve(undefined),
       handOver: () => step(`hand over ${number}`).finally(() => life.resolve(undefined)),
       ended: life.promise,

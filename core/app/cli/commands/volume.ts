@@ -1,19 +1,13 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import { addGatewayOptions, type GatewayOptions, settingsFrom, sizeArgument } from '../gateway-options.ts';
+import { snapshotName } from '../snapshot-name.ts';
 import type { VolumeAction } from '../volumes.ts';
 
 export interface VolumeOptions extends GatewayOptions {
   readonly json?: boolean;
   readonly yes?: boolean;
   readonly force?: boolean;
-}
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/;
-
-function snapshotName(value: string): string {
-  if (NAME.test(value)) return value;
-  throw new InvalidArgumentError('A name is 1 to 100 letters, digits, ".", "_", ":" or "-".');
 }
 
 const NOTES = `

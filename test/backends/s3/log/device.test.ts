@@ -266,4 +266,13 @@ describe('a volume with the layout log', () => {
     expect(requests).toMatch(/^[1-9]\d* PUT, [1-9]\d* GET, 0 DELETE$/);
     expect(rest['requests cost']).toMatch(/^\$0\.0000\d\d, \$[\d.]+ per hour$/);
   });
+
+  it('reads what it has just stored from memory', async () => {
+    await using disk = await opened(await newVolume());
+    await disk.device.write!(0, [pattern(MIB, 1)], 0);
+    await disk.device.flush!(0);
+    disk.store.requests.length = 0;
+    expect(sameBytes(await readAll(disk.device, 0, MIB), pattern(MIB, 1))).toBe(true);
+    expect(disk.store.requests).toEqual([]);
+  });
 });

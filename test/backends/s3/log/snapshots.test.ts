@@ -115,6 +115,24 @@ describe('snapshots of a log', () => {
   });
 });
 
+describe('a snapshot of a disk in use', () => {
+  it('has all that was written before, and nothing of what comes after', async () => {
+    const bucket = await newVolume();
+    await withDisk(bucket, 'a', async (device) => {
+      await device.write!(0, [pattern(MIB, 1)], 0);
+      const info = await device.snapshot!('live');
+      expect(info).toMatchObject({ name: 'live', size: 64 * MIB });
+      await device.write!(0, [pattern(MIB, 2)], 0);
+      await device.flush!(0);
+      await expect(device.snapshot!('live')).rejects.toMatchObject({ code: 'volume.snapshot-exists' });
+      expect(sameBytes(await readAll(device, 0, MIB), pattern(MIB, 2))).toBe(true);
+    });
+    await on(bucket, 'a', (operation) => cloneVolume(operation, 'live', settings('b')));
+    expect(await holds(bucket, 'b', 0, 1)).toBe(true);
+    expect(await holds(bucket, 'a', 0, 2)).toBe(true);
+  });
+});
+
 describe('a clone', () => {
   it('begins as the snapshot is, goes its own way, and keeps the snapshot', async () => {
     const bucket = await newVolume();
