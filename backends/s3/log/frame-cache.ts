@@ -63,9 +63,12 @@ export class FrameCache {
     return Promise.all(wanted);
   }
 
-  /** What has just been stored is often read soon. A copy: a part must not keep all of the object in memory. */
+  /**
+   * What has just been stored is often read soon, but not what would drive out much else. A copy: a part must not keep all
+   * of the object in memory.
+   */
   keepStored(object: LogObject, data: Buffer): void {
-    if (this.#maxFrames === 0) return;
+    if (data.length > this.spare * FRAME) return;
     for (let frame = 0; frame * FRAME < data.length; frame++)
       this.#keep(object, frame, Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
   }

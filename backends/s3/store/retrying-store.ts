@@ -64,6 +64,7 @@ export class RetryingStore implements ObjectStore {
   readonly #meter: Meter | undefined;
   readonly #signal: AbortSignal;
   readonly #session = randomUUID();
+  readonly #attempts = new Set<AbortController>();
   #writes = 0;
 
   /** Every call ends when `signal` aborts. `slots` bounds requests at once, also over several instances. */
@@ -84,6 +85,10 @@ export class RetryingStore implements ObjectStore {
     this.#health = options.health;
     this.#meter = options.meter;
     this.#signal = options.signal;
+    // One listener: to look for itself among hundreds would take each request longer than all the rest of this.
+    this.#signal.addEventListener('abort', () => {
+      for (const attempt of this.#attempts) attempt.abort(this.#signal.reason);
+    });
   }
 
   head(key: string): Promise<ObjectInfo | undefined> {
@@ -167,14 +172,13 @@ export class RetryingStore implements ObjectStore {
     using _slot = await this.#slots.acquire();
     this.#signal.throwIfAborted();
     const attempt = new AbortController();
-    const abort = () => attempt.abort(this.#signal.reason);
     const timer = setTimeout(() => attempt.abort(), attemptMs);
-    this.#signal.addEventListener('abort', abort, { once: true });
+    this.#attempts.add(attempt);
     try {
       return await run(attempt.signal);
     } finally {
       clearTimeout(timer);
-      this.#signal.removeEventListener('abort', abort);
+      this.#attempts.delete(attempt);
     }
   }
 }
