@@ -5,7 +5,7 @@ import { toBlockError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { applyToMap } from './apply.ts';
-import { Batch, type Signature } from './batch.ts';
+import { Batch, type Signature, zeroWeight } from './batch.ts';
 import type { BlockMap } from './block-map.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
@@ -57,7 +57,7 @@ interface Sealed {
   readonly header: Buffer;
   readonly hash: Buffer;
   readonly body: Buffer;
-  /** Bytes of data. */
+  /** The memory that it takes. Bytes. */
   readonly bytes: number;
   /** Flushes that wait for it. */
   readonly flushes: Waiter[];
@@ -79,7 +79,7 @@ export class Appender {
   #lastHash: Buffer;
   #durable: { place: LogPosition; hash: Buffer };
   #requests = 0;
-  /** Of data that is not durable. */
+  /** Memory of what is not durable. */
   #bytes = 0;
   readonly #roomWaiters: Waiter[] = [];
   #failure: BlockError | undefined;
@@ -107,7 +107,7 @@ export class Appender {
     return this.#failure;
   }
 
-  /** Of data that is not durable. */
+  /** Memory of what is not durable. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -131,8 +131,9 @@ export class Appender {
 
   zero(lba: number, blocks: number): MaybePromise<void> {
     this.throwIfFailed();
-    // Not ahead of writes that wait for room.
-    if (this.#roomWaiters.length > 0) return this.#room(0, () => this.#zero(lba, blocks));
+    const weight = zeroWeight(blocks);
+    if (this.#roomWaiters.length > 0 || !this.#hasRoom(weight))
+      return this.#room(weight, () => this.#zero(lba, blocks));
     this.#zero(lba, blocks);
     return undefined;
   }
@@ -181,6 +182,7 @@ export class Appender {
 
   #zero(lba: number, blocks: number): void {
     this.#open.zero(++this.#requests, lba, blocks, this.#options.overlay);
+    this.#bytes += zeroWeight(blocks);
     this.#opened();
   }
 
@@ -261,7 +263,7 @@ export class Appender {
     const parent = place.seq === 1 ? last.place : { epoch: 0, seq: 0 };
     const { header, body } = batch.seal(signature, place, this.#lastHash, parent);
     const hash = hashHeader(header);
-    const { bytes } = batch;
+    const bytes = batch.weight;
     table.place(batch.object, place);
     this.#lastHash = hash;
     const key = names.object(place);

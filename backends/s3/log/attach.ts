@@ -11,10 +11,9 @@ import { type DeviceParts, LogDevice } from './device.ts';
 import { FrameCache } from './frame-cache.ts';
 import type { HeadFile, StoredHead, Writer } from './head.ts';
 import { LogNames } from './names.ts';
-import { uuidBytes } from './object-header.ts';
+import { observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
-import { recover } from './recovery.ts';
 import { readLogVolume } from './volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from './writer.ts';
 
@@ -67,8 +66,8 @@ type OpenParts = Omit<DeviceParts, 'close'>;
 async function openReadOnly(session: Session, running: ObjectStore, config: S3Config): Promise<OpenParts> {
   const starting = session.with(ATTACH_POLICY);
   const names = new LogNames(config.prefix);
-  const { record, head } = await readLogVolume(starting, names, config);
-  const { map, table } = await recover(starting, names, head.head, uuidBytes(record.uuid), undefined);
+  const { head, recovered } = await observe(starting, names, config);
+  const { map, table } = recovered;
   const frames = new FrameCache(running, config.readCache);
   return {
     size: head.head.size,

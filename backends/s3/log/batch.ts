@@ -2,6 +2,7 @@
 
 import { crc32 } from 'node:zlib';
 import { copyOut, type IoVec } from '../../../core/plugin.ts';
+import { PAGE_BLOCKS } from './block-map.ts';
 import type { LogObject } from './log-object.ts';
 import type { LogPosition } from './names.ts';
 import {
@@ -22,6 +23,9 @@ const HEADER_FIXED = 1024;
 /** Extents are 32-bit lengths. Blocks. */
 const MAX_ZERO = 2 ** 31;
 
+/** The memory that zeroing so many blocks takes, here and in the overlay, at most. Bytes. */
+export const zeroWeight = (blocks: number): number => 128 + 16 * Math.min(blocks, 2 * PAGE_BLOCKS);
+
 /** What is the same for all objects of a writer. */
 export type Signature = Pick<ObjectHeader, 'volume' | 'nonce'>;
 
@@ -32,6 +36,7 @@ export class Batch {
   readonly #expected: number;
   /** Holds `object.data`, behind room for the header. */
   #memory: Buffer | undefined;
+  #zeroWeight = 0;
   #firstRequest = 0;
   #lastRequest = 0;
 
@@ -48,6 +53,11 @@ export class Batch {
   /** Of data. */
   get bytes(): number {
     return this.object.blocks * BLOCK;
+  }
+
+  /** The memory that it takes. Bytes. */
+  get weight(): number {
+    return this.bytes + this.#zeroWeight;
   }
 
   /** Takes `count` blocks from byte `from` of `iov` on. Returns how many of them are more than it held. */
@@ -86,6 +96,7 @@ export class Batch {
       else this.extents.push({ kind: 'zero', lba: lba + done, blocks, block: 0 });
     }
     overlay.zero(lba, count, this.object.id);
+    this.#zeroWeight += zeroWeight(count);
     this.#count(request);
   }
 

@@ -9,8 +9,8 @@ import { checkNewSize } from './attach.ts';
 import { refuseWithClones } from './clones.ts';
 import { firstHead, type Head, readHead, type StoredHead, writeHead } from './head.ts';
 import { LogNames } from './names.ts';
-import { BLOCK, uuidBytes } from './object-header.ts';
-import { recover } from './recovery.ts';
+import { BLOCK } from './object-header.ts';
+import { observe } from './observe.ts';
 import {
   LOG_FORMAT,
   LOG_VERSION,
@@ -42,8 +42,8 @@ export async function createVolume({ store, config }: Operation): Promise<Volume
 
 export async function volumeInfo({ store, config }: Operation): Promise<VolumeInfo> {
   const names = new LogNames(config.prefix);
-  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
-  const { map, table, replayed } = await recover(store, names, head.head, uuidBytes(record.uuid), undefined);
+  const { record, head, recovered } = await observe(store, names, { ...config, size: undefined });
+  const { map, table, replayed } = recovered;
   let stored = 0;
   for (const { blocks } of table.values()) stored += blocks * BLOCK;
   const used = map.used * BLOCK;

@@ -275,4 +275,46 @@ describe('a volume with the layout log', () => {
     expect(sameBytes(await readAll(disk.device, 0, MIB), pattern(MIB, 1))).toBe(true);
     expect(disk.store.requests).toEqual([]);
   });
+
+  it('is looked at while its writer deletes what was named a moment ago', async () => {
+    const bucket = await newVolume();
+    await using writer = await opened(bucket);
+    const overwrite = async (times: number) => {
+      for (let i = 0; i < times; i++) {
+        await writer.device.write!((i % 8) * BLOCK, [pattern(BLOCK, i + 1)], 0);
+        await writer.device.flush!(0);
+      }
+    };
+    await overwrite(300);
+    const store = new FakeStore(bucket);
+    let isFirst = true;
+    // Between the head and the checkpoint that it names.
+    store.gate = async (_operation, key) => {
+      if (!key.includes('/ckpt/') || !isFirst) return;
+      isFirst = false;
+      await overwrite(600);
+    };
+    const info = await withStore(store, settings(), context(), volumeInfo);
+    expect(isFirst).toBe(false);
+    expect(info.used).toBe(8 * BLOCK);
+  });
+
+  it('has a bound for zeros that the store does not take', async () => {
+    const bucket = await newVolume();
+    await using disk = await opened(bucket, { writeBuffer: MIB });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    disk.store.gate = () => promise;
+    let done = 0;
+    const zeros = Array.from({ length: 20_000 }, async (_, i) => {
+      await disk.device.discard!((i % 4000) * BLOCK, BLOCK, 0);
+      done++;
+    });
+    await new Promise((next) => setTimeout(next, 50));
+    expect(done).toBeGreaterThan(1000);
+    expect(done).toBeLessThan(10_000);
+    disk.store.gate = undefined;
+    resolve();
+    await Promise.all(zeros);
+    await disk.device.flush!(0);
+  });
 });
