@@ -4,7 +4,7 @@ import { MAX_DELETE_KEYS } from '../store/object-store.ts';
 import type { Appender } from './appender.ts';
 import type { BlockMap } from './block-map.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
-import type { CheckpointRef, Head, HeadFile, Snapshot } from './head.ts';
+import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from './head.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
 
@@ -98,6 +98,8 @@ export class Checkpointer {
     let snapshot: Snapshot | undefined;
     await this.#alone(async () => {
       await this.#write((head, checkpoint) => {
+        // Once more, in the very step that adds it: there may have been another one on its way.
+        refuseTaken(head, name);
         snapshot = { name, createdAt, size: head.size, checkpoint };
         return { snapshots: [...head.snapshots, snapshot] };
       }, keep);

@@ -136,6 +136,14 @@ export async function writeHead(
 
 const encode = (content: Head): Buffer => Buffer.from(`${JSON.stringify(content, undefined, 1)}\n`);
 
+/** Throws `volume.snapshot-exists` when there is a snapshot of that name. */
+export function refuseTaken({ snapshots }: Head, name: string): void {
+  if (!snapshots.some((other) => other.name === name)) return;
+  throw new GatewayError('volume.snapshot-exists', `There is a snapshot "${name}" already.`, {
+    fix: 'Choose another name.',
+  });
+}
+
 /** The head as its writer changes it, one change at a time. */
 export class HeadFile {
   readonly #store: ObjectStore;

@@ -4,7 +4,15 @@ import { Appender } from './appender.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { Collector } from './collector.ts';
 import type { FrameCache } from './frame-cache.ts';
-import { type Head, HeadFile, type Snapshot, type StoredHead, type Writer, writeHead } from './head.ts';
+import {
+  type Head,
+  HeadFile,
+  refuseTaken,
+  type Snapshot,
+  type StoredHead,
+  type Writer,
+  writeHead,
+} from './head.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
@@ -174,11 +182,7 @@ export class LogWriter {
 
   /** Keeps the disk as it is now, after a flush, under a name. */
   async snapshot(name: string, createdAt: string): Promise<Snapshot> {
-    if (this.head.snapshots.some((other) => other.name === name)) {
-      throw new GatewayError('volume.snapshot-exists', `There is a snapshot "${name}" already.`, {
-        fix: 'Choose another name.',
-      });
-    }
+    refuseTaken(this.head, name);
     await this.appender.flush();
     const keep = (): void => {
       for (const { live, place, names } of this.recovered.table.values())

@@ -125,6 +125,8 @@ describe('a snapshot of a disk in use', () => {
       await device.write!(0, [pattern(MIB, 2)], 0);
       await device.flush!(0);
       await expect(device.snapshot!('live')).rejects.toMatchObject({ code: 'volume.snapshot-exists' });
+      const twins = await Promise.allSettled([device.snapshot!('twin'), device.snapshot!('twin')]);
+      expect(twins.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
       expect(sameBytes(await readAll(device, 0, MIB), pattern(MIB, 2))).toBe(true);
     });
     await on(bucket, 'a', (operation) => cloneVolume(operation, 'live', settings('b')));
