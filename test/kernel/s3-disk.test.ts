@@ -66,27 +66,29 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     running = undefined;
   });
 
-  it('gives the guest no error and no wrong byte when the store is away for 20 s', async () => {
-    const { config } = await createVolume();
-    const gateway = await serve(config);
-    const seed = Math.floor(Math.random() * 2 ** 31);
-    const restored = '/run/store-is-back';
-    const fio = guest.sh(fioVerifyUntil(restored, DEVICE, { depth: 32, direct: true }, seed), {
-      timeoutMs: 600_000,
+  // Of the two, the one that a kill leaves in the middle of something.
+  if (name === S3_SERVICES[1])
+    it('gives the guest no error and no wrong byte when the store is away for 20 s', async () => {
+      const { config } = await createVolume();
+      const gateway = await serve(config);
+      const seed = Math.floor(Math.random() * 2 ** 31);
+      const restored = '/run/store-is-back';
+      const fio = guest.sh(fioVerifyUntil(restored, DEVICE, { depth: 32, direct: true }, seed), {
+        timeoutMs: 600_000,
+      });
+      // Whatever happens to the outage below, fio's own failure is the one to report.
+      fio.catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 8_000));
+      await service.down();
+      await new Promise((resolve) => setTimeout(resolve, 20_000));
+      await service.up();
+      await guest.sh(`touch ${restored}`);
+      await fio;
+      await gateway.stop();
+      const log = await gateway.log();
+      expect(log).toContain('the store does not answer');
+      expect(log).toContain('the store answers again');
     });
-    // Whatever happens to the outage below, fio's own failure is the one to report.
-    fio.catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 8_000));
-    await service.down();
-    await new Promise((resolve) => setTimeout(resolve, 20_000));
-    await service.up();
-    await guest.sh(`touch ${restored}`);
-    await fio;
-    await gateway.stop();
-    const log = await gateway.log();
-    expect(log).toContain('the store does not answer');
-    expect(log).toContain('the store answers again');
-  });
 
   it('tells wrong credentials, bucket, size and format version apart', async () => {
     const { backend } = await createVolume();
@@ -169,25 +171,6 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
       const { exitCode, output } = await cliTry(grown, 'volume', 'resize', 'disk0', '64MiB');
       expect(exitCode).not.toBe(0);
       expect(output).toMatch(/shrink/);
-    });
-
-    it('answers a deleted chunk with an error and never with zeros', async () => {
-      const { config, backend } = await createVolume({ layout: 'chunk' });
-      const writer = await serve(config);
-      await guest.sh(`dd if=/dev/urandom of=${DEVICE} bs=1M count=4 oflag=direct conv=fsync status=none`);
-      await writer.stop();
-      const chunks = (await service.list(`${String(backend.prefix)}/`)).filter(
-        ({ Size = 0 }) => Size > 512 * 1024,
-      );
-      expect(chunks.length).toBe(4);
-      await service.delete(chunks[2]!.Key!);
-      const reader = await serve(config);
-      const read = (chunk: number) =>
-        guest.try(`dd if=${DEVICE} of=/dev/null bs=64k skip=${chunk * 16} count=16 iflag=direct`);
-      expect((await read(2)).stderr).toContain('Input/output error');
-      expect((await read(1)).exitCode).toBe(0);
-      expect(await reader.log()).toContain(chunks[2]!.Key!);
-      await reader.stop();
     });
   }
 });

@@ -6,7 +6,7 @@ import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-b
 
 /** The log volume where it counts: its process killed and stopped, and taken over. `BLOCKGATE_TEST_KILLS=200` for a long run. */
 
-const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4) / 2);
+const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4) / 4);
 const MIB = 2 ** 20;
 const [DISK0, DISK1] = ['/dev/blockgate/disk0', '/dev/blockgate/disk1'];
 
