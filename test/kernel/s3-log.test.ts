@@ -84,8 +84,9 @@ describe('a disk in a log', () => {
        tac /tmp/answered | sort -snu -k1,1 > /tmp/expected
        while read -r place i; do
          dd if=${DISK0} bs=4096 skip=$place count=1 iflag=direct status=none > /tmp/found
-         read -r _ number < /tmp/found
-         [ "$number" -ge "$i" ] && record $number | cmp - /tmp/found
+         read -r _ number < /tmp/found || number=none
+         if ! [[ $number =~ ^[0-9]+$ && $number -ge $i ]]; then echo "block $place: $number, and $i was answered" >&2; exit 1; fi
+         record $number | cmp - /tmp/found
        done < /tmp/expected
        [ $(wc -l < /tmp/answered) -ge ${6 * KILLS} ]`,
       { timeoutMs: 300_000 },
