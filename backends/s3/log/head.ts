@@ -55,8 +55,8 @@ const head = z.object({
   nonce: z.string(),
   /** Of the latest writer. */
   epoch: z.int(),
-  /** `deleting`: objects are being removed. */
-  state: z.enum(['owned', 'released', 'deleting']),
+  /** `deleting`: it is to be removed, unless a clone needs it. `removing`: its objects are being removed. */
+  state: z.enum(['owned', 'released', 'deleting', 'removing']),
   writer: writer.nullable(),
   /** Bytes. */
   size: z.int(),
@@ -135,6 +135,9 @@ export async function writeHead(
 }
 
 const encode = (content: Head): Buffer => Buffer.from(`${JSON.stringify(content, undefined, 1)}\n`);
+
+/** Whether it is on its way to be no volume any more. */
+export const isBeingDeleted = ({ state }: Head): boolean => state === 'deleting' || state === 'removing';
 
 /** Throws `volume.snapshot-exists` when there is a snapshot of that name. */
 export function refuseTaken({ snapshots }: Head, name: string): void {

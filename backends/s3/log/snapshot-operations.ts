@@ -39,12 +39,11 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
   const marked = (isGoing: boolean) => (current: Head) => ({
     snapshots: current.snapshots.map((other) => (other.name === name ? { ...other, isGoing } : other)),
   });
-  await changeHead(store, names, head, marked(true)(head.head));
+  const going = await changeHead(store, names, head, marked(true)(head.head));
   try {
     await refuseWithClones(store, names, name);
   } catch (error) {
-    const again = (await read(operation)).head;
-    await changeHead(store, names, again, marked(false)(again.head));
+    await changeHead(store, names, going, marked(false)(going.head));
     throw error;
   }
   await withWriter(operation, async (writer) => {
@@ -107,23 +106,20 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   // Before anything of it is there: from here on the snapshot cannot go, unless it was going already.
   const ref = Buffer.from(JSON.stringify({ prefix: target.prefix, snapshot: name }));
   await store.put(from.refs + record.uuid, ref, { condition: 'absent' });
-  const undo = (): Promise<unknown> => store.deleteMany([from.refs + record.uuid]);
-  const { head } = await read(operation);
-  const snapshot = head.head.snapshots.find((other) => other.name === name && !other.isGoing);
-  if (snapshot === undefined) {
-    await undo();
-    throw notFound(name, config);
-  }
+  let head: Head;
   try {
+    head = (await read(operation)).head.head;
+    if (find(head, name, config).isGoing) throw notFound(name, config);
     await store.put(to.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
       condition: 'absent',
     });
   } catch (error) {
-    await undo();
+    await store.deleteMany([from.refs + record.uuid]);
     throw isStoreError(error, 'precondition-failed') ? alreadyExists(target) : error;
   }
-  const epoch = Math.max(Date.now(), head.head.epoch + 1);
-  const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint: snapshot.checkpoint };
+  const epoch = Math.max(Date.now(), head.epoch + 1);
+  const { checkpoint } = find(head, name, config);
+  const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint };
   if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw alreadyExists(target);
   return describe(record, own, target, {});
 }

@@ -3,7 +3,7 @@ import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { parseVolumeFile } from '../volume-file.ts';
-import { readHead, type StoredHead } from './head.ts';
+import { isBeingDeleted, readHead, type StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 
@@ -44,7 +44,7 @@ export async function readLogVolume(
 ): Promise<{ readonly record: LogRecord; readonly head: StoredHead }> {
   const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
   if (record === undefined) throw notFound(names, config);
-  if (head === undefined || head.head.volume !== record.uuid || head.head.state === 'deleting')
+  if (head === undefined || head.head.volume !== record.uuid || isBeingDeleted(head.head))
     throw unfinished(config);
   const { size } = head.head;
   if (config.size !== undefined && config.size !== size) {

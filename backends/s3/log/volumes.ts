@@ -7,7 +7,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { checkNewSize } from './attach.ts';
 import { refuseWithClones } from './clones.ts';
-import { firstHead, type Head, readHead, type StoredHead, writeHead } from './head.ts';
+import { firstHead, type Head, isBeingDeleted, readHead, type StoredHead, writeHead } from './head.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
@@ -69,10 +69,13 @@ export async function resizeVolume({ store, config, ctx }: Operation, size: numb
   refuseIfOwned(head.head, ctx, false);
   checkNewSize(config, head.head.size, size);
   const grown = await changeHead(store, names, head, { size });
-  return describe(record, grown, config, {});
+  return describe(record, grown.head, config, {});
 }
 
-/** Marks the volume first, so that nobody opens a half of it, and removes what describes it last. */
+/**
+ * Marks the volume first: nobody opens a half of it, and whoever clones it from here on sees the mark; whoever has cloned
+ * it before has left a ref. What describes it is removed last.
+ */
 export async function deleteVolume(
   { store, config, ctx }: Operation,
   options: { readonly force: boolean; readonly progress: Progress },
@@ -80,10 +83,17 @@ export async function deleteVolume(
   const names = new LogNames(config.prefix);
   const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
   if (record === undefined) throw notFound(names, config);
-  await refuseWithClones(store, names, undefined);
-  if (head !== undefined && head.head.state !== 'deleting') {
+  if (head !== undefined && head.head.state !== 'removing') {
     refuseIfOwned(head.head, ctx, options.force);
-    await changeHead(store, names, head, { state: 'deleting', writer: null });
+    const marked = await changeHead(store, names, head, { state: 'deleting', writer: null });
+    try {
+      await refuseWithClones(store, names, undefined);
+    } catch (error) {
+      await changeHead(store, names, marked, { state: 'released' });
+      throw error;
+    }
+    // There is no way back from here.
+    await changeHead(store, names, marked, { state: 'removing' });
   }
   let deleted = 0;
   let continuation: string | undefined;
@@ -153,10 +163,11 @@ export async function changeHead(
   names: LogNames,
   { head, etag }: StoredHead,
   changes: Partial<Head>,
-): Promise<Head> {
+): Promise<StoredHead> {
   // A nonce of its own: this is no change of the last writer's.
   const changed: Head = { ...head, ...changes, version: head.version + 1, nonce: randomUUID() };
-  if (typeof (await writeHead(store, names, changed, etag)) === 'string') return changed;
+  const written = await writeHead(store, names, changed, etag);
+  if (typeof written === 'string') return { head: changed, etag: written };
   throw new GatewayError(
     'volume.owner-contended',
     'The volume was changed by somebody else at the same time.',
@@ -169,10 +180,11 @@ export async function changeHead(
 
 export function describe(
   { uuid, createdAt, parent }: LogRecord,
-  { size, state, writer, epoch, snapshots }: Head,
+  head: Head,
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
 ): VolumeInfo {
+  const { size, state, writer, epoch, snapshots } = head;
   return {
     name: prefix,
     size,
@@ -182,7 +194,7 @@ export function describe(
       bucket,
       uuid,
       layout: 'log',
-      state: state === 'deleting' ? 'deleting' : 'ready',
+      state: isBeingDeleted(head) ? 'deleting' : 'ready',
       createdAt,
       epoch,
       snapshots: snapshots.length,

@@ -70,7 +70,7 @@ describe('snapshots of a log', () => {
     expect((await on(bucket, 'a', listSnapshots)).map(({ name }) => name)).toContain('first');
   });
 
-  it('take two small requests besides the head, whatever the size', async () => {
+  it('take one request besides those for the head', async () => {
     const bucket = await newVolume();
     await write(bucket, 'a', 0, 1);
     const store = new FakeStore(bucket);
@@ -160,6 +160,75 @@ describe('a clone', () => {
     await on(bucket, 'a', (operation) => deleteSnapshot(operation, 'base'));
     await on(bucket, 'a', remove);
     expect([...bucket.objects.keys()]).toEqual([]);
+  });
+
+  it.each([
+    ['the volume', remove],
+    ['the snapshot', (operation: Operation) => deleteSnapshot(operation, 'base')],
+  ])(
+    'is either made or not, and then leaves nothing, while %s is deleted, at whichever request',
+    async (_name, run) => {
+      let [made, refused] = [0, 0];
+      for (let at = 1; ; at++) {
+        const bucket = await newVolume();
+        await write(bucket, 'a', 0, 1);
+        await on(bucket, 'a', (operation) => createSnapshot(operation, 'base'));
+        const store = new FakeStore(bucket);
+        let deletion: Promise<unknown> | undefined;
+        // Before request `at` of the clone, all of the deletion happens.
+        store.gate = async () => {
+          if (store.requests.length !== at) return;
+          deletion = on(bucket, 'a', async (operation) => void (await run(operation)));
+          await deletion.catch(() => undefined);
+        };
+        const clone = withStore(store, settings('a'), context(), (operation) =>
+          cloneVolume(operation, 'base', settings('b')),
+        );
+        const isMade = await clone.then(
+          () => true,
+          () => false,
+        );
+        if (deletion === undefined) break;
+        if (isMade) {
+          made++;
+          await expect(deletion).rejects.toMatchObject({ code: 'volume.has-clones' });
+          expect(await holds(bucket, 'b', 0, 1)).toBe(true);
+        } else {
+          refused++;
+          await deletion;
+          expect(
+            [...bucket.objects.keys()].filter((key) => key.startsWith('b/') || key.includes('/refs/')),
+          ).toEqual([]);
+        }
+      }
+      expect(made).toBeGreaterThan(0);
+      expect(refused).toBeGreaterThan(0);
+    },
+  );
+
+  it('is either made or refused while its request comes between those of a deletion', async () => {
+    for (let at = 1; ; at++) {
+      const bucket = await newVolume();
+      await write(bucket, 'a', 0, 1);
+      await on(bucket, 'a', (operation) => createSnapshot(operation, 'base'));
+      const store = new FakeStore(bucket);
+      let clone: Promise<boolean> | undefined;
+      store.gate = async () => {
+        if (store.requests.length !== at) return;
+        clone = on(bucket, 'a', (operation) => cloneVolume(operation, 'base', settings('b'))).then(
+          () => true,
+          () => false,
+        );
+        await clone;
+      };
+      const isGone = await withStore(store, settings('a'), context(), remove).then(
+        () => true,
+        () => false,
+      );
+      if (clone === undefined) break;
+      expect(await clone).toBe(!isGone);
+      if (!isGone) expect(await holds(bucket, 'b', 0, 1)).toBe(true);
+    }
   });
 
   it('is not made in another bucket, nor where there is a volume', async () => {
