@@ -19,6 +19,19 @@ import { isStoreError, StoreError } from './store-error.ts';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
+interface LocatedRequest {
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number;
+  readonly path: string;
+}
+
+/** For `tls.connect`. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly rejectUnauthorized?: false;
+}
+
 /** `ObjectStore` on the AWS SDK. The only file that knows the SDK's commands. */
 export class SdkStore implements ObjectStore {
   readonly #sdk: Sdk;
@@ -32,8 +45,8 @@ export class SdkStore implements ObjectStore {
   }
 
   /** Loads the SDK (about 200 ms, hence not before it is needed) and reads secrets; sends nothing. */
-  static async connect(config: S3Config, baseDir: string): Promise<SdkStore> {
-    const options = await clientOptions(config, baseDir);
+  static async connect(config: S3Config, baseDir: string, tls: TlsOptions): Promise<SdkStore> {
+    const options = await clientOptions(config, baseDir, tls);
     const sdk = await import('@aws-sdk/client-s3');
     const client = new sdk.S3Client(options);
     if (config.endpoint === undefined || config.endpoint.startsWith('https:')) leavePayloadUnsigned(client);
@@ -47,6 +60,25 @@ export class SdkStore implements ObjectStore {
   get access(): Access {
     const { credentials, region } = this.#client.config;
     return { credentials, region: async () => region() };
+  }
+
+  /**
+   * The URL of an object: what follows from endpoint, region, path style and the AWS configuration is for the SDK to know.
+   * Sends nothing for it. Rejects when something is missing.
+   */
+  async locate(key: string): Promise<URL> {
+    const command = new this.#sdk.GetObjectCommand({ Bucket: this.#bucket, Key: key });
+    let url: URL | undefined;
+    command.middlewareStack.add(
+      () => async (args) => {
+        const { protocol, hostname, port, path } = args.request as LocatedRequest;
+        url = new URL(`${protocol}//${hostname}${port === undefined ? '' : `:${port}`}${path}`);
+        return { output: { $metadata: {} }, response: undefined };
+      },
+      { step: 'build', name: 'locate' },
+    );
+    await this.#client.send(command);
+    return url!;
   }
 
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
@@ -243,10 +275,9 @@ function objectInfo(
   return { etag: answer.ETag, size, metadata: answer.Metadata ?? {} };
 }
 
-async function clientOptions(config: S3Config, baseDir: string): Promise<S3ClientConfig> {
-  const { endpoint, region, profile, credentials, maxRequests, tls } = config;
+async function clientOptions(config: S3Config, baseDir: string, tls: TlsOptions): Promise<S3ClientConfig> {
+  const { endpoint, region, profile, credentials, maxRequests } = config;
   const agent = { keepAlive: true, noDelay: true, maxSockets: maxRequests + 4 };
-  const ca = tls?.ca === undefined ? undefined : await readCa(baseDir, tls.ca);
   return {
     // A store with an endpoint of its own rarely cares; AWS without a region is an error that the SDK explains.
     ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
@@ -262,18 +293,20 @@ async function clientOptions(config: S3Config, baseDir: string): Promise<S3Clien
     requestHandler: {
       connectionTimeout: Math.min(5000, config.requestTimeout * 1000),
       httpAgent: agent,
-      httpsAgent: {
-        ...agent,
-        ...(ca === undefined ? {} : { ca }),
-        ...(tls?.insecure ? { rejectUnauthorized: false } : {}),
-      },
+      httpsAgent: { ...agent, ...tls },
     },
   };
 }
 
-/** The file that "tls.ca" names. Throws `s3.ca-unreadable`. */
-export async function readCa(baseDir: string, file: string): Promise<string> {
-  const path = resolve(baseDir, file);
+/** What "tls" says. Throws `s3.ca-unreadable`. */
+export async function tlsOptions({ tls }: S3Config, baseDir: string): Promise<TlsOptions> {
+  return {
+    ...(tls?.ca !== undefined && { ca: await readCa(resolve(baseDir, tls.ca)) }),
+    ...(tls?.insecure && { rejectUnauthorized: false }),
+  };
+}
+
+async function readCa(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {

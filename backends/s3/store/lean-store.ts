@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import { Agent, type Dispatcher } from 'undici';
 import { type IoVec, iovLength } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
-import { readCa, SdkStore } from './client.ts';
+import { SdkStore, tlsOptions } from './client.ts';
 import type {
   DeleteFailure,
   ListOptions,
@@ -21,8 +21,10 @@ import { StoreError } from './store-error.ts';
 
 type Answer = Dispatcher.ResponseData;
 
-/** Regions with names of their own: the SDK knows them. */
-const ELSEWHERE = /^(?:cn-|us-iso|eu-isoe-)/;
+/** A key that shows where keys go in a URL. */
+const PROBE = 'key';
+/** Directory buckets of S3 Express have sessions in place of signatures. */
+const EXPRESS = /--x-s3$/;
 
 /**
  * Reads and writes of objects without the SDK, at a sixth of its processor time; everything that is not done all the time,
@@ -32,46 +34,38 @@ export class LeanStore implements ObjectStore {
   readonly #sdk: SdkStore;
   readonly #agent: Agent;
   readonly #signer: Signer;
-  readonly #origin: URL;
+  /** Of the object `PROBE`. */
+  readonly #place: URL;
   /** In front of keys; begins and ends with a slash. */
   readonly #root: string;
   readonly #signsBody: boolean;
 
-  private constructor(sdk: SdkStore, agent: Agent, origin: URL, root: string) {
+  private constructor(sdk: SdkStore, agent: Agent, place: URL) {
     this.#sdk = sdk;
     this.#agent = agent;
     this.#signer = new Signer(sdk.access);
-    this.#origin = origin;
-    this.#root = root;
+    this.#place = place;
+    this.#root = place.pathname.slice(0, -PROBE.length);
     // TLS protects what is sent, and a CRC-32 tells of damage: see `leavePayloadUnsigned`.
-    this.#signsBody = origin.protocol === 'http:';
+    this.#signsBody = place.protocol === 'http:';
   }
 
-  /** The SDK's store itself where we do not know the address. Reads secrets; sends nothing. */
+  /** The SDK's store itself where it has to do everything, or has to say what is missing. Sends nothing. */
   static async connect(config: S3Config, baseDir: string): Promise<ObjectStore & { readonly sdk: SdkStore }> {
-    const sdk = await SdkStore.connect(config, baseDir);
-    const { bucket, endpoint, maxRequests, requestTimeout, tls } = config;
-    const pathStyle = config.pathStyle ?? (endpoint !== undefined || bucket.includes('.'));
-    const region = await sdk.access.region();
-    if (endpoint === undefined && ELSEWHERE.test(region)) return sdk;
-    const origin = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`);
-    if (!pathStyle) origin.hostname = `${bucket}.${origin.hostname}`;
-    const base = origin.pathname.replace(/\/$/, '');
-    const ca = tls?.ca === undefined ? undefined : await readCa(baseDir, tls.ca);
+    const { bucket, maxRequests, requestTimeout } = config;
+    const tls = await tlsOptions(config, baseDir);
+    const sdk = await SdkStore.connect(config, baseDir, tls);
+    const place = EXPRESS.test(bucket) ? undefined : await sdk.locate(PROBE).catch(() => undefined);
+    if (place === undefined) return sdk;
     const agent = new Agent({
       connections: maxRequests + 4,
       pipelining: 1,
       // Whoever retries watches the clock.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: {
-        timeout: Math.min(5000, requestTimeout * 1000),
-        noDelay: true,
-        ...(ca === undefined ? {} : { ca }),
-        ...(tls?.insecure ? { rejectUnauthorized: false } : {}),
-      },
+      connect: { timeout: Math.min(5000, requestTimeout * 1000), noDelay: true, ...tls },
     });
-    return new LeanStore(sdk, agent, origin, pathStyle ? `${base}/${bucket}/` : `${base}/`);
+    return new LeanStore(sdk, agent, place);
   }
 
   get sdk(): SdkStore {
@@ -163,7 +157,7 @@ export class LeanStore implements ObjectStore {
     signal: AbortSignal | undefined,
     body?: Uint8Array,
   ): Promise<Answer> {
-    const { protocol, host, origin } = this.#origin;
+    const { protocol, host, origin } = this.#place;
     const path = this.#root + key.split('/').map(escapeSegment).join('/');
     headers['x-amz-content-sha256'] =
       body === undefined
