@@ -11,7 +11,9 @@ import type { SdkStore } from './store/client.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
 import { isStoreError } from './store/store-error.ts';
-import { checkLayout, findLayout } from './volumes.ts';
+import { volumeNotFound } from './volume-errors.ts';
+import { readVolumeFile } from './volume-file.ts';
+import { checkLayout, layoutOf } from './volumes.ts';
 
 /** Somebody waits for `doctor`, and a store that needs a minute is a finding. */
 const CHECK_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 5000, attemptMs: 5000 };
@@ -89,12 +91,14 @@ async function versioning(sdk: SdkStore, signal: AbortSignal): Promise<readonly 
 async function volume(store: ObjectStore, config: S3Config): Promise<Finding> {
   const { prefix } = config;
   try {
-    const layout = await findLayout(store, prefix);
-    if (layout !== undefined) checkLayout(config, layout);
+    const file = await readVolumeFile(store, prefix);
+    if (file === undefined) throw volumeNotFound(config);
+    const layout = layoutOf(file);
+    checkLayout(config, layout);
     const size =
       layout === 'log'
-        ? (await readLogVolume(store, new LogNames(prefix), config)).head.head.size
-        : (await readReadyVolume(store, new Layout(prefix), config)).record.size;
+        ? (await readLogVolume(store, new LogNames(prefix), config, file)).head.head.size
+        : (await readReadyVolume(store, new Layout(prefix), config, file)).record.size;
     return { severity: 'ok', summary: `there is a volume of ${size} bytes at "${prefix}", layout ${layout}` };
   } catch (error) {
     return finding(toGatewayError(error, config));

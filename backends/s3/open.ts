@@ -1,28 +1,26 @@
 import type { BlockDevice, OpenContext } from '../../core/plugin.ts';
-import { attach } from './chunk/attach.ts';
+import { openChunk } from './chunk/attach.ts';
 import type { S3Config } from './config.ts';
-import { explained } from './errors.ts';
-import { attachLog } from './log/attach.ts';
-import { startSession } from './session.ts';
+import { openDisk } from './disk-session.ts';
+import { openLog } from './log/attach.ts';
 import type { ObjectStore } from './store/object-store.ts';
-import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
-import { checkLayout, findLayout } from './volumes.ts';
+import type { RetryPolicy } from './store/retrying-store.ts';
+import { volumeNotFound } from './volume-errors.ts';
+import { readVolumeFile } from './volume-file.ts';
+import { checkLayout, layoutOf } from './volumes.ts';
 
 /** Opens the volume that the configuration names, whatever its layout. Owns `store`. */
-export async function openVolume(
+export function openVolume(
   store: ObjectStore,
   config: S3Config,
   ctx: OpenContext,
   policy: Partial<RetryPolicy> = {},
 ): Promise<BlockDevice> {
-  await using undo = new AsyncDisposableStack();
-  undo.use(store);
-  const looking = startSession(store, config, ctx, ctx.signal).with(ATTACH_POLICY);
-  const layout = await explained(config, async () => {
-    const found = await findLayout(looking, config.prefix);
-    if (found !== undefined) checkLayout(config, found);
-    return found;
+  return openDisk(store, config, ctx, policy, async (session) => {
+    const file = await readVolumeFile(session.starting, config.prefix);
+    if (file === undefined) throw volumeNotFound(config);
+    const layout = layoutOf(file);
+    checkLayout(config, layout);
+    return await (layout === 'log' ? openLog : openChunk)(session, config, ctx, file);
   });
-  undo.move();
-  return layout === 'log' ? attachLog(store, config, ctx, policy) : attach(store, config, ctx, policy);
 }

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { GatewayError } from '../../core/plugin.ts';
+import type { ObjectStore } from './store/object-store.ts';
 
 /** What volume.json of one layout looks like. */
 interface Shape<T> {
@@ -8,16 +9,33 @@ interface Shape<T> {
   readonly schema: z.ZodType<T>;
 }
 
+const MAX_BYTES = 64 * 1024;
+
+/** volume.json as it is stored. */
+export interface VolumeFile {
+  readonly key: string;
+  readonly body: Uint8Array;
+  readonly etag: string;
+}
+
+/** Undefined when there is none under this prefix. */
+export async function readVolumeFile(store: ObjectStore, prefix: string): Promise<VolumeFile | undefined> {
+  const key = `${prefix}/volume.json`;
+  const object = await store.get(key, MAX_BYTES);
+  return object && { key, body: object.body, etag: object.info.etag };
+}
+
 /** The format that a volume.json names; undefined where it names none. */
-export function formatOf(body: Uint8Array): string | undefined {
+export function formatOf({ body }: VolumeFile): string | undefined {
   const value = parseJson(body);
   const isRecord = typeof value === 'object' && value !== null && 'format' in value;
   return isRecord && typeof value.format === 'string' ? value.format : undefined;
 }
 
 /** Throws a `GatewayError` that says what is wrong with it. */
-export function parseVolumeFile<T>(body: Uint8Array, key: string, { format, version, schema }: Shape<T>): T {
-  if (formatOf(body) !== format) {
+export function parseVolumeFile<T>(file: VolumeFile, { format, version, schema }: Shape<T>): T {
+  const { key, body } = file;
+  if (formatOf(file) !== format) {
     throw new GatewayError('volume.not-a-volume', `The object ${key} does not describe a volume.`, {
       why: `It is not JSON with "format": "${format}".`,
       fix: 'Use another "prefix"; this one holds something else.',

@@ -4,19 +4,13 @@ import type { S3Config } from './config.ts';
 import { LOG_FORMAT } from './log/volume-record.ts';
 import * as log from './log/volumes.ts';
 import type { Operation } from './operation.ts';
-import type { ObjectStore } from './store/object-store.ts';
-import { formatOf } from './volume-file.ts';
+import { formatOf, readVolumeFile, type VolumeFile } from './volume-file.ts';
 
 /** The volume operations, each by way of the layout that the volume has. */
 
-const MAX_RECORD_BYTES = 64 * 1024;
-
-/** Undefined: there is no volume. */
-export async function findLayout(store: ObjectStore, prefix: string): Promise<'log' | 'chunk' | undefined> {
-  const object = await store.get(`${prefix}/volume.json`, MAX_RECORD_BYTES);
-  if (object === undefined) return undefined;
-  // What is no volume at all is for the older layout to complain about.
-  return formatOf(object.body) === LOG_FORMAT ? 'log' : 'chunk';
+/** What is no volume at all is for the older layout to complain about. */
+export function layoutOf(file: VolumeFile): 'log' | 'chunk' {
+  return formatOf(file) === LOG_FORMAT ? 'log' : 'chunk';
 }
 
 /** Throws `volume.layout-mismatch` when the volume has another than the configuration says. */
@@ -33,10 +27,10 @@ export function checkLayout({ layout, prefix }: S3Config, found: 'log' | 'chunk'
 }
 
 async function of({ store, config }: Operation): Promise<typeof chunk | typeof log> {
-  const found = await findLayout(store, config.prefix);
-  if (found !== undefined) checkLayout(config, found);
-  const layout = found ?? config.layout ?? (config.chunkSize === undefined ? 'log' : 'chunk');
-  return layout === 'log' ? log : chunk;
+  const file = await readVolumeFile(store, config.prefix);
+  if (file !== undefined) checkLayout(config, layoutOf(file));
+  const wanted = config.layout ?? (config.chunkSize === undefined ? 'log' : 'chunk');
+  return (file === undefined ? wanted : layoutOf(file)) === 'log' ? log : chunk;
 }
 
 export async function createVolume(operation: Operation): Promise<VolumeInfo> {
@@ -94,9 +88,8 @@ export async function listVolumes(operation: Operation): Promise<readonly Volume
 /** Undefined when there is no volume, or nothing that we can read. */
 async function describeAt(operation: Operation): Promise<VolumeInfo | undefined> {
   try {
-    const layout = await findLayout(operation.store, operation.config.prefix);
-    if (layout === undefined) return undefined;
-    return await (layout === 'log' ? log : chunk).describeVolume(operation);
+    const file = await readVolumeFile(operation.store, operation.config.prefix);
+    return file && (await (layoutOf(file) === 'log' ? log : chunk).describeVolume(operation));
   } catch (error) {
     if (GatewayError.is(error)) return undefined;
     throw error;

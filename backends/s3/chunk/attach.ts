@@ -1,9 +1,11 @@
-import { BlockError, GatewayError, type Logger, type OpenContext } from '../../../core/plugin.ts';
+import type { BlockError, Logger, OpenContext } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
+import type { DiskSession, MakeDevice } from '../disk-session.ts';
 import { explained } from '../errors.ts';
-import { type Session, startSession } from '../session.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { ATTACH_POLICY, type RetryPolicy, RUN_POLICY } from '../store/retrying-store.ts';
+import { ATTACH_POLICY, type RetryPolicy } from '../store/retrying-store.ts';
+import { checkReadOnlyGrowth, noConditionalWrites } from '../volume-errors.ts';
+import type { VolumeFile } from '../volume-file.ts';
 import { ChunkStore } from './chunk-store.ts';
 import { ChunkDevice, type DeviceParts } from './device.ts';
 import { Garbage } from './garbage.ts';
@@ -25,49 +27,27 @@ const RELEASE_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 3000, att
 const UPLOAD_SHARE = 0.75;
 const NEVER = new AbortController().signal;
 
-/** Opens the volume that the configuration names. Owns `store`; disposes of it when this fails.
- * `policy` overrides how a running disk tries again. */
-export async function attach(
-  store: ObjectStore,
+/** Opens a volume with the layout `chunk`. */
+export async function openChunk(
+  session: DiskSession,
   config: S3Config,
   ctx: OpenContext,
-  policy: Partial<RetryPolicy> = {},
-): Promise<ChunkDevice> {
-  await using undo = new AsyncDisposableStack();
-  undo.use(store);
-  const life = new AbortController();
-  const giveUp = () =>
-    life.abort(new BlockError('ESHUTDOWN', 'the disk was stopped before the store answered'));
-  ctx.signal.addEventListener('abort', giveUp, { once: true });
-  if (ctx.signal.aborted) giveUp();
-  undo.defer(() => {
-    ctx.signal.removeEventListener('abort', giveUp);
-    giveUp();
-  });
-  const session = startSession(store, config, ctx, life.signal);
-  const parts = await explained(config, () => open(session, config, ctx, life, undo, policy));
-  const owned = undo.move();
-  return new ChunkDevice({ ...parts, close: () => owned.disposeAsync() });
+  file: VolumeFile,
+): Promise<MakeDevice> {
+  const parts = await open(session, config, ctx, file);
+  return (close) => new ChunkDevice({ ...parts, close });
 }
 
 async function open(
-  session: Session,
+  session: DiskSession,
   config: S3Config,
   ctx: OpenContext,
-  life: AbortController,
-  undo: AsyncDisposableStack,
-  policy: Partial<RetryPolicy>,
+  file: VolumeFile,
 ): Promise<Omit<DeviceParts, 'close'>> {
+  const { starting, running, life, undo } = session;
   const layout = new Layout(config.prefix);
   const { logger } = ctx;
-  const starting = session.with(ATTACH_POLICY);
-  const running = session.with({
-    ...RUN_POLICY,
-    giveUpAfterMs: config.giveUpAfter === undefined ? undefined : config.giveUpAfter * 1000,
-    attemptMs: config.requestTimeout * 1000,
-    ...policy,
-  });
-  const { record } = await readReadyVolume(starting, layout, config);
+  const { record } = await readReadyVolume(starting, layout, config, file);
   const { uuid: volume, size, chunkSize } = record;
   const chunkTotal = chunkCount(record);
   const chunkOptions = { store: running, layout, volume, chunkSize, logger };
@@ -133,12 +113,7 @@ async function regrow(
   wanted?: number,
 ): Promise<number> {
   const { record } = await readReadyVolume(store, layout, { ...config, size: undefined });
-  if (wanted !== undefined && wanted !== record.size) {
-    throw new GatewayError('volume.unsupported', `The volume at "${config.prefix}" is open read-only.`, {
-      why: 'The disk is configured read-only.',
-      fix: 'Let the gateway that owns the volume grow it, then let this disk see it: "blockgate resize" without a size.',
-    });
-  }
+  checkReadOnlyGrowth(config, record.size, wanted);
   await map.grow(store, chunkCount(record));
   return record.size;
 }
@@ -159,10 +134,7 @@ async function acquire(
   }
   if (await ownership.conditionsHold()) return ownership;
   await release(ownership, ownership.uncleanStart, logger);
-  throw new GatewayError('s3.no-conditional-writes', 'The S3 store does not honour conditional writes.', {
-    why: 'It stored an object although If-None-Match or If-Match forbade it, or refused a condition that holds.',
-    fix: 'Use a store that does (AWS, Ceph 20, MinIO since 2024), or accept the risk with "unsafeNoFence": true.',
-  });
+  throw noConditionalWrites('accept the risk with "unsafeNoFence": true');
 }
 
 async function release(ownership: Ownership, leftovers: boolean, logger: Logger): Promise<void> {

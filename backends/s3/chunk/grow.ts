@@ -1,7 +1,7 @@
-import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
+import { checkNewSize } from '../volume-errors.ts';
 import type { Layout } from './layout.ts';
 import { decodeMapPage, MAP_PAGE_BYTES } from './map-page.ts';
 import { emptyPage, pageCount } from './presence-map.ts';
@@ -18,18 +18,7 @@ export async function growVolume(
   size: number,
 ): Promise<VolumeRecord> {
   const { record, etag } = await readReadyVolume(store, layout, { ...config, size: undefined });
-  if (size % 512 !== 0 || size > 2 ** 53 - 512) {
-    throw new GatewayError('volume.bad-size', `A volume cannot have ${size} bytes.`, {
-      fix: 'Give a multiple of 512.',
-    });
-  }
-  if (size < record.size) {
-    throw new GatewayError(
-      'volume.cannot-shrink',
-      `The volume at "${config.prefix}" has ${record.size} bytes and does not shrink to ${size}.`,
-      { fix: 'Create a smaller volume and copy what you need.' },
-    );
-  }
+  checkNewSize(config, record.size, size, 512);
   const grown: VolumeRecord = { ...record, size };
   await writeEmptyPages(
     store,

@@ -16,10 +16,12 @@ const CHUNK_DIGITS = 12;
 
 /** The keys of one volume. */
 export class Layout {
+  readonly prefix: string;
   /** Ends with a slash. */
   readonly root: string;
 
   constructor(prefix: string) {
+    this.prefix = prefix;
     this.root = `${prefix}/`;
   }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { BlockError, GatewayError, type Logger, ownIdentity } from '../../../core/plugin.ts';
 import { describeHolder, processIdentity, refuseUnlessGone } from '../holder.ts';
+import { refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore, PutCondition } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import type { Layout } from './layout.ts';
@@ -161,17 +162,11 @@ export class Ownership {
    * refused since it exists, a replace since it never had this ETag.
    */
   async conditionsHold(): Promise<boolean> {
-    const wrong: readonly PutCondition[] = ['absent', { etag: '"00000000000000000000000000000000"' }];
-    for (const condition of wrong) {
-      try {
-        this.#etag = await this.#store.put(this.#layout.owner, encode(this.#record), { condition });
-        return false;
-      } catch (error) {
-        if (isStoreError(error, 'precondition-failed')) continue;
-        // 501 NotImplemented and the like: the store says so itself.
-        if (isStoreError(error, 'rejected') || (isStoreError(error) && error.status === 501)) return false;
-        throw error;
-      }
+    for (const condition of WRONG_CONDITIONS) {
+      if (await refuses(this.#store, this.#layout.owner, encode(this.#record), condition)) continue;
+      // It has another ETag now, by which we can give the volume back.
+      await this.verify();
+      return false;
     }
     try {
       this.#etag = await this.#store.put(this.#layout.owner, encode(this.#record), this.#condition());

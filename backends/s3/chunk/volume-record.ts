@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { parseVolumeFile } from '../volume-file.ts';
+import { checkSize, volumeNotFound } from '../volume-errors.ts';
+import { parseVolumeFile, readVolumeFile, type VolumeFile } from '../volume-file.ts';
 import { type Layout, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './layout.ts';
 
 export const VOLUME_FORMAT = 'blockgate-chunk';
 export const VOLUME_VERSION = 1;
-const MAX_RECORD_BYTES = 64 * 1024;
 
 const volumeRecord = z.object({
   format: z.literal(VOLUME_FORMAT),
@@ -44,8 +44,12 @@ export function chunkCount({ size, chunkSize }: Pick<VolumeRecord, 'size' | 'chu
 
 /** Undefined when there is no volume. */
 export async function readVolume(store: ObjectStore, layout: Layout): Promise<StoredVolume | undefined> {
-  const object = await store.get(layout.volume, MAX_RECORD_BYTES);
-  return object && { record: parseVolumeFile(object.body, layout.volume, SHAPE), etag: object.info.etag };
+  const file = await readVolumeFile(store, layout.prefix);
+  return file && parse(file);
+}
+
+function parse(file: VolumeFile): StoredVolume {
+  return { record: parseVolumeFile(file, SHAPE), etag: file.etag };
 }
 
 /** Writes volume.json if it is absent or still has this ETag. Returns the new ETag. */
@@ -60,23 +64,15 @@ export function writeVolume(
   });
 }
 
-/** The volume, if it is complete, in a format we know, and what the configuration says it is. */
+/** The volume, if it is complete, in a format we know, and what the configuration says it is. `file`: if it is read already. */
 export async function readReadyVolume(
   store: ObjectStore,
   layout: Layout,
   config: Pick<S3Config, 'bucket' | 'prefix' | 'size' | 'chunkSize'>,
+  file?: VolumeFile,
 ): Promise<StoredVolume> {
-  const volume = await readVolume(store, layout);
-  if (volume === undefined) {
-    throw new GatewayError(
-      'volume.not-found',
-      `There is no volume at "${config.prefix}" in bucket "${config.bucket}".`,
-      {
-        why: `The object ${layout.volume} does not exist.`,
-        fix: 'Create it: blockgate volume create <disk>',
-      },
-    );
-  }
+  const volume = file === undefined ? await readVolume(store, layout) : parse(file);
+  if (volume === undefined) throw volumeNotFound(config);
   const { state, size, chunkSize } = volume.record;
   if (state !== 'ready') {
     const verb = state === 'creating' ? 'create' : 'delete';
@@ -85,18 +81,7 @@ export async function readReadyVolume(
       fix: `Run it again, it continues where it stopped: blockgate volume ${verb} <disk>`,
     });
   }
-  if (config.size !== undefined && config.size !== size) {
-    throw new GatewayError(
-      'volume.size-mismatch',
-      `The volume at "${config.prefix}" has ${size} bytes, the configuration says ${config.size}.`,
-      {
-        fix:
-          config.size > size
-            ? `Grow the volume (blockgate volume resize <disk> ${config.size}), or set "size" to ${size}.`
-            : `Set "size" to ${size}, or leave it out; a volume does not shrink.`,
-      },
-    );
-  }
+  checkSize(config, size);
   if (config.chunkSize !== undefined && config.chunkSize !== chunkSize) {
     throw new GatewayError(
       'volume.chunk-size-mismatch',

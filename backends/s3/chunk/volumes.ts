@@ -5,6 +5,7 @@ import { describeHolder } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
+import { sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
 import { growVolume, writeEmptyPages } from './grow.ts';
 import { DEFAULT_CHUNK_SIZE, Layout } from './layout.ts';
 import { Ownership, readOwner } from './owner.ts';
@@ -33,7 +34,7 @@ export async function createVolume(operation: Operation): Promise<VolumeInfo> {
   try {
     await writeVolume(store, layout, ready, etag);
   } catch (error) {
-    if (isStoreError(error, 'precondition-failed')) throw alreadyExists(config);
+    if (isStoreError(error, 'precondition-failed')) throw volumeExists(config);
     throw error;
   }
   return describe(ready, config, { used: 0 });
@@ -77,12 +78,7 @@ export async function deleteVolume(
   const { store, config } = operation;
   const layout = new Layout(config.prefix);
   const volume = await readVolume(store, layout);
-  if (volume === undefined) {
-    throw new GatewayError(
-      'volume.not-found',
-      `There is no volume at "${config.prefix}" in bucket "${config.bucket}".`,
-    );
-  }
+  if (volume === undefined) throw volumeNotFound(config);
   await own(operation, volume.record, options.force);
   const expected = await objectCount(store, layout, volume.record);
   if (volume.record.state !== 'deleting') {
@@ -108,11 +104,7 @@ async function beginCreation({ store, config }: Operation): Promise<StoredVolume
   const layout = new Layout(config.prefix);
   const existing = await readVolume(store, layout);
   if (existing) return resumed(existing, config);
-  if (config.size === undefined) {
-    throw new GatewayError('volume.size-missing', 'A volume cannot be created without a size.', {
-      fix: 'Set "size" in the configuration of the backend, such as "10GiB".',
-    });
-  }
+  if (config.size === undefined) throw sizeMissing();
   const record: VolumeRecord = {
     format: VOLUME_FORMAT,
     version: VOLUME_VERSION,
@@ -126,14 +118,14 @@ async function beginCreation({ store, config }: Operation): Promise<StoredVolume
   try {
     return { record, etag: await writeVolume(store, layout, record, undefined) };
   } catch (error) {
-    if (isStoreError(error, 'precondition-failed')) throw alreadyExists(config);
+    if (isStoreError(error, 'precondition-failed')) throw volumeExists(config);
     throw error;
   }
 }
 
 function resumed(existing: StoredVolume, config: S3Config): StoredVolume {
   const { state, size, chunkSize } = existing.record;
-  if (state === 'ready') throw alreadyExists(config);
+  if (state === 'ready') throw volumeExists(config);
   const differs =
     (config.size !== undefined && config.size !== size) ||
     (config.chunkSize !== undefined && config.chunkSize !== chunkSize);
@@ -145,16 +137,6 @@ function resumed(existing: StoredVolume, config: S3Config): StoredVolume {
         : 'An earlier "volume delete" was interrupted.',
     fix: 'Remove it first: blockgate volume delete <disk>',
   });
-}
-
-function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
-  return new GatewayError(
-    'volume.exists',
-    `There is a volume at "${prefix}" in bucket "${bucket}" already.`,
-    {
-      fix: 'Use it as it is, choose another "prefix", or delete it: blockgate volume delete <disk>',
-    },
-  );
 }
 
 function own({ store, config, ctx }: Operation, { uuid }: VolumeRecord, force: boolean): Promise<Ownership> {

@@ -7,6 +7,7 @@ import { isStoreError } from '../store/store-error.ts';
 import { applyToMap } from './apply.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
 import type { BlockMap } from './block-map.ts';
+import { FencedError } from './fenced.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { BLOCK, hashHeader } from './object-header.ts';
@@ -49,6 +50,10 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+interface RoomWaiter extends Waiter {
+  readonly bytes: number;
+}
+
 /** A sealed object, until it is durable. */
 interface Sealed {
   readonly batch: Batch;
@@ -81,7 +86,7 @@ export class Appender {
   #requests = 0;
   /** Memory of what is not durable. */
   #bytes = 0;
-  readonly #roomWaiters: Waiter[] = [];
+  readonly #roomWaiters: RoomWaiter[] = [];
   #failure: BlockError | undefined;
   #age: NodeJS.Timeout | undefined;
   #pace: NodeJS.Timeout | undefined;
@@ -204,6 +209,7 @@ export class Appender {
     if (!this.#open.isEmpty && this.#inFlight === 0) this.#seal();
     await new Promise<void>((resolve, reject) => {
       this.#roomWaiters.push({
+        bytes,
         resolve: () => {
           try {
             run();
@@ -213,18 +219,14 @@ export class Appender {
           }
         },
         reject,
-        ...{ bytes },
       });
     });
   }
 
   /** Those who wait for room go on in their order. */
   #wake(): void {
-    while (this.#roomWaiters.length > 0) {
-      const { bytes } = this.#roomWaiters[0] as Waiter & { bytes: number };
-      if (!this.#hasRoom(bytes)) break;
+    while (this.#roomWaiters.length > 0 && this.#hasRoom(this.#roomWaiters[0]!.bytes))
       this.#roomWaiters.shift()!.resolve();
-    }
     if (this.#roomWaiters.length > 0 && this.#inFlight === 0 && !this.#open.isEmpty) this.#seal();
   }
 
@@ -315,20 +317,15 @@ export class Appender {
         const found = Buffer.alloc(sealed.header.length);
         const info = await this.#options.store.read(sealed.key, 0, [found]);
         if (info !== undefined && found.equals(sealed.header)) return true;
-        this.#fail(
-          new BlockError('EIO', 'FENCED: another gateway has taken the volume over, and writes its log now'),
-        );
+        this.#fail(new FencedError('log'));
         return false;
       } catch (failure) {
         problem = failure;
       }
     }
     // Given up for now. What is in memory stays there, and those who wait are told.
-    const told = toBlockError(problem);
     this.#options.logger.error('an object could not be stored; trying again', { reason: String(problem) });
-    for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(told);
-    for (const { reject } of this.#openFlushes.splice(0)) reject(told);
-    for (const { reject } of this.#roomWaiters.splice(0)) reject(told);
+    this.#rejectAll(toBlockError(problem));
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       sealed.state = 'waiting';
@@ -358,9 +355,13 @@ export class Appender {
     clearTimeout(this.#age);
     clearTimeout(this.#pace);
     for (const timer of this.#timers) clearTimeout(timer);
-    for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(reason);
-    for (const { reject } of this.#openFlushes.splice(0)) reject(reason);
-    for (const { reject } of this.#roomWaiters.splice(0)) reject(reason);
+    this.#rejectAll(reason);
     this.#options.onFailed(reason);
+  }
+
+  #rejectAll(error: unknown): void {
+    for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(error);
+    for (const { reject } of this.#openFlushes.splice(0)) reject(error);
+    for (const { reject } of this.#roomWaiters.splice(0)) reject(error);
   }
 }

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { BlockMap } from './block-map.ts';
 import type { ObjectTable } from './log-object.ts';
-import type { LogPosition } from './names.ts';
+import { LogNames, type LogPosition } from './names.ts';
 
 /**
  * The map of all blocks, as an object. Numbers are little-endian.
@@ -20,10 +20,10 @@ const FIXED = 48;
 const OBJECT = 24;
 const EXTENT = 20;
 
-export interface CheckpointObject extends LogPosition {
+export interface CheckpointObject {
+  readonly names: LogNames;
+  readonly place: LogPosition;
   readonly blocks: number;
-  /** Root of its names. */
-  readonly root: string;
 }
 
 export interface Checkpoint {
@@ -89,15 +89,16 @@ export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
   const extentsAt = objectsAt + objectCount * OBJECT;
   if (extentsAt + extentCount * EXTENT !== bytes.length) return 'its tables do not fill it';
   const roots = bytes.toString('utf8', FIXED, objectsAt).split('\n').slice(0, rootCount);
+  const names = roots.map((root) => new LogNames(root.slice(0, -1)));
   const objects = Array.from({ length: objectCount }, (_, i) => {
     const at = objectsAt + i * OBJECT;
     return {
-      epoch: Number(bytes.readBigUInt64LE(at)),
-      seq: Number(bytes.readBigUInt64LE(at + 8)),
+      names: names[bytes.readUInt32LE(at + 20)],
+      place: { epoch: Number(bytes.readBigUInt64LE(at)), seq: Number(bytes.readBigUInt64LE(at + 8)) },
       blocks: bytes.readUInt32LE(at + 16),
-      root: roots[bytes.readUInt32LE(at + 20)] ?? '',
     };
   });
+  if (!objects.every(isPlaced)) return 'an object of it lies nowhere';
   return {
     at: { epoch: Number(bytes.readBigUInt64LE(16)), seq: Number(bytes.readBigUInt64LE(24)) },
     objects,
@@ -112,3 +113,6 @@ export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
     },
   };
 }
+
+const isPlaced = (object: { readonly names: LogNames | undefined }): object is CheckpointObject =>
+  object.names !== undefined;

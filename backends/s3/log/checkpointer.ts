@@ -1,9 +1,9 @@
-import { BlockError, type Logger } from '../../../core/plugin.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import { MAX_DELETE_KEYS } from '../store/object-store.ts';
+import type { Logger } from '../../../core/plugin.ts';
+import { MAX_DELETE_KEYS, type ObjectStore } from '../store/object-store.ts';
 import type { Appender } from './appender.ts';
 import type { BlockMap } from './block-map.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
+import { FencedError } from './fenced.ts';
 import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from './head.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
@@ -26,8 +26,6 @@ export interface CheckpointerOptions {
   /** Less garbage than this is not worth one. Blocks. */
   readonly muchGarbage: number;
   readonly logger: Logger;
-  /** The head is somebody else's. */
-  readonly onFenced: (reason: BlockError) => void;
   /** One was written. */
   readonly onWritten: () => void;
 }
@@ -155,9 +153,9 @@ export class Checkpointer {
         };
       });
       if (!isOurs) {
-        const reason = 'FENCED: another gateway has taken the volume over, and changed its head';
-        this.#options.onFenced(new BlockError('EIO', reason));
-        throw new BlockError('EIO', reason);
+        const reason = new FencedError('head');
+        appender.stop(reason);
+        throw reason;
       }
       this.#debt -= debt;
       this.#delete(condemned, dead);

@@ -5,13 +5,13 @@ import type { LogNames } from './names.ts';
 const MAX_REF_BYTES = 64 * 1024;
 
 /** A clone's claim on a snapshot of its parent: the content of `refs/<uuid of the clone>`. */
-export interface CloneRef {
+interface CloneRef {
   /** Of the clone. */
   readonly prefix: string;
   readonly snapshot: string;
 }
 
-export async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
+async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
   const keys: string[] = [];
   let continuation: string | undefined;
   do {

@@ -117,14 +117,9 @@ export class Collector {
     for (const { object, block, count } of runs) {
       const first = Math.floor(block / FRAME_BLOCKS);
       const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
-      object.readers++;
-      try {
-        const frames = Buffer.concat(await this.#options.frames.fetch(object, first, last - first + 1));
-        const skip = (block - first * FRAME_BLOCKS) * BLOCK;
-        data.push(frames.subarray(skip, skip + count * BLOCK));
-      } finally {
-        object.readers--;
-      }
+      const frames = Buffer.concat(await this.#options.frames.fetch(object, first, last - first + 1));
+      const skip = (block - first * FRAME_BLOCKS) * BLOCK;
+      data.push(frames.subarray(skip, skip + count * BLOCK));
     }
     if (this.#stopped || this.#options.appender.failure !== undefined) return;
     this.#options.appender.append((batch) => {

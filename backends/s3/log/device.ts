@@ -11,6 +11,7 @@ import {
   type SnapshotInfo,
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
+import { FencedError } from './fenced.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
@@ -109,7 +110,7 @@ export class LogDevice implements BlockDevice {
     const { failure, bytes } = writer.appender;
     const { epoch } = writer.head;
     return {
-      state: failure === undefined ? 'ok' : failure.message.startsWith('FENCED') ? 'FENCED' : 'failed',
+      state: failure === undefined ? 'ok' : failure instanceof FencedError ? 'FENCED' : 'failed',
       epoch,
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { GatewayError } from '../../../core/plugin.ts';
+import { processIdentity } from '../holder.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import type { LogNames } from './names.ts';
@@ -35,13 +36,7 @@ export type Snapshot = z.output<typeof snapshot>;
 const writer = z.object({
   disk: z.string(),
   since: z.string(),
-  process: z.object({
-    host: z.string(),
-    pid: z.int(),
-    bootId: z.string(),
-    pidNamespace: z.string(),
-    startTime: z.string(),
-  }),
+  process: processIdentity,
 });
 
 export type Writer = z.output<typeof writer>;
@@ -124,17 +119,23 @@ export async function writeHead(
   etag: string | undefined,
 ): Promise<string | StoredHead | undefined> {
   try {
-    return await store.put(names.head, encode(content), {
+    return await store.put(names.head, encodeHead(content), {
       condition: etag === undefined ? 'absent' : { etag },
     });
   } catch (error) {
     if (!isStoreError(error, 'precondition-failed')) throw error;
   }
   const there = await readHead(store, names);
-  return there !== undefined && encode(there.head).equals(encode(content)) ? there.etag : there;
+  return there !== undefined && encodeHead(there.head).equals(encodeHead(content)) ? there.etag : there;
 }
 
-const encode = (content: Head): Buffer => Buffer.from(`${JSON.stringify(content, undefined, 1)}\n`);
+/** `head` as it is stored. */
+export const encodeHead = (content: Head): Buffer =>
+  Buffer.from(`${JSON.stringify(content, undefined, 1)}\n`);
+
+/** Who has it open, or had until it died. */
+export const holderOf = ({ state, writer }: Head): Writer | undefined =>
+  state === 'owned' && writer !== null ? writer : undefined;
 
 /** Whether it is on its way to be no volume any more. */
 export const isBeingDeleted = ({ state }: Head): boolean => state === 'deleting' || state === 'removing';

@@ -21,10 +21,12 @@ export interface LogPosition {
 }
 
 export class LogNames {
+  readonly prefix: string;
   /** Ends with a slash. */
   readonly root: string;
 
   constructor(prefix: string) {
+    this.prefix = prefix;
     this.root = `${prefix}/`;
   }
 

@@ -99,13 +99,7 @@ export class LogReader {
     const fetches = missing.map(async ({ object, block, count, at }) => {
       const first = Math.floor(block / FRAME_BLOCKS);
       const frames = Math.floor((block + count - 1) / FRAME_BLOCKS) - first + 1;
-      // Held until it is copied: from here on the object may be forgotten, but not deleted.
-      object.readers++;
-      try {
-        copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
-      } finally {
-        object.readers--;
-      }
+      copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
     });
     // All of them, also when one fails: none may go on with borrowed memory after the call has settled.
     for (const result of await Promise.allSettled(fetches))

@@ -2,15 +2,12 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { applyToMap } from './apply.ts';
 import type { Signature } from './batch.ts';
 import { BlockMap } from './block-map.ts';
-import { decodeCheckpoint } from './checkpoint.ts';
 import type { CheckpointRef, Head } from './head.ts';
 import { learnFrames, ObjectTable } from './log-object.ts';
-import { LogNames, type LogPosition } from './names.ts';
+import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader, NO_HASH } from './object-header.ts';
+import { readCheckpoint } from './read-checkpoint.ts';
 import { corrupt, type FoundObject, readObjects, readOpenEpoch } from './scan.ts';
-
-/** Of a checkpoint. Bytes. */
-const MAX_CHECKPOINT = 2 ** 31;
 
 export interface LogEnd {
   readonly place: LogPosition;
@@ -72,24 +69,10 @@ export async function loadCheckpoint(
   table: ObjectTable,
   map: BlockMap,
 ): Promise<void> {
-  const object = await store.get(key, MAX_CHECKPOINT);
-  if (object === undefined) throw corrupt(key, 'it is missing');
-  const checkpoint = decodeCheckpoint(object.body);
-  if (typeof checkpoint === 'string') throw corrupt(key, checkpoint);
+  const checkpoint = await readCheckpoint(store, key);
   if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq)
     throw corrupt(key, 'it is the checkpoint of another moment');
-  const roots = new Map<string, LogNames>();
-  const namesOf = (root: string): LogNames => {
-    let names = roots.get(root);
-    if (names === undefined) {
-      names = new LogNames(root.slice(0, -1));
-      roots.set(root, names);
-    }
-    return names;
-  };
-  const ids = checkpoint.objects.map(
-    ({ epoch, seq, blocks, root }) => table.addStored(namesOf(root), { epoch, seq }, blocks).id,
-  );
+  const ids = checkpoint.objects.map(({ names, place, blocks }) => table.addStored(names, place, blocks).id);
   checkpoint.eachExtent((lba, blocks, object, block) => map.set(lba, blocks, ids[object]!, block));
 }
 

@@ -1,15 +1,24 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { GatewayError, ownIdentity, type SnapshotInfo, type VolumeInfo } from '../../../core/plugin.ts';
+import { randomUUID } from 'node:crypto';
+import { GatewayError, type SnapshotInfo, type VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { Operation } from '../operation.ts';
 import { isStoreError } from '../store/store-error.ts';
-import { openForOperation } from './attach.ts';
+import { volumeExists } from '../volume-errors.ts';
 import { refuseWithClones } from './clones.ts';
+import { FrameCache } from './frame-cache.ts';
 import { firstHead, type Head, type Snapshot, writeHead } from './head.ts';
 import { LogNames } from './names.ts';
 import { pinnedBySnapshots } from './snapshots.ts';
-import { LOG_FORMAT, LOG_VERSION, type LogRecord, readLogVolume, readRecord } from './volume-record.ts';
-import { alreadyExists, changeHead, describe, refuseIfOwned } from './volumes.ts';
+import { takeVolume } from './take-volume.ts';
+import {
+  LOG_FORMAT,
+  LOG_VERSION,
+  type LogRecord,
+  readLogVolume,
+  readRecord,
+  writeRecord,
+} from './volume-record.ts';
+import { changeHead, describe, refuseIfOwned } from './volumes.ts';
 import type { LogWriter } from './writer.ts';
 
 /** Snapshots of volumes that nobody has open. */
@@ -90,7 +99,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
       fix: `Give the new volume the bucket "${config.bucket}".`,
     });
   }
-  if ((await readRecord(store, to)) !== undefined) throw alreadyExists(target);
+  if ((await readRecord(store, to)) !== undefined) throw volumeExists(target);
   const parent = await read(operation);
   const { size } = find(parent.head.head, name, config);
   const record: LogRecord = {
@@ -110,17 +119,15 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   try {
     head = (await read(operation)).head.head;
     if (find(head, name, config).isGoing) throw notFound(name, config);
-    await store.put(to.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
-      condition: 'absent',
-    });
+    await writeRecord(store, to, record);
   } catch (error) {
     await store.deleteMany([from.refs + record.uuid]);
-    throw isStoreError(error, 'precondition-failed') ? alreadyExists(target) : error;
+    throw isStoreError(error, 'precondition-failed') ? volumeExists(target) : error;
   }
   const epoch = Math.max(Date.now(), head.epoch + 1);
   const { checkpoint } = find(head, name, config);
   const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint };
-  if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw alreadyExists(target);
+  if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw volumeExists(target);
   return describe(record, own, target, {});
 }
 
@@ -130,13 +137,14 @@ const read = ({ store, config }: Operation) =>
 /** Takes the volume for as long as `run` lasts. */
 async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => Promise<T>): Promise<T> {
   const { store, config, ctx } = operation;
-  const writer = await openForOperation(
-    store,
+  const writer = await takeVolume({
+    stores: { starting: store, running: store },
+    volume: await read(operation),
     config,
-    { ...ctx, readOnly: false, takeOver: false },
-    { disk: ctx.disk, since: new Date().toISOString(), process: ownIdentity() },
-    randomBytes(16),
-  );
+    ctx: { ...ctx, takeOver: false },
+    frames: new FrameCache(store, config.readCache),
+    onFailed: () => undefined,
+  });
   try {
     return await run(writer);
   } finally {

@@ -2,14 +2,14 @@ import { z } from 'zod';
 import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { parseVolumeFile } from '../volume-file.ts';
+import { checkSize, volumeNotFound } from '../volume-errors.ts';
+import { parseVolumeFile, readVolumeFile, type VolumeFile } from '../volume-file.ts';
 import { isBeingDeleted, readHead, type StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 
 export const LOG_FORMAT = 'blockgate-log';
 export const LOG_VERSION = 1;
-const MAX_RECORD_BYTES = 64 * 1024;
 
 const logRecord = z.object({
   format: z.literal(LOG_FORMAT),
@@ -32,47 +32,36 @@ const SHAPE = { format: LOG_FORMAT, version: LOG_VERSION, schema: logRecord };
 
 /** Undefined when there is no volume. */
 export async function readRecord(store: ObjectStore, names: LogNames): Promise<LogRecord | undefined> {
-  const object = await store.get(names.volume, MAX_RECORD_BYTES);
-  return object && parseVolumeFile(object.body, names.volume, SHAPE);
+  const file = await readVolumeFile(store, names.prefix);
+  return file && parseVolumeFile(file, SHAPE);
 }
 
-/** The volume, if it is complete and what the configuration says it is. */
+/** Writes it, if there is none. Fails with `precondition-failed` otherwise. */
+export async function writeRecord(store: ObjectStore, names: LogNames, record: LogRecord): Promise<void> {
+  await store.put(names.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
+    condition: 'absent',
+  });
+}
+
+/** The volume, if it is complete and what the configuration says it is. `file`: if it is read already. */
 export async function readLogVolume(
   store: ObjectStore,
   names: LogNames,
   config: Pick<S3Config, 'bucket' | 'prefix' | 'size'>,
+  file?: VolumeFile,
 ): Promise<{ readonly record: LogRecord; readonly head: StoredHead }> {
-  const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
-  if (record === undefined) throw notFound(names, config);
+  const [record, head] = await Promise.all([
+    file === undefined ? readRecord(store, names) : parseVolumeFile(file, SHAPE),
+    readHead(store, names),
+  ]);
+  if (record === undefined) throw volumeNotFound(config);
   if (head === undefined || head.head.volume !== record.uuid || isBeingDeleted(head.head))
     throw unfinished(config);
-  const { size } = head.head;
-  if (config.size !== undefined && config.size !== size) {
-    throw new GatewayError(
-      'volume.size-mismatch',
-      `The volume at "${config.prefix}" has ${size} bytes, the configuration says ${config.size}.`,
-      {
-        fix:
-          config.size > size
-            ? `Grow the volume (blockgate volume resize <disk> ${config.size}), or set "size" to ${size}.`
-            : `Set "size" to ${size}, or leave it out; a volume does not shrink.`,
-      },
-    );
-  }
+  checkSize(config, head.head.size);
   return { record, head };
 }
 
-export function notFound(
-  names: LogNames,
-  { prefix, bucket }: Pick<S3Config, 'bucket' | 'prefix'>,
-): GatewayError {
-  return new GatewayError('volume.not-found', `There is no volume at "${prefix}" in bucket "${bucket}".`, {
-    why: `The object ${names.volume} does not exist.`,
-    fix: 'Create it: blockgate volume create <disk>',
-  });
-}
-
-export function unfinished({ prefix }: Pick<S3Config, 'prefix'>): GatewayError {
+function unfinished({ prefix }: Pick<S3Config, 'prefix'>): GatewayError {
   return new GatewayError('volume.unfinished', `The volume at "${prefix}" is not complete.`, {
     why: 'An earlier "volume create" or "volume delete" was interrupted.',
     fix: 'Run it again, it continues where it stopped: blockgate volume create (or delete) <disk>',

@@ -5,9 +5,17 @@ import { describeHolder, refuseUnlessGone } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
-import { checkNewSize } from './attach.ts';
+import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
 import { refuseWithClones } from './clones.ts';
-import { firstHead, type Head, isBeingDeleted, readHead, type StoredHead, writeHead } from './head.ts';
+import {
+  firstHead,
+  type Head,
+  holderOf,
+  isBeingDeleted,
+  readHead,
+  type StoredHead,
+  writeHead,
+} from './head.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
@@ -15,9 +23,9 @@ import {
   LOG_FORMAT,
   LOG_VERSION,
   type LogRecord,
-  notFound,
   readLogVolume,
   readRecord,
+  writeRecord,
 } from './volume-record.ts';
 
 /** S3 Standard in us-east-1, per GiB and month. Dollars. */
@@ -28,7 +36,7 @@ export async function createVolume({ store, config }: Operation): Promise<Volume
   const names = new LogNames(config.prefix);
   const record = (await readRecord(store, names)) ?? (await begin(store, names, config));
   if (config.size !== undefined && config.size !== record.size) {
-    if ((await readHead(store, names)) !== undefined) throw alreadyExists(config);
+    if ((await readHead(store, names)) !== undefined) throw volumeExists(config);
     throw new GatewayError('volume.unfinished', `There is an incomplete volume at "${config.prefix}".`, {
       why: `An earlier "volume create" for ${record.size} bytes was interrupted.`,
       fix: 'Remove it first: blockgate volume delete <disk>',
@@ -36,7 +44,7 @@ export async function createVolume({ store, config }: Operation): Promise<Volume
   }
   // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
   const head = { ...firstHead(record.uuid, record.size), epoch: Date.now() };
-  if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw alreadyExists(config);
+  if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw volumeExists(config);
   return describe(record, head, config, { used: 0 });
 }
 
@@ -67,7 +75,7 @@ export async function resizeVolume({ store, config, ctx }: Operation, size: numb
   const names = new LogNames(config.prefix);
   const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
   refuseIfOwned(head.head, ctx, false);
-  checkNewSize(config, head.head.size, size);
+  checkNewSize(config, head.head.size, size, BLOCK);
   const grown = await changeHead(store, names, head, { size });
   return describe(record, grown.head, config, {});
 }
@@ -82,7 +90,7 @@ export async function deleteVolume(
 ): Promise<void> {
   const names = new LogNames(config.prefix);
   const [record, head] = await Promise.all([readRecord(store, names), readHead(store, names)]);
-  if (record === undefined) throw notFound(names, config);
+  if (record === undefined) throw volumeNotFound(config);
   if (head !== undefined && head.head.state !== 'removing') {
     refuseIfOwned(head.head, ctx, options.force);
     const marked = await changeHead(store, names, head, { state: 'deleting', writer: null });
@@ -114,12 +122,8 @@ export async function deleteVolume(
 }
 
 async function begin(store: ObjectStore, names: LogNames, config: S3Config): Promise<LogRecord> {
-  if (config.size === undefined) {
-    throw new GatewayError('volume.size-missing', 'A volume cannot be created without a size.', {
-      fix: 'Set "size" in the configuration of the backend, such as "10GiB".',
-    });
-  }
-  checkNewSize(config, 0, config.size);
+  if (config.size === undefined) throw sizeMissing();
+  checkNewSize(config, 0, config.size, BLOCK);
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -130,32 +134,17 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
     requiredFeatures: [],
   };
   try {
-    await store.put(names.volume, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`), {
-      condition: 'absent',
-    });
+    await writeRecord(store, names, record);
     return record;
   } catch (error) {
-    if (isStoreError(error, 'precondition-failed')) throw alreadyExists(config);
+    if (isStoreError(error, 'precondition-failed')) throw volumeExists(config);
     throw error;
   }
 }
 
-export function alreadyExists({ prefix, bucket }: S3Config): GatewayError {
-  return new GatewayError(
-    'volume.exists',
-    `There is a volume at "${prefix}" in bucket "${bucket}" already.`,
-    {
-      fix: 'Use it as it is, choose another "prefix", or delete it: blockgate volume delete <disk>',
-    },
-  );
-}
-
-export function refuseIfOwned(
-  { state, writer }: Head,
-  { disk, logger }: PluginContext,
-  takeOver: boolean,
-): void {
-  if (state === 'owned' && writer !== null) refuseUnlessGone(writer, { takeOver, disk, logger });
+export function refuseIfOwned(head: Head, { disk, logger }: PluginContext, takeOver: boolean): void {
+  const holder = holderOf(head);
+  if (holder !== undefined) refuseUnlessGone(holder, { takeOver, disk, logger });
 }
 
 export async function changeHead(
@@ -184,12 +173,13 @@ export function describe(
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
 ): VolumeInfo {
-  const { size, state, writer, epoch, snapshots } = head;
+  const { size, epoch, snapshots } = head;
+  const holder = holderOf(head);
   return {
     name: prefix,
     size,
     ...(used === undefined ? {} : { used }),
-    ...(state === 'owned' && writer !== null ? { owner: describeHolder(writer) } : {}),
+    ...(holder === undefined ? {} : { owner: describeHolder(holder) }),
     details: {
       bucket,
       uuid,

@@ -3,6 +3,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { Appender } from './appender.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { Collector } from './collector.ts';
+import { FencedError } from './fenced.ts';
 import type { FrameCache } from './frame-cache.ts';
 import {
   type Head,
@@ -128,7 +129,6 @@ export class LogWriter {
         every: options.checkpointEvery,
         muchGarbage: options.muchGarbage,
         logger,
-        onFenced: (reason) => this.appender.stop(reason),
         onWritten: () => this.#collector.start(),
       },
       replayed,
@@ -193,7 +193,7 @@ export class LogWriter {
 
   async change(change: (head: Head) => Partial<Head>): Promise<void> {
     if (await this.#head.change(change)) return;
-    const reason = new BlockError('EIO', 'FENCED: another gateway has taken the volume over');
+    const reason = new FencedError('head');
     this.appender.stop(reason);
     throw reason;
   }

@@ -1,7 +1,7 @@
-import { attach } from '../../../backends/s3/chunk/attach.ts';
 import type { ChunkDevice } from '../../../backends/s3/chunk/device.ts';
 import { createVolume } from '../../../backends/s3/chunk/volumes.ts';
 import { type S3Config, s3Config } from '../../../backends/s3/config.ts';
+import { openVolume } from '../../../backends/s3/open.ts';
 import { withStore } from '../../../backends/s3/operation.ts';
 import type { ObjectStore } from '../../../backends/s3/store/object-store.ts';
 import type { BlockDevice, OpenContext } from '../../../core/plugin.ts';
@@ -57,7 +57,8 @@ export async function openDevice(
 /** A device with the log it writes and the switch that ends its time for stopping. */
 export async function attachTo(store: ObjectStore, settings: S3Config, options: Partial<OpenContext> = {}) {
   const { stop, ...ctx } = context(options);
-  return { device: await attach(store, settings, ctx, HASTE), logger: ctx.logger, stop };
+  const device = (await openVolume(store, settings, ctx, HASTE)) as ChunkDevice;
+  return { device, logger: ctx.logger, stop };
 }
 
 /** Much faster than `toEqual` on whole chunks. */

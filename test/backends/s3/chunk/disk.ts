@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import { attach } from '../../../../backends/s3/chunk/attach.ts';
 import type { ChunkDevice } from '../../../../backends/s3/chunk/device.ts';
+import { openVolume } from '../../../../backends/s3/open.ts';
 import type { RetryPolicy } from '../../../../backends/s3/store/retrying-store.ts';
 import type { OpenContext } from '../../../../core/plugin.ts';
 import { type FakeBucket, FakeStore } from '../fake-store.ts';
@@ -17,7 +17,7 @@ export async function opened(
 ) {
   const store = new FakeStore(bucket);
   const ctx = context(open);
-  const device = await attach(store, config(options), ctx, { ...HASTE, ...policy });
+  const device = (await openVolume(store, config(options), ctx, { ...HASTE, ...policy })) as ChunkDevice;
   store.requests.length = 0;
   const cleanup: AsyncDisposable = {
     async [Symbol.asyncDispose]() {

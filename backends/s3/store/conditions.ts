@@ -1,0 +1,26 @@
+import type { ObjectStore, PutCondition } from './object-store.ts';
+import { isStoreError } from './store-error.ts';
+
+/** Two conditions that do not hold for an object which exists: that there is none, and an ETag that it never had. */
+export const WRONG_CONDITIONS: readonly PutCondition[] = [
+  'absent',
+  { etag: '"00000000000000000000000000000000"' },
+];
+
+/** Whether the store refuses to put `body` there on a condition that does not hold. */
+export async function refuses(
+  store: ObjectStore,
+  key: string,
+  body: Uint8Array,
+  condition: PutCondition,
+): Promise<boolean> {
+  try {
+    await store.put(key, body, { condition });
+    return false;
+  } catch (error) {
+    if (isStoreError(error, 'precondition-failed')) return true;
+    // 501 NotImplemented and the like: the store says so itself.
+    if (isStoreError(error, 'rejected') || (isStoreError(error) && error.status === 501)) return false;
+    throw error;
+  }
+}
