@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Finding } from '../../core/plugin.ts';
-import type { Operation } from './operation.ts';
+import { deleteAll, type Operation } from './operation.ts';
 import type { ObjectStore, PutCondition } from './store/object-store.ts';
 import { isStoreError } from './store/store-error.ts';
 
@@ -13,25 +13,25 @@ const TIMED = 40;
 /** One property of a store: throws, or returns what is wrong with it. */
 interface Trial {
   readonly summary: string;
-  /** Layouts that cannot do without. */
-  readonly needs: readonly ('log' | 'chunk')[];
+  /** `conditions`: of writes, by which gateways keep out of each other's way. `content`: without it nothing can be stored. */
+  readonly about: 'conditions' | 'content';
   run(store: ObjectStore, key: () => string): Promise<string | undefined>;
 }
 
 const TRIALS: readonly Trial[] = [
   {
     summary: `of ${RACERS} creations of one object at once, one succeeds (If-None-Match)`,
-    needs: ['log'],
+    about: 'conditions',
     run: (store, key) => race(store, key, 'absent'),
   },
   {
     summary: `of ${RACERS} replacements of one object at once, one succeeds (If-Match)`,
-    needs: ['log', 'chunk'],
+    about: 'conditions',
     run: (store, key) => race(store, key, 'replace'),
   },
   {
     summary: 'an object that is there is not created again, and is what it was',
-    needs: ['log'],
+    about: 'conditions',
     async run(store, key) {
       const name = key();
       await store.put(name, Buffer.from('first'), { condition: 'absent' });
@@ -42,7 +42,7 @@ const TRIALS: readonly Trial[] = [
   {
     summary:
       'an object is not replaced on the condition of an ETag that it never had, nor one that is not there',
-    needs: ['log', 'chunk'],
+    about: 'conditions',
     async run(store, key) {
       const [name, missing] = [key(), key()];
       const wrong = { etag: '"00000000000000000000000000000000"' };
@@ -53,7 +53,7 @@ const TRIALS: readonly Trial[] = [
   },
   {
     summary: 'an object that was deleted can be created again',
-    needs: ['log'],
+    about: 'conditions',
     async run(store, key) {
       const name = key();
       await store.put(name, Buffer.from('first'), { condition: 'absent' });
@@ -64,7 +64,7 @@ const TRIALS: readonly Trial[] = [
   },
   {
     summary: 'what was written is read at once, and what was deleted is gone at once',
-    needs: ['log', 'chunk'],
+    about: 'content',
     async run(store, key) {
       for (let i = 0; i < RACES; i++) {
         const name = key();
@@ -81,7 +81,7 @@ const TRIALS: readonly Trial[] = [
   },
   {
     summary: 'parts of objects are what they should be',
-    needs: ['log', 'chunk'],
+    about: 'content',
     async run(store, key) {
       const name = key();
       const body = randomBytes(300_000);
@@ -113,9 +113,9 @@ export async function qualifyStore({ store, config, ctx }: Operation): Promise<r
     return name;
   };
   const findings: Finding[] = [];
-  const lacking = new Set<'log' | 'chunk'>();
+  const lacking = new Set<Trial['about']>();
   try {
-    for (const { summary, needs, run } of TRIALS) {
+    for (const { summary, about, run } of TRIALS) {
       ctx.signal.throwIfAborted();
       const problem = await run(store, key).catch((error: unknown) => {
         if (isStoreError(error)) return error.message;
@@ -123,27 +123,26 @@ export async function qualifyStore({ store, config, ctx }: Operation): Promise<r
       });
       if (problem === undefined) findings.push({ severity: 'ok', summary });
       else {
-        for (const layout of needs) lacking.add(layout);
+        lacking.add(about);
         findings.push({ severity: 'error', summary: `not so: ${summary}; ${problem}` });
       }
     }
     findings.push({ severity: 'ok', summary: await latencies(store, key) });
   } finally {
-    for (let at = 0; at < used.length; at += 1000)
-      await store.deleteMany(used.slice(at, at + 1000)).catch(() => undefined);
+    await deleteAll(store, used).catch(() => undefined);
   }
   findings.push(verdict(lacking));
   return findings;
 }
 
-function verdict(lacking: ReadonlySet<'log' | 'chunk'>): Finding {
+function verdict(lacking: ReadonlySet<Trial['about']>): Finding {
   if (lacking.size === 0) return { severity: 'ok', summary: 'volumes of both layouts are safe there' };
-  const chunk = lacking.has('chunk')
-    ? 'nothing is safe there'
-    : 'volumes with the layout "chunk" are safe there, and none with "log"';
+  const isStored = !lacking.has('content');
   return {
     severity: 'error',
-    summary: chunk,
+    summary: isStored
+      ? 'nothing keeps two gateways on one volume apart there: no layout "log", and "chunk" only with "unsafeNoFence"'
+      : 'nothing is safe there',
     fix: 'Use another store (AWS, Ceph 20, MinIO since 2024), or a newer version of this one.',
   };
 }

@@ -1,19 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { Guest } from '../support/guest.ts';
 import { fioCommand, JOBS, type Job, NBD_JOBS, parseFio, WARMUP } from './fio.ts';
+import { count } from './numbers.ts';
+import { loadBefore, putResult } from './page.ts';
 import { isOnTarget, type JobResult, type Measurement, table } from './report.ts';
-import {
-  cpuTimeCommand,
-  prepareStore,
-  type Store,
-  startBlockgate,
-  startQemu,
-  stopQemu,
-  type Target,
-} from './targets.ts';
+import { cpuTimeCommand, prepareStore, startBlockgate, startQemu, stopQemu, type Target } from './targets.ts';
 
 const USAGE = `Usage: npm run bench -- [options]
 
@@ -27,11 +20,6 @@ Ends with status 1 when a target is missed.
   --only TEXT       only the jobs whose title contains it
   --write           put the result into docs/benchmarks.md
 `;
-const PAGE = new URL('../../docs/benchmarks.md', import.meta.url);
-const MARKS = {
-  file: ['<!-- results -->', '<!-- end of results -->'],
-  nbd: ['<!-- results of nbd -->', '<!-- end of results of nbd -->'],
-} as const;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -54,8 +42,7 @@ async function main(): Promise<number> {
     seconds: count('seconds', values.seconds),
   };
   const sizeMiB = count('size', values.size);
-  const load = loadavg()[0]!;
-  if (load > availableParallelism() / 4) say(`the machine is busy (load ${load.toFixed(1)}): expect noise`);
+  const load = loadBefore(say);
   const { store } = values;
   if (store !== 'file' && store !== 'nbd') throw new Error('--store takes "file" or "nbd"');
   const jobs = (store === 'file' ? JOBS : NBD_JOBS).filter(({ title }) => title.includes(values.only));
@@ -72,10 +59,10 @@ async function main(): Promise<number> {
   await stopQemu(guest, qemu);
   await gateway.stop();
   const settings = `${lengths.repetitions} pairs of ${lengths.seconds} s per job, ${store === 'file' ? `file of ${sizeMiB} MiB on ext4` : `${sizeMiB} MiB of nbdkit's memory`}`;
-  const busy = `load of the host ${load.toFixed(1)} before, ${loadavg()[0]!.toFixed(1)} at the end (the VM itself is 2)`;
+  const busy = `load of the host ${load} before, ${loadavg()[0]!.toFixed(1)} at the end (the VM itself is 2)`;
   const text = `${machine}\n- Runs: ${settings}; ${busy}\n\n${table(results)}`;
   process.stdout.write(`\n${text}\n`);
-  if (values.write) await writePage(text, store);
+  if (values.write) await putResult(store === 'file' ? undefined : store, text);
   return results.every(isOnTarget) ? 0 : 1;
 }
 
@@ -126,19 +113,6 @@ async function describeMachine(guest: Guest): Promise<string> {
     `- Machine: ${cpus().length} × ${model}; test VM under software emulation (TCG) with ${processors} CPUs`,
     `- Guest: Linux ${kernel}, ${fio}, ${qemu}, Node ${node}`,
   ].join('\n');
-}
-
-async function writePage(text: string, store: Store): Promise<void> {
-  const page = await readFile(PAGE, 'utf8');
-  const [begin, end] = MARKS[store];
-  const [head, tail] = [page.slice(0, page.indexOf(begin)), page.slice(page.indexOf(end))];
-  await writeFile(PAGE, `${head}${begin}\n\n${text}\n\n${tail}`);
-  say('wrote docs/benchmarks.md');
-}
-
-function count(option: string, text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new Error(`--${option} takes a whole number above 0, not "${text}"`);
 }
 
 function say(line: string): void {

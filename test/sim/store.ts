@@ -31,8 +31,6 @@ export interface Nemesis {
 /** A bucket, as every client sees it at once: S3 is strongly consistent. */
 export class SimBucket {
   readonly objects = new Map<string, Stored>();
-  readonly deleted = new Set<string>();
-  conditional = true;
   requests = 0;
   #etags = 0;
 
@@ -41,7 +39,7 @@ export class SimBucket {
     const holds =
       condition === undefined ||
       (condition === 'absent' ? there === undefined : there?.info.etag === condition.etag);
-    if (this.conditional && !holds) throw new StoreError('precondition-failed', '412', { status: 412 });
+    if (!holds) throw new StoreError('precondition-failed', '412', { status: 412 });
     const etag = `"${++this.#etags}"`;
     this.objects.set(key, { body, info: { etag, size: body.length, metadata: metadata ?? {} } });
     return etag;
@@ -91,10 +89,7 @@ export class SimStore implements ObjectStore {
 
   deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]> {
     return this.#request(signal, true, () => {
-      for (const key of keys) {
-        this.#bucket.objects.delete(key);
-        this.#bucket.deleted.add(key);
-      }
+      for (const key of keys) this.#bucket.objects.delete(key);
       return [];
     });
   }

@@ -57,10 +57,6 @@ export class World implements Disposable {
     return this.#now;
   }
 
-  get pending(): number {
-    return this.#events.length;
-  }
-
   /** A whole number in [0, below). */
   below(limit: number): number {
     return Math.floor(this.random() * limit);

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import type { BackendPlugin, PluginContext, VolumeInfo, VolumeOperations } from '../../api/backend.ts';
-import type { SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { loadConfig, parseBackendArgument } from '../../config/load.ts';
 import { createLogger } from '../../observe/logger.ts';
@@ -14,12 +13,13 @@ import { temporaryFolder } from '../temporary-folder.ts';
 import { ExitCode, Interrupted } from './exit-code.ts';
 import { printFindings, statusOf } from './findings.ts';
 import { installedPlugins } from './installed-plugins.ts';
+import { printVolume } from './print-volume.ts';
 import { ProgressBar } from './progress-bar.ts';
+import { operateOnSnapshots, type SnapshotAction } from './snapshots.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete' | 'qualify' | SnapshotAction;
-export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'delete-snapshot';
 
 export interface VolumeRequest {
   /** A disk's name, or a backend as JSON. */
@@ -76,7 +76,7 @@ export async function operateOnVolume(
   return ExitCode.OK;
 }
 
-interface Operation {
+export interface VolumeOperation {
   readonly volumes: VolumeOperations<unknown>;
   readonly config: unknown;
   /** Of the volume that is to be made. */
@@ -86,7 +86,7 @@ interface Operation {
 
 async function operate(
   action: Exclude<VolumeAction, 'qualify'>,
-  operation: Operation,
+  operation: VolumeOperation,
   request: VolumeRequest,
   terminal: Terminal,
 ): Promise<void> {
@@ -114,7 +114,7 @@ async function operate(
 }
 
 async function qualify(
-  { volumes, config, ctx }: Operation,
+  { volumes, config, ctx }: VolumeOperation,
   { target, json }: VolumeRequest,
   terminal: Terminal,
 ): Promise<number> {
@@ -123,54 +123,14 @@ async function qualify(
       why: 'It needs nothing of its store that not every such store does.',
     });
   }
-  const found = await withProgress('Trying', terminal, () => volumes.qualify!(config, ctx));
+  const found = await (async () => {
+    using _progress = new ProgressBar(terminal, 'Trying');
+    return await volumes.qualify!(config, ctx);
+  })();
   const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
   if (json) terminal.printJson({ findings });
   else printFindings(findings, terminal);
   return statusOf(findings);
-}
-
-async function withProgress<T>(what: string, terminal: Terminal, run: () => Promise<T>): Promise<T> {
-  using _progress = new ProgressBar(terminal, what);
-  return await run();
-}
-
-async function operateOnSnapshots(
-  action: SnapshotAction,
-  { volumes: { snapshots }, config, clone, ctx }: Operation,
-  request: VolumeRequest,
-  terminal: Terminal,
-): Promise<void> {
-  if (snapshots === undefined) {
-    throw new GatewayError('volume.unsupported', `The backend of ${request.target} has no snapshots.`, {
-      fix: 'Use a store that has them: s3, with the layout "log".',
-    });
-  }
-  const name = request.name!;
-  switch (action) {
-    case 'snapshot':
-      return printSnapshots([await snapshots.create(config, name, ctx)], request, terminal);
-    case 'snapshots':
-      return printSnapshots(await snapshots.list(config, ctx), request, terminal);
-    case 'rollback': {
-      const kept = await snapshots.rollback(config, name, ctx);
-      if (request.json) return terminal.printJson({ rolledBackTo: name, kept });
-      return terminal.say(`${request.target}: is what "${name}" is; what it was is kept as "${kept.name}"`);
-    }
-    case 'clone':
-      return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
-    case 'delete-snapshot':
-      await snapshots.delete(config, name, ctx);
-      if (request.json) return terminal.printJson({ deleted: name });
-      return terminal.say(`${request.target}: snapshot "${name}" deleted`);
-  }
-}
-
-function cloneElsewhere(from: Target, to: Target): GatewayError {
-  return new GatewayError('volume.unsupported', `${to.label} cannot be a clone of ${from.label}.`, {
-    why: `One is of the backend "${to.backend.plugin.name}", the other of "${from.backend.plugin.name}".`,
-    fix: 'A clone lies in the same store as its parent.',
-  });
 }
 
 async function findTarget(name: string, settings: Settings): Promise<Target> {
@@ -210,23 +170,6 @@ async function confirmDeletion(label: string, terminal: Terminal): Promise<void>
   }
 }
 
-function printVolume(volume: VolumeInfo, { json }: VolumeRequest, terminal: Terminal): void {
-  if (json) {
-    terminal.printJson(volume);
-    return;
-  }
-  const { name, size, used, owner, details = {} } = volume;
-  const facts: [string, string][] = [
-    ['name', name],
-    ['size', formatSize(size)],
-    ...(used === undefined ? [] : [['used', formatSize(used)] as [string, string]]),
-    ['owner', owner ?? 'nobody'],
-    ...Object.entries(details).map(([key, value]): [string, string] => [key, String(value)]),
-  ];
-  const width = Math.max(...facts.map(([key]) => key.length));
-  terminal.print(facts.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n'));
-}
-
 function printVolumes(volumes: readonly VolumeInfo[], { json }: VolumeRequest, terminal: Terminal): void {
   if (json) {
     terminal.printJson(volumes);
@@ -238,15 +181,9 @@ function printVolumes(volumes: readonly VolumeInfo[], { json }: VolumeRequest, t
   terminal.print(table(['NAME', 'SIZE', 'USED', 'OWNER'], rows));
 }
 
-function printSnapshots(
-  snapshots: readonly SnapshotInfo[],
-  { json }: VolumeRequest,
-  terminal: Terminal,
-): void {
-  if (json) {
-    terminal.printJson(snapshots);
-    return;
-  }
-  const rows = snapshots.map(({ name, size, createdAt }) => [name, formatSize(size), createdAt]);
-  terminal.print(table(['NAME', 'SIZE', 'CREATED'], rows));
+function cloneElsewhere(from: Target, to: Target): GatewayError {
+  return new GatewayError('volume.unsupported', `${to.label} cannot be a clone of ${from.label}.`, {
+    why: `One is of the backend "${to.backend.plugin.name}", the other of "${from.backend.plugin.name}".`,
+    fix: 'A clone lies in the same store as its parent.',
+  });
 }

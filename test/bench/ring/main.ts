@@ -1,8 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../../core/vm/debian-packages.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+import { positive } from '../numbers.ts';
+import { loadBefore, putResult } from '../page.ts';
 import { measureHeap } from './heap.ts';
 import { RING_JOBS, type RingJob } from './jobs.ts';
 import { type DeviceUnderTest, type Lengths, type Programs, preparePrograms, runDriver } from './programs.ts';
@@ -22,8 +23,6 @@ Ends with status 1 when a target is missed.
   --heap            measure what 10 million requests leave on the heap instead
 `;
 const SIZE = 256 * 2 ** 20;
-const PAGE = new URL('../../../docs/benchmarks.md', import.meta.url);
-const [BEGIN, END] = ['<!-- results of bench:ring -->', '<!-- end of results of bench:ring -->'];
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -53,8 +52,7 @@ async function main(): Promise<number> {
   using folder = tempFolder();
   const programs = await preparePrograms(folder.path, SIZE);
   if (values.verify) return await verify(programs, jobs, lengths);
-  const before = load();
-  if (Number(before) > availableParallelism() / 4) say(`the machine is busy (load ${before}): expect noise`);
+  const before = loadBefore(say);
   const results: RingResult[] = [];
   for (const job of jobs) results.push(await compare(programs, job, repetitions, lengths));
   const text = [
@@ -64,7 +62,7 @@ async function main(): Promise<number> {
     table(results),
   ].join('\n');
   process.stdout.write(`\n${text}\n`);
-  if (values.write) await writePage(text);
+  if (values.write) await putResult('bench:ring', text);
   return results.every(isOnTarget) ? 0 : 1;
 }
 
@@ -103,20 +101,8 @@ async function verify(programs: Programs, jobs: readonly RingJob[], lengths: Len
   return 0;
 }
 
-async function writePage(text: string): Promise<void> {
-  const page = await readFile(PAGE, 'utf8');
-  const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
-  await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
-  say('wrote docs/benchmarks.md');
-}
-
 function load(): string {
   return loadavg()[0]!.toFixed(1);
-}
-
-function positive(option: string, text: string): number {
-  if (/^\d{1,4}(\.\d{1,3})?$/.test(text) && Number(text) > 0) return Number(text);
-  throw new Error(`--${option} takes a number above 0, not "${text}"`);
 }
 
 function say(line: string): void {

@@ -1,6 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { count, positive } from '../numbers.ts';
+import { loadBefore, putResult } from '../page.ts';
 import { summarize } from '../statistics.ts';
 import { ROWS, type Row } from './rows.ts';
 
@@ -14,8 +15,6 @@ Ends with status 1 when a target is missed.
   --only TEXT       only the rows whose title contains it
   --write           put the result into docs/benchmarks.md
 `;
-const PAGE = new URL('../../../docs/benchmarks.md', import.meta.url);
-const [BEGIN, END] = ['<!-- results of s3 -->', '<!-- end of results of s3 -->'];
 
 interface Result {
   readonly row: Row;
@@ -36,30 +35,26 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const load = loadavg()[0]!;
-  if (load > availableParallelism() / 4) say(`the machine is busy (load ${load.toFixed(1)}): expect noise`);
+  const load = loadBefore(say);
+  const repetitions = count('repetitions', values.repetitions);
+  const seconds = positive('seconds', values.seconds);
   const results: Result[] = [];
   for (const row of ROWS.filter(({ what }) => what.includes(values.only))) {
     const measured: number[] = [];
-    for (let i = 0; i < Number(values.repetitions); i++)
-      measured.push(await row.measure(Number(values.seconds)));
+    for (let i = 0; i < repetitions; i++) measured.push(await row.measure(seconds));
     results.push({ row, values: measured });
     say(line({ row, values: measured }));
   }
   const text = [
     `- Machine: ${cpus().length} × ${cpus()[0]!.model}; Node ${process.version}`,
-    `- Runs: ${values.repetitions} per row, of ${values.seconds} s where a rate is measured; load of the machine ${load.toFixed(1)} before`,
+    `- Runs: ${repetitions} per row, of ${seconds} s where a rate is measured; load of the machine ${load} before`,
     '',
     '| | measured: median [least..most] | target |',
     '|---|---|---|',
     ...results.map(line),
   ].join('\n');
   process.stdout.write(`\n${text}\n`);
-  if (values.write) {
-    const page = await readFile(PAGE, 'utf8');
-    const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
-    await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
-  }
+  if (values.write) await putResult('s3', text);
   return results.every(isOnTarget) ? 0 : 1;
 }
 

@@ -241,6 +241,20 @@ export const ROWS: readonly Row[] = [
     measure: takeover(12, false),
   },
   {
+    what: 'P22 PUTs of a snapshot, after a write',
+    unit: 'PUTs',
+    floor: 3,
+    isMost: true,
+    measure: () =>
+      withDisk(1, GIB, async (device, rig) => {
+        await fill(device, 16 * MIB);
+        await device.write!(0, [new Uint8Array(BLOCK).fill(1)], 0);
+        rig.reset();
+        await device.snapshot!('one');
+        return rig.requests.put;
+      }),
+  },
+  {
     what: 'P23 discard of 2 TiB, with its flush, 50 ms',
     unit: 'ms',
     floor: 1000,

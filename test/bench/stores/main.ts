@@ -1,8 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ensureDebianPackages } from '../../../core/vm/debian-packages.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+import { count, positive } from '../numbers.ts';
+import { loadBefore, putResult } from '../page.ts';
 import { summarize } from '../statistics.ts';
 import { type Contest, nbdContest, redisContest } from './contenders.ts';
 import { JOBS, type StoreJob } from './jobs.ts';
@@ -17,8 +18,6 @@ Ends with status 1 when a target is missed.
   --only TEXT       only the jobs whose title contains it
   --write           put the result into docs/benchmarks.md
 `;
-const PAGE = new URL('../../../docs/benchmarks.md', import.meta.url);
-const [BEGIN, END] = ['<!-- results of stores -->', '<!-- end of results of stores -->'];
 const CONTESTS = { nbd: nbdContest, redis: redisContest } as const;
 
 interface Result {
@@ -42,11 +41,9 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const [repetitions, seconds] = [Number(values.repetitions), Number(values.seconds)];
-  if (!(repetitions >= 1) || !(seconds > 0))
-    throw new Error('--repetitions and --seconds take numbers above 0');
-  const load = loadavg()[0]!;
-  if (load > availableParallelism() / 4) say(`the machine is busy (load ${load.toFixed(1)}): expect noise`);
+  const repetitions = count('repetitions', values.repetitions);
+  const seconds = positive('seconds', values.seconds);
+  const load = loadBefore(say);
   await ensureDebianPackages(['fio', 'nbdkit', 'redis-server', 'redis-tools'], say);
   const results: Result[] = [];
   for (const store of ['nbd', 'redis'] as const) {
@@ -58,18 +55,14 @@ async function main(): Promise<number> {
   }
   const text = [
     `- Machine: ${cpus().length} × ${cpus()[0]!.model}; Node ${process.version}`,
-    `- Runs: ${repetitions} pairs of ${seconds} s per job; load of the machine ${load.toFixed(1)} before`,
+    `- Runs: ${repetitions} pairs of ${seconds} s per job; load of the machine ${load} before`,
     '',
     '| Job | blockgate | peer | ratio | target |',
     '|---|---|---|---|---|',
     ...results.map(row),
   ].join('\n');
   process.stdout.write(`\n${text}\n`);
-  if (values.write) {
-    const page = await readFile(PAGE, 'utf8');
-    const [head, tail] = [page.slice(0, page.indexOf(BEGIN)), page.slice(page.indexOf(END))];
-    await writeFile(PAGE, `${head}${BEGIN}\n\n${text}\n\n${tail}`);
-  }
+  if (values.write) await putResult('stores', text);
   return results.every(isOnTarget) ? 0 : 1;
 }
 

@@ -1,0 +1,54 @@
+import type { SnapshotInfo } from '../../api/device.ts';
+import { GatewayError } from '../../api/errors.ts';
+import { formatSize } from '../../util/size.ts';
+import { printVolume } from './print-volume.ts';
+import { table } from './table.ts';
+import type { Terminal } from './terminal.ts';
+import type { VolumeOperation, VolumeRequest } from './volumes.ts';
+
+export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'delete-snapshot';
+
+/** Runs one operation on snapshots of volumes that nobody has open, and prints what it returns. */
+export async function operateOnSnapshots(
+  action: SnapshotAction,
+  { volumes: { snapshots }, config, clone, ctx }: VolumeOperation,
+  request: VolumeRequest,
+  terminal: Terminal,
+): Promise<void> {
+  if (snapshots === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${request.target} has no snapshots.`, {
+      fix: 'Use a store that has them: s3, with the layout "log".',
+    });
+  }
+  const name = request.name!;
+  switch (action) {
+    case 'snapshot':
+      return printSnapshots([await snapshots.create(config, name, ctx)], request, terminal);
+    case 'snapshots':
+      return printSnapshots(await snapshots.list(config, ctx), request, terminal);
+    case 'rollback': {
+      const kept = await snapshots.rollback(config, name, ctx);
+      if (request.json) return terminal.printJson({ rolledBackTo: name, kept });
+      return terminal.say(`${request.target}: is what "${name}" is; what it was is kept as "${kept.name}"`);
+    }
+    case 'clone':
+      return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
+    case 'delete-snapshot':
+      await snapshots.delete(config, name, ctx);
+      if (request.json) return terminal.printJson({ deleted: name });
+      return terminal.say(`${request.target}: snapshot "${name}" deleted`);
+  }
+}
+
+function printSnapshots(
+  snapshots: readonly SnapshotInfo[],
+  { json }: VolumeRequest,
+  terminal: Terminal,
+): void {
+  if (json) {
+    terminal.printJson(snapshots);
+    return;
+  }
+  const rows = snapshots.map(({ name, size, createdAt }) => [name, formatSize(size), createdAt]);
+  terminal.print(table(['NAME', 'SIZE', 'CREATED'], rows));
+}
