@@ -103,8 +103,9 @@ export class SingleCommands implements HotCommands {
   }
 
   async ping(): Promise<void> {
-    const command = encodeCommand(['PING']);
-    await Promise.all([connected(this.#reader).send(command), connected(this.#writer).send(command)]);
+    // Both are there before either is asked: an answer of the one must not be left to nobody while the other is away.
+    const connections = [connected(this.#reader), connected(this.#writer)];
+    await Promise.all(connections.map((connection) => connection.send(encodeCommand(['PING']))));
   }
 
   onWriters(...command: readonly (string | number)[]): Promise<unknown>[] {
