@@ -8,7 +8,7 @@ import { Guest, type GuestGateway } from '../support/guest.ts';
  * Processes killed with SIGKILL, and stopped with SIGSTOP, in the middle of everything. `BLOCKGATE_TEST_KILLS=200` for a long run.
  */
 
-const KILLS = Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4);
+const KILLS = Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 2);
 /** `msgTimeout`, in seconds; a process sleeps ten more. `BLOCKGATE_TEST_MSG_TIMEOUT=30` for a long run. */
 const MSG_TIMEOUT_S = Number(process.env['BLOCKGATE_TEST_MSG_TIMEOUT'] ?? 10);
 const DEVICE = '/dev/blockgate/disk0';
@@ -101,6 +101,9 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
       );
     });
   });
+
+  // Nothing of it depends on the layout.
+  if (ring === 'packed') return;
 
   it('has no error and no wrong byte for fio when its process sleeps for longer than a message may take', async () => {
     await serve({ ...disk, frontend: { ...frontend, msgTimeout: MSG_TIMEOUT_S } });

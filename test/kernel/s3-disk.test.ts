@@ -113,36 +113,8 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
     expect(await codeOf({})).toBe('volume.unsupported-version');
   });
 
-  // What other tests have on every store, and what has nothing to do with it: in the VM, on one is enough.
+  // Nothing of it depends on the store.
   if (name === S3_SERVICES[0]) {
-    it('has the same content when it is started from the bucket alone, in another folder', async () => {
-      const { config } = await createVolume();
-      const first = await serve(config);
-      await guest.sh(`
-        mkfs.ext4 -qF ${DEVICE}; mkdir -p /mnt/disk; mount ${DEVICE} /mnt/disk
-        dd if=/dev/urandom of=/mnt/disk/data bs=1M count=20 status=none
-        sha256sum < /mnt/disk/data > /tmp/sum; umount /mnt/disk`);
-      await first.stop();
-      await guest.sh(`rm -rf ${first.folder} /var/lib/blockgate /run/blockgate`);
-      const second = await serve(config, { folder: '/srv/elsewhere' });
-      await guest.sh(
-        `mount ${DEVICE} /mnt/disk; sha256sum < /mnt/disk/data | cmp - /tmp/sum; umount /mnt/disk`,
-      );
-      await second.stop();
-    });
-
-    it('refuses a second gateway, and says who has it and how to take over', async () => {
-      const { config, backend } = await createVolume();
-      const first = await serve(config);
-      const { exitCode, output } = await cliTry(backend, 'run');
-      expect(exitCode).not.toBe(0);
-      expect(output).toContain('volume.owned');
-      expect(output).toContain('blockgate-vm');
-      expect(output).toContain('--take-over');
-      await guest.sh(`dd if=/dev/zero of=${DEVICE} bs=1M count=1 oflag=direct status=none`);
-      await first.stop();
-    });
-
     it('fails rather than go on without writes that died with its process before a flush', async () => {
       const { config } = await createVolume();
       const gateway = await serve(config);
@@ -159,18 +131,6 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
       const anew = await serve(config);
       await guest.sh(read);
       await anew.stop();
-    });
-
-    it('grows, and never shrinks', async () => {
-      const { backend } = await createVolume();
-      await cli(backend, 'volume', 'resize', 'disk0', '128MiB');
-      const grown = { ...backend, size: 128 * MIB };
-      const gateway = await serve({ disks: { disk0: { backend: grown } } });
-      expect((await guest.sh(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(128 * MIB));
-      await gateway.stop();
-      const { exitCode, output } = await cliTry(grown, 'volume', 'resize', 'disk0', '64MiB');
-      expect(exitCode).not.toBe(0);
-      expect(output).toMatch(/shrink/);
     });
   }
 });

@@ -6,7 +6,7 @@ import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-b
 
 /** The log volume where it counts: its process killed and stopped, and taken over. `BLOCKGATE_TEST_KILLS=200` for a long run. */
 
-const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 4) / 4);
+const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 2) / 2);
 const MIB = 2 ** 20;
 const [DISK0, DISK1] = ['/dev/blockgate/disk0', '/dev/blockgate/disk1'];
 
@@ -29,9 +29,11 @@ afterEach(async () => {
   for (const gateway of running.splice(0)) await gateway.stop();
 });
 
+const onHost = (backend: object): object => ({ ...backend, endpoint: service.hostBackend['endpoint'] });
+
 async function createVolume(): Promise<object> {
   const backend = { ...service.backend, prefix: `log${++volumes}`, size: 64 * MIB };
-  const disk0 = { backend: { ...backend, endpoint: service.hostBackend['endpoint'] } };
+  const disk0 = { backend: onHost(backend) };
   const { exitCode, output } = await blockgate({ disk0 }, ['volume', 'create', 'disk0'], service.env);
   if (exitCode !== 0) throw new Error(output);
   return backend;
@@ -93,13 +95,21 @@ describe('a disk in a log', () => {
     );
   });
 
-  it('is taken over from a gateway that stands still, which then fails closed', async () => {
+  it('is refused to a second gateway, and taken over from one that stands still, which then fails closed', async () => {
     const backend = await createVolume();
     await serve({ disk0: { backend } });
     await guest.sh(`
       dd if=/dev/urandom of=/tmp/flushed bs=1M count=8 status=none
-      dd if=/tmp/flushed of=${DISK0} bs=1M oflag=direct conv=fsync status=none
-      kill -STOP $(pgrep -f disk-process)`);
+      dd if=/tmp/flushed of=${DISK0} bs=1M oflag=direct conv=fsync status=none`);
+    // On the host, which is another machine than the guest.
+    const { exitCode, output } = await blockgate(
+      { disk0: { backend: onHost(backend) } },
+      ['run'],
+      service.env,
+    );
+    expect(exitCode).not.toBe(0);
+    for (const word of ['volume.owned', 'blockgate-vm', '--take-over']) expect(output).toContain(word);
+    await guest.sh('kill -STOP $(pgrep -f disk-process)');
     // Not flushed by a gateway that does nothing any more: it must not come to pass later.
     const late = guest.try(`dd if=/dev/zero of=${DISK0} bs=1M count=8 oflag=direct,sync status=none`);
     const successor = await serve(

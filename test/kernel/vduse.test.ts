@@ -7,7 +7,8 @@ import type { VduseDiskPlan, VduseDiskReport } from './programs/vduse-disk.ts';
 /** The vduse frontend on the real kernel: what the scripted one cannot vouch for. */
 
 const PROGRAM = join(import.meta.dirname, 'programs', 'vduse-disk.ts');
-const CYCLES = 100;
+/** `BLOCKGATE_TEST_CYCLES=500` for a long run. */
+const CYCLES = Number(process.env['BLOCKGATE_TEST_CYCLES'] ?? 40);
 
 let guest: Guest;
 let disks = 0;
