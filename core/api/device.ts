@@ -44,7 +44,7 @@ export interface DeviceLimits {
   readonly physicalBlockSize?: number;
   /** Request size that suits the store best; a hint for the guest. */
   readonly optimalIoSize?: number;
-  /** Largest read or write. Larger ones are split before they arrive. Default: no limit. */
+  /** Largest read, write or prefetch. Larger ones are split before they arrive. Default: no limit. */
   readonly maxIo?: number;
   /** Most segments of one IoVec. Default: no limit. */
   readonly maxSegments?: number;
@@ -88,6 +88,12 @@ export interface BlockDevice extends AsyncDisposable {
   /** The range reads as zeros afterwards. */
   writeZeroes?(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
   extents?(offset: number, length: number): MaybePromise<readonly Extent[]>;
+  /**
+   * A hint: the range of `length` bytes from `offset` on will be read soon. A device that can brings it nearer, as far as
+   * it has room, and settles when it has done what it will. Reads and writes mean the same with and without it, also after
+   * an error. NBD protocol, NBD_CMD_CACHE.
+   */
+  prefetch?(offset: number, length: number): MaybePromise<void>;
   /**
    * Grows the store to `size` bytes or, without it, finds out how large the store is by now; `info.size` says so when
    * the call settles. Requests go on meanwhile. Throws a `GatewayError` rather than shrink.
@@ -134,6 +140,8 @@ export interface ResolvedCaps {
   readonly writeZeroes: 'native' | 'emulate' | 'none';
   readonly fua: 'native' | 'emulate' | 'none';
   readonly extents: boolean;
+  /** False: a prefetch does nothing. */
+  readonly prefetch: boolean;
   readonly concurrency: 'serial' | 'parallel';
   readonly volatile: boolean;
   readonly writeCache: 'process' | 'none';
@@ -153,10 +161,11 @@ export interface ResolvedDevice {
   discard(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
   writeZeroes(offset: number, length: number, flags: IoFlags): MaybePromise<void>;
   extents(offset: number, length: number): MaybePromise<readonly Extent[]>;
+  prefetch(offset: number, length: number): MaybePromise<void>;
 }
 
 /** The methods of `ResolvedDevice`: what a filter takes a stance on. */
-export type Op = 'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'extents';
+export type Op = 'read' | 'write' | 'flush' | 'discard' | 'writeZeroes' | 'extents' | 'prefetch';
 
 /** What another thread needs to open a volume for itself. Structured-cloneable. */
 export interface ThreadVolume {

@@ -64,6 +64,11 @@ export class Align extends PassThrough {
     });
   }
 
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    const start = this.#down(offset);
+    return this.next.prefetch(start, this.#up(offset + length) - start);
+  }
+
   async #readWide(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
     const length = iovLength(iov);
     const start = this.#down(offset);

@@ -56,4 +56,8 @@ export class PassThrough implements ResolvedDevice {
   extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
     return this.next.extents(offset, length);
   }
+
+  prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.next.prefetch(offset, length);
+  }
 }

@@ -34,6 +34,7 @@ export function resolve(device: BlockDevice, name: string): ResolvedDevice {
     writeZeroes: readOnly ? 'none' : device.writeZeroes === undefined ? 'emulate' : 'native',
     fua: readOnly ? 'none' : device.info.caps?.fua === 'native' ? 'native' : 'emulate',
     extents: device.extents !== undefined,
+    prefetch: device.prefetch !== undefined,
     concurrency: device.info.caps?.concurrency ?? 'serial',
     volatile: device.info.caps?.volatile ?? false,
     writeCache: flush ? (device.info.caps?.writeCache ?? 'none') : 'none',
@@ -134,6 +135,11 @@ class Resolved implements ResolvedDevice {
 
   extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
     return this.caps.extents ? this.#device.extents!(offset, length) : [{ offset, length, kind: 'data' }];
+  }
+
+  prefetch(offset: number, length: number): MaybePromise<void> {
+    // A hint that nobody can use is one that was taken.
+    return this.caps.prefetch ? this.#device.prefetch!(offset, length) : undefined;
   }
 
   async #writeOutZeros(offset: number, length: number, flags: IoFlags): Promise<void> {

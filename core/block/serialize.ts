@@ -34,6 +34,10 @@ export class Serialize extends PassThrough {
     return this.#enqueue(() => this.next.extents(offset, length));
   }
 
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.#enqueue(() => this.next.prefetch(offset, length));
+  }
+
   /** An idle device is called at once and may answer synchronously; only then is there no promise. */
   #enqueue<T>(call: () => MaybePromise<T>): MaybePromise<T> {
     if (this.#queued === 0) {

@@ -41,11 +41,17 @@ export class Split extends PassThrough {
   }
 
   override discard(offset: number, length: number, flags: IoFlags): MaybePromise<void> {
-    return this.#ranges(offset, length, (at, bytes) => this.next.discard(at, bytes, flags));
+    const { maxDiscard } = this.next.limits;
+    return this.#ranges(offset, length, maxDiscard, (at, bytes) => this.next.discard(at, bytes, flags));
   }
 
   override writeZeroes(offset: number, length: number, flags: IoFlags): MaybePromise<void> {
-    return this.#ranges(offset, length, (at, bytes) => this.next.writeZeroes(at, bytes, flags));
+    const { maxDiscard } = this.next.limits;
+    return this.#ranges(offset, length, maxDiscard, (at, bytes) => this.next.writeZeroes(at, bytes, flags));
+  }
+
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.#ranges(offset, length, this.next.limits.maxIo, (at, bytes) => this.next.prefetch(at, bytes));
   }
 
   #fits(iov: IoVec): boolean {
@@ -69,11 +75,11 @@ export class Split extends PassThrough {
   #ranges(
     offset: number,
     length: number,
+    most: number,
     call: (at: number, bytes: number) => MaybePromise<void>,
   ): MaybePromise<void> {
-    const { maxDiscard, blockSize } = this.next.limits;
-    if (length <= maxDiscard) return call(offset, length);
-    const step = maxDiscard - (maxDiscard % blockSize);
+    if (length <= most) return call(offset, length);
+    const step = most - (most % this.next.limits.blockSize);
     const starts = Array.from({ length: Math.ceil(length / step) }, (_, i) => i * step);
     return all(starts, (start) => call(offset + start, Math.min(step, length - start)));
   }

@@ -158,6 +158,16 @@ export function strictDevice(device: BlockDevice, violated: (what: string) => vo
         return found;
       },
     }),
+    ...(device.prefetch !== undefined && {
+      prefetch(offset: number, length: number) {
+        checkRange('prefetch', offset, length, maxIo);
+        return call(
+          'prefetch',
+          () => device.prefetch!(offset, length),
+          () => {},
+        );
+      },
+    }),
     ...(device.resize !== undefined && { resize: (size?: number) => device.resize!(size) }),
     ...(device.snapshot !== undefined && { snapshot: (name: string) => device.snapshot!(name) }),
     ...(device.status !== undefined && { status: () => device.status!() }),

@@ -126,6 +126,20 @@ export class DiskVolume implements Volume {
     return length === 0 ? [] : this.#device.extents(offset, length);
   }
 
+  prefetch(offset: number, length: number): MaybePromise<void> {
+    this.#checkRange(offset, length);
+    // A hint that nobody can use waits for nothing either.
+    if (length === 0 || !this.caps.prefetch) return;
+    this.#inFlight++;
+    let pending: MaybePromise<void>;
+    try {
+      pending = this.#device.prefetch(offset, length);
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    return this.#settle(pending);
+  }
+
   drain(): Promise<void> {
     if (this.#inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => this.#drained.push(resolve));

@@ -13,7 +13,7 @@ const milliseconds = (what: string) =>
     .meta({ description: `Milliseconds that ${what}.` });
 
 const config = z.strictObject({
-  readMs: milliseconds('each read takes longer'),
+  readMs: milliseconds('each read and prefetch takes longer'),
   writeMs: milliseconds('each write, discard and write-zeroes takes longer'),
   flushMs: milliseconds('each flush takes longer'),
   jitterMs: milliseconds('are added at random, at most, to each of these'),
@@ -53,6 +53,10 @@ class DelayLayer extends PassThrough {
     return this.#after(this.#config.writeMs, () => this.next.writeZeroes(offset, length, flags));
   }
 
+  override prefetch(offset: number, length: number): Promise<void> {
+    return this.#after(this.#config.readMs, () => this.next.prefetch(offset, length));
+  }
+
   /** When shutdown's grace period is over the wait ends, and the request goes on at once. */
   async #after(ms: number, call: () => MaybePromise<void>): Promise<void> {
     await sleep(ms + this.#random() * this.#config.jitterMs, this.#signal).catch(() => undefined);
@@ -64,6 +68,14 @@ export default defineFilter<Config>({
   name: 'delay',
   description: 'Makes requests slower, by a fixed time and a random one.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'pass' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'pass',
+    prefetch: 'own',
+  },
   wrap: (next, delays, ctx) => new DelayLayer(next, delays, ctx.signal),
 });

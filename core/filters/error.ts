@@ -91,6 +91,11 @@ class ErrorLayer extends PassThrough {
     return this.next.extents(offset, length);
   }
 
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    this.#perhapsFail('prefetch', offset, length);
+    return this.next.prefetch(offset, length);
+  }
+
   #perhapsFail(op: Op, offset: number, length: number): void {
     const { ops, rate, code, file, range, nth, once } = this.#rules;
     if (!ops.has(op) || (once && this.#hasFailed)) return;
@@ -108,7 +113,15 @@ export default defineFilter<z.output<typeof config>>({
   name: 'error',
   description: 'Makes requests fail: at a rate, on chosen operations, or while a file exists.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'own',
+    prefetch: 'own',
+  },
   wrap: (next, { on, file, ...rules }, ctx) =>
     new ErrorLayer(next, {
       ...rules,

@@ -41,6 +41,14 @@ export default defineFilter<Config>({
   name: 'log',
   description: 'Writes every request, or every slow one, to the log.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'own',
+    prefetch: 'own',
+  },
   wrap: (next, options, ctx) => new LogLayer(next, options, ctx.logger),
 });

@@ -41,6 +41,10 @@ export abstract class ObservedLayer extends PassThrough {
     return this.#watch('extents', offset, length, () => this.next.extents(offset, length));
   }
 
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.#watch('prefetch', offset, length, () => this.next.prefetch(offset, length));
+  }
+
   #watch<T>(op: Op, offset: number, length: number, call: () => MaybePromise<T>): MaybePromise<T> {
     const start = performance.now();
     const over = (error: Error | undefined): void =>

@@ -8,4 +8,5 @@ export const OPS = [
   'discard',
   'writeZeroes',
   'extents',
+  'prefetch',
 ] as const satisfies readonly Op[];

@@ -15,7 +15,7 @@ const config = z
       .meta({ description: 'Reads, writes and the like per second, at most.' }),
     bytesPerSecond: sizeSchema({ min: 512 })
       .optional()
-      .meta({ description: 'Bytes that are read and written per second, at most.' }),
+      .meta({ description: 'Bytes that are read, fetched ahead and written per second, at most.' }),
     burst: z
       .number()
       .nonnegative()
@@ -61,6 +61,11 @@ class RateLayer extends PassThrough {
     return this.#paced(0, () => this.next.writeZeroes(offset, length, flags));
   }
 
+  /** Has the store read as much as a read: it must not be a way around the limit. */
+  override prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.#paced(length, () => this.next.prefetch(offset, length));
+  }
+
   #paced(bytes: number, call: () => MaybePromise<void>): MaybePromise<void> {
     const now = performance.now() / 1000;
     this.#paid =
@@ -82,6 +87,14 @@ export default defineFilter<Config>({
   name: 'rate',
   description: 'Limits requests and bytes per second.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'pass', discard: 'own', writeZeroes: 'own', extents: 'pass' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'pass',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'pass',
+    prefetch: 'own',
+  },
   wrap: (next, limits, ctx) => new RateLayer(next, limits, ctx.signal),
 });

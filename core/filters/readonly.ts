@@ -13,6 +13,7 @@ export default defineFilter({
     discard: 'reject',
     writeZeroes: 'reject',
     extents: 'pass',
+    prefetch: 'pass',
   },
   wrap: (next) => new ReadOnly(next),
 });

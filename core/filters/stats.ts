@@ -59,6 +59,14 @@ export default defineFilter({
   name: 'stats',
   description: 'Counts requests, bytes, failures and times, for "blockgate status".',
   config: z.strictObject({}),
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'own',
+    prefetch: 'own',
+  },
   wrap: (next) => new StatsLayer(next),
 });

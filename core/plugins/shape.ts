@@ -9,7 +9,7 @@ const ENTRY_POINT = { backend: 'open', filter: 'wrap', frontend: 'attach' } as c
   PluginKind,
   string
 >;
-const OPERATIONS = ['read', 'write', 'flush', 'discard', 'writeZeroes', 'extents'];
+const OPERATIONS = ['read', 'write', 'flush', 'discard', 'writeZeroes', 'extents', 'prefetch'];
 
 /**
  * The plugin that a module exports by default, once it is sure to be one. `expected` is what its manifest promised;

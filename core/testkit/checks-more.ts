@@ -3,6 +3,7 @@ import { IoFlag } from '../api/device.ts';
 import { BlockError } from '../api/errors.ts';
 import { seededRandom } from '../util/random.ts';
 import { type Check, NotOffered, PLAYGROUND } from './check.ts';
+import { refuses } from './checks-read.ts';
 import { killBetweenWriteAndFlush } from './crash.ts';
 import type { StoreUnderTest } from './opened-disk.ts';
 import { expectBytes, pattern, readAt } from './pattern.ts';
@@ -79,6 +80,49 @@ export const MORE_CHECKS: readonly Check[] = [
       }
       const covered = extents.reduce((sum, { length }) => sum + length, 0);
       ok(covered === PLAYGROUND, `the extents of ${PLAYGROUND} bytes cover ${covered}`);
+    },
+  },
+  {
+    level: 'L2',
+    title: 'fetches ahead, and changes nothing by it',
+    async run(store) {
+      await using disk = await store.open();
+      const { volume } = disk;
+      if (!volume.caps.prefetch) throw new NotOffered('it has no prefetch');
+      const { blockSize } = volume.limits;
+      const end = volume.size - blockSize;
+      const model = pattern(0, PLAYGROUND, 1);
+      await volume.write(0, [model], 0);
+      await volume.flush(0);
+      // What the store has, and what is only on its way there.
+      await volume.write(65536, [pattern(65536, 65536, 2)], 0);
+      model.set(pattern(65536, 65536, 2), 65536);
+      const last = await readAt(volume, end, blockSize);
+      const ranges = [
+        [0, blockSize],
+        [blockSize, 3 * blockSize],
+        [65536 - blockSize, 65536 + 2 * blockSize],
+        [0, PLAYGROUND],
+        [end, blockSize],
+      ] as const;
+      for (const [offset, length] of ranges) await volume.prefetch(offset, length);
+      expectBytes(await readAt(volume, 0, PLAYGROUND), model, 'after it was fetched ahead');
+      expectBytes(await readAt(volume, end, blockSize), last, 'the last block, fetched ahead');
+      for (const [offset, length] of [
+        [volume.size, blockSize],
+        [end, 2 * blockSize],
+        [1, blockSize],
+      ] as const)
+        await refuses(() => volume.prefetch(offset, length), 'EINVAL', `a prefetch of ${offset}+${length}`);
+      await Promise.all([
+        ...ranges.slice(0, 4).map(([offset, length]) => volume.prefetch(offset, length)),
+        ...Array.from({ length: 16 }, (_, i) => {
+          const data = pattern(i * 65536, 65536, 3);
+          model.set(data, i * 65536);
+          return volume.write(i * 65536, [data], 0);
+        }),
+      ]);
+      expectBytes(await readAt(volume, 0, PLAYGROUND), model, 'written while it was fetched ahead');
     },
   },
   {

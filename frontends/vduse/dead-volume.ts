@@ -9,6 +9,7 @@ const CAPS: ResolvedCaps = {
   writeZeroes: 'native',
   fua: 'none',
   extents: false,
+  prefetch: false,
   concurrency: 'parallel',
   volatile: true,
   writeCache: 'none',
@@ -41,6 +42,7 @@ export function deadVolume(name: string): { readonly volume: Volume; readonly li
     discard: fail,
     writeZeroes: fail,
     extents: fail,
+    prefetch: fail,
     drain: async () => {},
   };
   return { volume, limits: blkLimits(CAPS, LIMITS, 256) };

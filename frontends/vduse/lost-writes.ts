@@ -67,6 +67,11 @@ export class LostWrites implements Volume {
     return this.#volume.extents(offset, length);
   }
 
+  prefetch(offset: number, length: number): MaybePromise<void> {
+    this.#check();
+    return this.#volume.prefetch(offset, length);
+  }
+
   drain(): Promise<void> {
     return this.#volume.drain();
   }

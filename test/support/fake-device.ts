@@ -52,6 +52,10 @@ export class FakeDevice implements BlockDevice {
     });
   }
 
+  prefetch(offset: number, length: number): MaybePromise<void> {
+    return this.#do('prefetch', offset, length, 0, 0, () => undefined);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposed++;
   }

@@ -12,10 +12,10 @@ import { copyIn, copyOut, iovLength } from '../../util/iov.ts';
 import type { PageStorage } from './page-storage.ts';
 import type { CachedPage, PageTable } from './page-table.ts';
 
-/** Neighbouring dirty pages leave together, up to this. Bytes. */
-const MAX_WRITE_BACK = 1024 * 1024;
-/** Runs of dirty pages that a flush writes at a time. */
-const PARALLEL_WRITES = 8;
+/** Neighbouring pages are written back, or fetched ahead, together, up to this. Bytes. */
+const MAX_RUN = 1024 * 1024;
+/** Runs that are written, or fetched, at a time. */
+const PARALLEL_RUNS = 8;
 
 export interface CacheLayerOptions {
   readonly pageSize: number;
@@ -53,6 +53,7 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     super(next, {
       caps: {
         concurrency: 'parallel',
+        prefetch: true,
         ...(options.writeBack && { flush: true, fua: 'emulate', writeCache: 'process' }),
       },
     });
@@ -90,7 +91,7 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     copyOut(iov, data);
     if (this.#options.writeBack) {
       // No more at a time than there may be place for.
-      const most = Math.max(1, Math.floor(this.#table.capacity / 4)) * this.#page;
+      const most = this.#share;
       for (let at = 0; at < length; at += most)
         await this.#writeBack(offset + at, data.subarray(at, Math.min(length, at + most)));
       if ((flags & IoFlag.FUA) !== 0) await this.flush(0);
@@ -119,6 +120,16 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
   override async extents(offset: number, length: number): Promise<readonly Extent[]> {
     await this.#clean(this.#dirtyIn(offset, length));
     return await this.next.extents(offset, length);
+  }
+
+  /** What does not fit into a share of the cache would drive out what is in use. */
+  override async prefetch(offset: number, length: number): Promise<void> {
+    const parts = this.#parts(offset, Math.min(length, this.#share));
+    const missing = parts.filter(({ number }) => !this.#table.has(number));
+    await this.#eachRun(
+      missing.map(({ number }) => number),
+      (run) => this.#fetchRun(run),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,22 +196,27 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
   /** Writes dirty pages back, until there is a place for so many new ones or nothing is dirty. */
   async #makeRoom(count: number): Promise<void> {
     while (this.#table.room < count) {
-      const oldest = this.#table.dirty.slice(0, Math.max(count, MAX_WRITE_BACK / this.#page));
+      const oldest = this.#table.dirty.slice(0, Math.max(count, MAX_RUN / this.#page));
       if (oldest.length === 0) return;
       await this.#clean(oldest);
     }
   }
 
   /** Locks and writes back. Must not be called with a lock held. */
-  async #clean(numbers: readonly number[]): Promise<void> {
+  #clean(numbers: readonly number[]): Promise<void> {
+    return this.#eachRun(numbers, (run) => this.#store(run));
+  }
+
+  /** Calls with each run of neighbours while it is locked. Must not be called with a lock held. */
+  async #eachRun(numbers: readonly number[], call: (run: readonly number[]) => Promise<void>): Promise<void> {
     const runs = this.#runsOf(numbers);
     const work = async (): Promise<void> => {
-      for (let run = runs.pop(); run !== undefined; run = runs.pop()) {
+      for (let run = runs.shift(); run !== undefined; run = runs.shift()) {
         using _held = await this.#locked(run[0]! * this.#page, run.length * this.#page);
-        await this.#store(run);
+        await call(run);
       }
     };
-    const results = await Promise.allSettled(Array.from({ length: PARALLEL_WRITES }, work));
+    const results = await Promise.allSettled(Array.from({ length: PARALLEL_RUNS }, work));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
@@ -240,6 +256,16 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     return bytes;
   }
 
+  /** Of pages that are locked, caches those that are still missing. */
+  async #fetchRun(numbers: readonly number[]): Promise<void> {
+    for (const run of this.#runsOf(numbers.filter((number) => !this.#table.has(number)))) {
+      const pages = run.map((number) => ({ number, bytes: new Uint8Array(this.#page) }));
+      const iov = pages.map(({ number, bytes }) => bytes.subarray(0, this.#lengthOf(number)));
+      await this.next.read(run[0]! * this.#page, iov, 0);
+      for (const { number, bytes } of pages) await this.#insert(number, bytes);
+    }
+  }
+
   async #insert(number: number, bytes: Uint8Array): Promise<void> {
     const page = this.#table.add(number);
     if (page !== undefined) await this.#put(number, page, bytes, false);
@@ -276,6 +302,11 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     return this.#table.dirty.filter((number) => number >= first && number <= last);
   }
 
+  /** What one request may take of the cache. Bytes. */
+  get #share(): number {
+    return Math.max(1, Math.floor(this.#table.capacity / 4)) * this.#page;
+  }
+
   /** Of the last page, what the disk has of it. */
   #lengthOf(number: number): number {
     return Math.min(this.#page, this.#size - number * this.#page);
@@ -298,7 +329,7 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     const runs: number[][] = [];
     for (const number of [...numbers].sort((a, b) => a - b)) {
       const run = runs.at(-1);
-      if (run?.at(-1) === number - 1 && run.length * this.#page < MAX_WRITE_BACK) run.push(number);
+      if (run?.at(-1) === number - 1 && run.length * this.#page < MAX_RUN) run.push(number);
       else runs.push([number]);
     }
     return runs;

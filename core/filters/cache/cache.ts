@@ -63,6 +63,14 @@ export default defineFilter<Config>({
   name: 'cache',
   description: 'Keeps what was read or written in memory or in a file.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'own',
+    prefetch: 'own',
+  },
   wrap: openCache,
 });

@@ -27,6 +27,11 @@ export class PageTable {
     return [...this.#dirty];
   }
 
+  /** Does not count as a use. */
+  has(number: number): boolean {
+    return this.#pages.has(number);
+  }
+
   isDirty(number: number): boolean {
     return this.#dirty.has(number);
   }

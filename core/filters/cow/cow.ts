@@ -104,6 +104,12 @@ class CowLayer extends PassThrough implements AsyncDisposable {
     return found;
   }
 
+  /** What the overlay has is as near as it gets. */
+  override async prefetch(offset: number, length: number): Promise<void> {
+    for (const { start, length: bytes, isOurs } of this.#runs(offset, length))
+      if (!isOurs) await this.next.prefetch(start, bytes);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await using _owned = this.#owned;
     await this.flush();
@@ -200,6 +206,14 @@ export default defineFilter<Config>({
   description:
     'Writes go to a file and leave the store below as it is: to try something out, or to share one image.',
   config,
-  stance: { read: 'own', write: 'own', flush: 'own', discard: 'own', writeZeroes: 'own', extents: 'own' },
+  stance: {
+    read: 'own',
+    write: 'own',
+    flush: 'own',
+    discard: 'own',
+    writeZeroes: 'own',
+    extents: 'own',
+    prefetch: 'own',
+  },
   wrap: openOverlay,
 });

@@ -64,6 +64,7 @@ export function spyDisk(options: { failAt?: FailAt; readOnly?: boolean } = {}): 
         discard: 'pass',
         writeZeroes: 'pass',
         extents: 'pass',
+        prefetch: 'pass',
       },
       wrap(next) {
         step(`${name}.wrap`, name === 'outer' ? 'filter' : undefined);

@@ -20,7 +20,7 @@ const unit = (info: DeviceInfo) => Math.min(info.limits?.blockSize ?? 512, 4096)
 async function runAgainstModel(info: DeviceInfo, seed: number | undefined): Promise<void> {
   const block = unit(info);
   const op = fc.record({
-    kind: fc.constantFrom('read', 'write', 'writeZeroes', 'discard'),
+    kind: fc.constantFrom('read', 'write', 'writeZeroes', 'discard', 'prefetch'),
     start: fc.nat(SIZE / block - 1),
     blocks: fc.integer({ min: 1, max: 64 }),
     fill: fc.integer({ min: 1, max: 255 }),
@@ -33,7 +33,7 @@ async function runAgainstModel(info: DeviceInfo, seed: number | undefined): Prom
         const limits = info.limits ?? {};
         expect(call.offset % (limits.blockSize ?? 512)).toBe(0);
         expect(call.length % (limits.blockSize ?? 512)).toBe(0);
-        if (call.op === 'read' || call.op === 'write') {
+        if (call.op === 'read' || call.op === 'write' || call.op === 'prefetch') {
           expect(call.length).toBeLessThanOrEqual(limits.maxIo ?? SIZE);
           expect(call.segments).toBeLessThanOrEqual(limits.maxSegments ?? 1000);
         } else expect(call.length).toBeLessThanOrEqual(limits.maxDiscard ?? SIZE);
@@ -55,6 +55,13 @@ async function runAgainstModel(info: DeviceInfo, seed: number | undefined): Prom
         } else if (kind === 'writeZeroes') {
           model.fill(0, offset, offset + length);
           await top.writeZeroes(offset, length, 0);
+        } else if (kind === 'prefetch') {
+          fake.calls.length = 0;
+          await top.prefetch(offset, length);
+          const covered = fake.calls.map((call) => [call.offset, call.offset + call.length]);
+          expect(covered[0]![0]).toBeLessThanOrEqual(offset);
+          expect(covered.at(-1)![1]).toBeGreaterThanOrEqual(offset + length);
+          for (let i = 1; i < covered.length; i++) expect(covered[i]![0]).toBe(covered[i - 1]![1]);
         } else await top.discard(offset, length, 0);
       }
       expect(Buffer.compare(fake.data, model)).toBe(0);
@@ -114,12 +121,15 @@ describe('automatic layers', () => {
     for (let i = 0; i < 16; i++) expect(fake.data[i * 4096]).toBe(i + 1);
   });
 
-  it('protect a disk that is configured read-only, and say so', () => {
+  it('protect a disk that is configured read-only, and say so', async () => {
     const fake = new FakeDevice({ size: SIZE, caps: { concurrency: 'parallel' } });
     const { device, added } = protect(resolve(fake, 'fake'), true);
     expect(added.map(({ name }) => name)).toEqual(['readonly']);
     expect(device.caps.write).toBe(false);
     expect(() => device.write(0, [new Uint8Array(512)], 0)).toThrow('read-only');
     expect(fake.calls).toEqual([]);
+    expect(device.caps.prefetch).toBe(true);
+    await device.prefetch(0, 512);
+    expect(fake.calls.map(({ op }) => op)).toEqual(['prefetch']);
   });
 });

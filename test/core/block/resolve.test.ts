@@ -68,6 +68,16 @@ describe('resolve', () => {
     await expect(device.writeZeroes(0, 512, IoFlag.NO_FALLBACK)).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 
+  it('has a prefetch that does nothing where the device has none, and says so', () => {
+    const device = new FakeDevice({ size: 4096 });
+    const none = resolve(without(device, 'prefetch'), 'fake');
+    expect(none.caps.prefetch).toBe(false);
+    expect(none.prefetch(0, 4096)).toBeUndefined();
+    expect(device.calls).toEqual([]);
+    const some = resolve(new FakeDevice({ size: 4096, caps: { readOnly: true } }), 'fake');
+    expect(some.caps.prefetch).toBe(true);
+  });
+
   it('refuses changes to a read-only device with EROFS', () => {
     const device = resolve(new FakeDevice({ size: 4096, caps: { readOnly: true } }), 'fake');
     expect(() => device.write(0, [new Uint8Array(512)], 0)).toThrow('read-only');

@@ -9,7 +9,7 @@ describe('a device that is watched', () => {
   let violations: string[];
 
   beforeEach(() => {
-    device = new FakeDevice({ size: 65536 });
+    device = new FakeDevice({ size: 65536, limits: { maxIo: 65536 } });
     violations = [];
   });
 
@@ -23,6 +23,7 @@ describe('a device that is watched', () => {
     expect([bytes[0], bytes[99], bytes[100], bytes[511], bytes[512]]).toEqual([1, 1, 2, 2, 0]);
     await strict.flush!(0);
     await strict.discard!(0, 512, 0);
+    await strict.prefetch!(0, 1024);
     await strict[Symbol.asyncDispose]();
     expect(violations).toEqual([]);
     expect(device.disposed).toBe(1);
@@ -31,6 +32,7 @@ describe('a device that is watched', () => {
   it.each<[string, (strict: ReturnType<typeof watched>) => unknown]>([
     ['is beyond the end', (strict) => strict.read(65536, [new Uint8Array(512)], 0)],
     ['is not aligned', (strict) => strict.read(1, [new Uint8Array(512)], 0)],
+    ['of 131072 bytes is longer', (strict) => strict.prefetch!(0, 131072)],
     ['was not declared', (strict) => strict.write!(0, [new Uint8Array(512)], 1)],
     ['with flags 0x8', (strict) => strict.writeZeroes!(0, 512, 8)],
   ])('tells of a call that %s', async (what, call) => {

@@ -37,6 +37,7 @@ describe('openThreadVolume', () => {
     writeFileSync(
       folder.file('module.mjs'),
       `let open = 0;
+       export const ahead = [];
        export const opened = () => open;
        export function openInThread({ fill }) {
          open++;
@@ -44,6 +45,7 @@ describe('openThreadVolume', () => {
            info: { size: 4096, caps: { concurrency: 'parallel' }, limits: { maxIo: 512 } },
            read: (offset, iov) => { for (const segment of iov) segment.fill(fill); },
            write: () => {},
+           prefetch: (offset, length) => { ahead.push([offset, length]); },
            [Symbol.asyncDispose]: async () => { open--; },
          };
        }`,
@@ -55,7 +57,12 @@ describe('openThreadVolume', () => {
     await volume.read(0, [target], 0);
     expect(target.every((byte) => byte === 7)).toBe(true);
     expect(() => volume.write(0, [target], 0)).toThrow('read-only');
-    const { opened } = (await import(module)) as { opened(): number };
+    await volume.prefetch(1024, 1024);
+    const { opened, ahead } = (await import(module)) as { opened(): number; ahead: number[][] };
+    expect(ahead).toEqual([
+      [1024, 512],
+      [1536, 512],
+    ]);
     expect(opened()).toBe(1);
     await close();
     expect(opened()).toBe(0);

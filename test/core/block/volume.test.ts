@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { IoFlag } from '../../../core/api/device.ts';
 import { BlockError } from '../../../core/api/errors.ts';
+import { adaptDevice } from '../../../core/block/layers.ts';
 import { resolve } from '../../../core/block/resolve.ts';
 import { DiskVolume } from '../../../core/block/volume.ts';
 import { FakeDevice, MemoryLogger } from '../../support/fake-device.ts';
@@ -37,6 +38,7 @@ describe('DiskVolume', () => {
     expect(await codeOf(() => volume.write(offset, [new Uint8Array(length)], 0))).toBe('EINVAL');
     expect(await codeOf(() => volume.discard(offset, length, 0))).toBe('EINVAL');
     expect(await codeOf(() => volume.writeZeroes(offset, length, 0))).toBe('EINVAL');
+    expect(await codeOf(() => volume.prefetch(offset, length))).toBe('EINVAL');
     expect(device.calls).toEqual([]);
     expect(volume.inFlight).toBe(0);
   });
@@ -51,6 +53,7 @@ describe('DiskVolume', () => {
     const { device, volume } = setup();
     expect(volume.read(SIZE, [], 0)).toBeUndefined();
     expect(volume.writeZeroes(0, 0, 0)).toBeUndefined();
+    expect(volume.prefetch(SIZE, 0)).toBeUndefined();
     expect(device.calls).toEqual([]);
   });
 
@@ -71,6 +74,35 @@ describe('DiskVolume', () => {
     expect(await codeOf(() => calls[0])).toBe('EIO');
     await drain;
     expect(volume.inFlight).toBe(0);
+  });
+
+  it('waits for a prefetch when it drains, and hands its error on', async () => {
+    const { device, volume } = setup({ caps: { concurrency: 'parallel', readOnly: true } });
+    const gate = Promise.withResolvers<void>();
+    device.gate = () => gate.promise;
+    const prefetch = volume.prefetch(512, 1024);
+    expect(volume.inFlight).toBe(1);
+    let drained = false;
+    const drain = volume.drain().then(() => {
+      drained = true;
+    });
+    await Promise.resolve();
+    expect(drained).toBe(false);
+    gate.reject(new BlockError('ENOMEM', 'no room'));
+    expect(await codeOf(() => prefetch)).toBe('ENOMEM');
+    await drain;
+    expect(device.calls).toMatchObject([{ op: 'prefetch', offset: 512, length: 1024 }]);
+  });
+
+  it('settles a prefetch at once where nobody has one, whatever is under way', () => {
+    const device = new FakeDevice({ size: SIZE });
+    Object.assign(device, { prefetch: undefined });
+    device.gate = () => new Promise(() => undefined);
+    const { device: serial } = adaptDevice(resolve(device, 'fake'));
+    const volume = new DiskVolume('disk0', serial, new MemoryLogger());
+    void volume.read(0, [new Uint8Array(512)], 0);
+    expect(volume.prefetch(0, 4096)).toBeUndefined();
+    expect(volume.inFlight).toBe(1);
   });
 
   it('turns a foreign error into EIO and logs it once, with its stack', async () => {
@@ -114,5 +146,6 @@ describe('DiskVolume', () => {
     volume.close();
     expect(await codeOf(() => volume.read(0, [new Uint8Array(512)], 0))).toBe('ESHUTDOWN');
     expect(await codeOf(() => volume.flush(0))).toBe('ESHUTDOWN');
+    expect(await codeOf(() => volume.prefetch(0, 512))).toBe('ESHUTDOWN');
   });
 });

@@ -138,6 +138,71 @@ describe('a cache', () => {
     expect(device.data[4 * PAGE]).toBe(7);
   });
 
+  it('fetches ahead what it has not got, neighbours together, for any store', async () => {
+    Object.assign(device, { prefetch: undefined });
+    await using layer = await wrap(SMALL);
+    expect(layer.caps.prefetch).toBe(true);
+    await read(layer, 3 * PAGE);
+    await layer.prefetch(PAGE + 512, 4 * PAGE);
+    const ahead = device.calls.slice(1).map(({ offset, length }) => [offset / PAGE, length / PAGE]);
+    expect(ahead).toEqual([
+      [1, 2],
+      [4, 2],
+    ]);
+    await layer.prefetch(PAGE, 5 * PAGE);
+    for (let page = 1; page <= 5; page++) expect((await read(layer, page * PAGE))[7]).toBe(page);
+    expect(reads()).toBe(3);
+    expect(layer.status!()).toMatchObject({ pages: '5 of 256', hits: '83.3 %' });
+  });
+
+  it('fetches ahead no more than a part of it has room for', async () => {
+    await using layer = await wrap(SMALL);
+    for (let page = 256; page < 256 + 192; page++) await read(layer, page * PAGE);
+    device.calls.length = 0;
+    await layer.prefetch(0, SIZE);
+    expect(device.calls.reduce((sum, { length }) => sum + length, 0)).toBe(64 * PAGE);
+    for (let page = 256; page < 256 + 192; page++) await read(layer, page * PAGE);
+    await read(layer, 63 * PAGE);
+    expect(reads()).toBe(1);
+  });
+
+  it('fetches ahead the last page, which is shorter', async () => {
+    device = new FakeDevice({ size: SIZE + 512, caps: { concurrency: 'parallel' } });
+    device.data.fill(5, SIZE);
+    await using layer = await wrap(SMALL);
+    await layer.prefetch(SIZE, 512);
+    expect(device.calls).toMatchObject([{ op: 'read', offset: SIZE, length: 512 }]);
+    expect((await read(layer, SIZE, 512))[511]).toBe(5);
+    expect(reads()).toBe(1);
+  });
+
+  it('has nothing of a prefetch that failed, and of one that a write overtakes what was written', async () => {
+    await using layer = await wrap(SMALL);
+    device.gate = () => Promise.reject(new BlockError('EIO', 'away'));
+    await expect(layer.prefetch(0, 8 * PAGE)).rejects.toThrow('away');
+    expect(layer.status!()).toMatchObject({ pages: '0 of 256' });
+    const gate = Promise.withResolvers<void>();
+    device.gate = ({ op }) => (op === 'read' ? gate.promise : undefined);
+    const prefetch = layer.prefetch(0, 8 * PAGE);
+    const writing = write(layer, 2 * PAGE, 99);
+    gate.resolve();
+    await Promise.all([prefetch, writing]);
+    expect((await read(layer, 2 * PAGE))[0]).toBe(99);
+    expect((await read(layer, 3 * PAGE))[0]).toBe(3);
+  });
+
+  it('with write-back keeps what only it has when it is fetched ahead', async () => {
+    await using layer = await wrap({ ...SMALL, mode: 'writeback' });
+    await write(layer, 2 * PAGE, 99);
+    await layer.prefetch(0, 4 * PAGE);
+    expect((await read(layer, 2 * PAGE))[0]).toBe(99);
+    expect(writes()).toBe(0);
+    // All of it is dirty: nothing has room, and nothing is lost.
+    for (let page = 256; page < 511; page++) await write(layer, page * PAGE, 1);
+    await layer.prefetch(600 * PAGE, 4 * PAGE);
+    expect(layer.status!()).toMatchObject({ pages: '256 of 256', dirty: 256 });
+  });
+
   it('in a file is still there after a restart, and gone after a crash', async () => {
     const config = { ...SMALL, file: 'cache' };
     {

@@ -1,5 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BlockError } from '../../../core/api/errors.ts';
 import type { FilterLayer } from '../../../core/api/filter.ts';
 import { resolve } from '../../../core/block/resolve.ts';
 import cow from '../../../core/filters/cow/cow.ts';
@@ -90,6 +91,26 @@ describe('an overlay', () => {
       { offset: 8192, length: 4096, kind: 'data' },
       { offset: 12288, length: SIZE - 12288, kind: 'data' },
     ]);
+  });
+
+  it('has fetched ahead what it has not got itself, where there is a way', async () => {
+    await using layer = await wrap();
+    await write(layer, 8192, 7, 4096);
+    base.calls.length = 0;
+    await layer.prefetch(4096 + 512, 16384);
+    expect(base.calls).toMatchObject([
+      { op: 'prefetch', offset: 4608, length: 3584 },
+      { op: 'prefetch', offset: 12288, length: 8704 },
+    ]);
+    base.gate = () => Promise.reject(new BlockError('EIO', 'away'));
+    await expect(layer.prefetch(0, 4096)).rejects.toThrow('away');
+    await layer.prefetch(8192, 4096);
+  });
+
+  it('cannot fetch ahead over a store that cannot', async () => {
+    Object.assign(base, { prefetch: undefined });
+    await using layer = await wrap();
+    expect(layer.caps.prefetch).toBe(false);
   });
 
   it('belongs to one disk at a time, and to none of another size', async () => {

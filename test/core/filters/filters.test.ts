@@ -34,6 +34,7 @@ const calls: Record<Op, (device: ResolvedDevice) => unknown> = {
   discard: (device) => device.discard(0, 512, 0),
   writeZeroes: (device) => device.writeZeroes(0, 512, 0),
   extents: (device) => device.extents(0, 512),
+  prefetch: (device) => device.prefetch(0, 512),
 };
 
 const NOTHING_TO_DO: Readonly<Record<string, object>> = { error: { rate: 0 }, rate: { iops: 1e9 } };
@@ -43,13 +44,41 @@ describe.each(['delay', 'error', 'log', 'rate', 'stats'])('filter %s', (name) =>
     const device = new FakeDevice({ size: 4096 });
     const layer = await wrap(name, NOTHING_TO_DO[name] ?? {}, device);
     for (const call of Object.values(calls)) await call(layer);
-    expect(device.calls.map(({ op }) => op)).toEqual(['read', 'write', 'flush', 'discard', 'writeZeroes']);
+    const reached = ['read', 'write', 'flush', 'discard', 'writeZeroes', 'prefetch'];
+    expect(device.calls.map(({ op }) => op)).toEqual(reached);
   });
 });
 
 describe.each(Object.keys(builtinFilters))('filter %s', (name) => {
   it('is registered under its own name', async () => {
     expect((await builtinFilters[name]!()).default.name).toBe(name);
+  });
+});
+
+describe('a prefetch', () => {
+  it('reaches the device through the filter readonly', async () => {
+    const device = new FakeDevice({ size: 4096 });
+    await calls.prefetch(await wrap('readonly', {}, device));
+    expect(device.calls).toMatchObject([{ op: 'prefetch', offset: 0, length: 512 }]);
+  });
+
+  it('fails by the filter error where it is to', async () => {
+    const device = new FakeDevice({ size: 4096 });
+    const layer = await wrap('error', { on: ['prefetch'], range: { offset: 512, length: 512 } }, device);
+    await layer.prefetch(0, 512);
+    expect(() => layer.prefetch(0, 1024)).toThrow('fails this prefetch');
+    await calls.read(layer);
+  });
+
+  it('is counted, and logged', async () => {
+    const ctx = context();
+    const device = new FakeDevice({ size: 4096 });
+    const stats = (await wrap('stats', {}, device)) as FilterLayer;
+    await stats.prefetch(0, 1024);
+    expect(stats.status!()).toEqual({ prefetch: expect.stringMatching(/^1 \(.*, 1 KiB\)$/) });
+    await (await wrap('log', { on: ['prefetch'] }, device, ctx)).prefetch(512, 1024);
+    const { lines } = ctx.logger as MemoryLogger;
+    expect(lines).toMatchObject([{ message: 'prefetch', fields: { offset: 512, length: 1024 } }]);
   });
 });
 
@@ -152,9 +181,36 @@ describe('the log filter', () => {
   });
 });
 
+describe('the delay filter', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('makes a prefetch as slow as a read', async () => {
+    const device = new FakeDevice({ size: 4096 });
+    const layer = await wrap('delay', { readMs: 1000 }, device);
+    const prefetch = layer.prefetch(0, 512);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(device.calls).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    await prefetch;
+    expect(device.calls).toMatchObject([{ op: 'prefetch' }]);
+  });
+});
+
 describe('the rate filter', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
+
+  it('counts what is fetched ahead as read', async () => {
+    const device = new FakeDevice({ size: 2 ** 20, caps: { concurrency: 'parallel' } });
+    const layer = await wrap('rate', { bytesPerSecond: 65536, burst: 0 }, device);
+    const prefetch = layer.prefetch(0, 2 * 65536);
+    await vi.advanceTimersByTimeAsync(1900);
+    expect(device.calls).toEqual([]);
+    await vi.advanceTimersByTimeAsync(200);
+    await prefetch;
+    expect(device.calls).toMatchObject([{ op: 'prefetch', offset: 0, length: 2 * 65536 }]);
+  });
 
   it.each([
     ['requests', { iops: 10, burst: 0 }],

@@ -161,7 +161,7 @@ describe('an entry of "plugins" that cannot be used', () => {
       "✖ The package "no-api-version" does not say which plugin API it was written for.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
         Why    "apiVersion" is not a whole number.
-        Fix    Set "apiVersion": 1.
+        Fix    Set "apiVersion": 2.
         Code   plugin.bad-shape"
     `);
   });
@@ -170,7 +170,7 @@ describe('an entry of "plugins" that cannot be used', () => {
     expect(await problemOf('wrong-api-new', ['wrong-api-new'])).toMatchInlineSnapshot(`
       "✖ The package "wrong-api-new" needs a newer blockgate.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
-        Why    It was written for plugin API 99; this blockgate has 1.
+        Why    It was written for plugin API 99; this blockgate has 2.
         Fix    Upgrade blockgate, or install an older release of the plugin.
         Code   plugin.api-too-new"
     `);
@@ -180,7 +180,7 @@ describe('an entry of "plugins" that cannot be used', () => {
     expect(await problemOf('wrong-api-old', ['wrong-api-old'])).toMatchInlineSnapshot(`
       "✖ The package "wrong-api-old" is too old for this blockgate.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
-        Why    It was written for plugin API 0; this blockgate supports 1.
+        Why    It was written for plugin API 0; this blockgate supports 1 to 2.
         Fix    Install a newer release of the plugin, or an older blockgate.
         Code   plugin.api-too-old"
     `);
@@ -322,7 +322,7 @@ describe('a plugin that fails when a disk uses it', () => {
       "✖ The backend "no-default" of package "no-default" is not a plugin that can be used.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
         Why    There is no default export.
-        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 1).
+        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 2).
         Code   plugin.bad-shape"
     `);
   });
@@ -332,7 +332,7 @@ describe('a plugin that fails when a disk uses it', () => {
       "✖ The backend "other-name" of package "other-name" is not a plugin that can be used.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
         Why    "name" is "surprise", the manifest says "other-name".
-        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 1).
+        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 2).
         Code   plugin.bad-shape"
     `);
   });
@@ -342,7 +342,7 @@ describe('a plugin that fails when a disk uses it', () => {
       "✖ The backend "bad-shape" of package "bad-shape" is not a plugin that can be used.
         Where  <dir>/plugins.json:4:5  (/plugins/0)
         Why    "open" is not a function.
-        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 1).
+        Fix    Export it by default, made with defineBackend, defineFilter or defineFrontend (API version 2).
         Code   plugin.bad-shape"
     `);
   });

@@ -18,6 +18,7 @@ const stance = {
   discard: 'reject',
   writeZeroes: 'own',
   extents: 'pass',
+  prefetch: 'pass',
 };
 const filter = { ...backend, kind: 'filter', stance, wrap: () => {} };
 
@@ -71,7 +72,7 @@ describe('a module is a plugin', () => {
     [
       'no stance',
       { ...filter, stance: undefined },
-      '"stance" says nothing about read, write, flush, discard, writeZeroes, extents.',
+      '"stance" says nothing about read, write, flush, discard, writeZeroes, extents, prefetch.',
     ],
     [
       'half a stance',
@@ -85,6 +86,8 @@ describe('a module is a plugin', () => {
   it('not when it was made for another API', () => {
     expect(whyOf({ ...backend, apiVersion: API_VERSION + 1 })).toMatch(/^plugin.api-too-new/);
     expect(whyOf({ ...backend, apiVersion: 0 })).toMatch(/^plugin.api-too-old/);
+    expect(whyOf({ ...backend, apiVersion: 1 })).toBeUndefined();
+    expect(whyOf({ ...filter, apiVersion: API_VERSION - 1 })).toMatch(/^plugin.api-too-old/);
     expect(whyOf({ ...filter, apiVersion: 0 })).toMatch(/^plugin.api-too-old/);
   });
 

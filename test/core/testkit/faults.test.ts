@@ -55,6 +55,8 @@ describe('the testkit', () => {
     ['zeroes too little', 'reads zeros where zeros were written'],
     ['knows less than it was asked', 'knows its holes'],
     ['takes data for a hole', 'knows its holes'],
+    ['fetches what it had before', 'fetches ahead, and changes nothing'],
+    ['fetches ahead over a write', 'fetches ahead, and changes nothing'],
     ['has no size', 'opens a device'],
     ['is smaller than it was', 'reads the first block'],
   ])('finds that a backend %s', async (fault, title) => {

@@ -100,6 +100,7 @@ export const CAPS: ResolvedCaps = {
   writeZeroes: 'native',
   fua: 'emulate',
   extents: false,
+  prefetch: false,
   concurrency: 'parallel',
   volatile: false,
   writeCache: 'none',
@@ -129,6 +130,7 @@ export class NullVolume implements Volume {
   extents(): Extent[] {
     return [];
   }
+  prefetch(): void {}
   async drain(): Promise<void> {}
 }
 
