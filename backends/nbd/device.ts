@@ -2,6 +2,7 @@
 
 import {
   NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
   NBD_CMD_FLAG_DF,
   NBD_CMD_FLAG_FAST_ZERO,
   NBD_CMD_FLAG_FUA,
@@ -12,6 +13,7 @@ import {
   NBD_CMD_WRITE,
   NBD_CMD_WRITE_ZEROES,
   NBD_FLAG_READ_ONLY,
+  NBD_FLAG_SEND_CACHE,
   NBD_FLAG_SEND_DF,
   NBD_FLAG_SEND_FAST_ZERO,
   NBD_FLAG_SEND_FLUSH,
@@ -48,7 +50,7 @@ export function nbdDevice(link: NbdLink): BlockDevice {
   const info = { ...deviceInfo(link.info) };
   const df = structured && has(NBD_FLAG_SEND_DF) ? NBD_CMD_FLAG_DF : 0;
   const fua = (io: IoFlags): number => ((io & IoFlag.FUA) === 0 ? 0 : NBD_CMD_FLAG_FUA);
-  const change = (command: number, bits: number, offset: number, length: number): Promise<void> =>
+  const send = (command: number, bits: number, offset: number, length: number): Promise<void> =>
     link.submit(new NbdRequest(command, bits, offset, length));
   return {
     info,
@@ -62,10 +64,9 @@ export function nbdDevice(link: NbdLink): BlockDevice {
         copyOut(iov, data);
         return link.submit(new NbdRequest(NBD_CMD_WRITE, fua(io), offset, data.length, { data }));
       },
-      ...(has(NBD_FLAG_SEND_FLUSH) && { flush: () => change(NBD_CMD_FLUSH, 0, 0, 0) }),
+      ...(has(NBD_FLAG_SEND_FLUSH) && { flush: () => send(NBD_CMD_FLUSH, 0, 0, 0) }),
       ...(has(NBD_FLAG_SEND_TRIM) && {
-        discard: (offset: number, length: number, io: IoFlags) =>
-          change(NBD_CMD_TRIM, fua(io), offset, length),
+        discard: (offset: number, length: number, io: IoFlags) => send(NBD_CMD_TRIM, fua(io), offset, length),
       }),
       ...(has(NBD_FLAG_SEND_WRITE_ZEROES) && {
         writeZeroes: (offset: number, length: number, io: IoFlags) => {
@@ -75,12 +76,15 @@ export function nbdDevice(link: NbdLink): BlockDevice {
               throw new BlockError('ENOTSUP', 'the NBD server cannot say whether writing zeros is fast');
             bits |= NBD_CMD_FLAG_FAST_ZERO;
           }
-          return change(NBD_CMD_WRITE_ZEROES, bits, offset, length);
+          return send(NBD_CMD_WRITE_ZEROES, bits, offset, length);
         },
       }),
     }),
     ...(allocationContext !== undefined && {
       extents: (offset: number, length: number) => extents(link, offset, length),
+    }),
+    ...(has(NBD_FLAG_SEND_CACHE) && {
+      prefetch: (offset: number, length: number) => send(NBD_CMD_CACHE, 0, offset, length),
     }),
     async resize(wanted) {
       const { size } = await link.refresh();

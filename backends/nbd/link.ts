@@ -3,6 +3,7 @@
 import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
   NBD_CMD_FLAG_FUA,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
@@ -127,7 +128,12 @@ export class NbdLink implements AsyncDisposable {
   }
 
   #changes({ command }: NbdRequest): boolean {
-    return command !== NBD_CMD_READ && command !== NBD_CMD_FLUSH && command !== NBD_CMD_BLOCK_STATUS;
+    return (
+      command !== NBD_CMD_READ &&
+      command !== NBD_CMD_FLUSH &&
+      command !== NBD_CMD_BLOCK_STATUS &&
+      command !== NBD_CMD_CACHE
+    );
   }
 
   /** Without a flush the server makes every change durable before it answers, or never tells. */

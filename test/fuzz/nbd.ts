@@ -4,6 +4,7 @@ import { NbdRequest } from '../../backends/nbd/request.ts';
 import { ConnectionLost } from '../../core/nbd/connection-lost.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
   NBD_CMD_READ,
   NBD_CMD_WRITE,
   NBD_REPLY_TYPE_BLOCK_STATUS,
@@ -99,8 +100,8 @@ export class NbdTarget implements FuzzTarget {
     const length = random.between(1, LONGEST);
     const command = random.pick(
       structured
-        ? [NBD_CMD_READ, NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_BLOCK_STATUS]
-        : [NBD_CMD_READ, NBD_CMD_WRITE],
+        ? [NBD_CMD_READ, NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_CACHE, NBD_CMD_BLOCK_STATUS]
+        : [NBD_CMD_READ, NBD_CMD_WRITE, NBD_CMD_CACHE],
     );
     const middle = random.below(length + 1);
     const memory = this.#memory.subarray(GUARD, GUARD + length);
@@ -133,7 +134,7 @@ export class NbdTarget implements FuzzTarget {
           ? join(u32(CONTEXT), u32(1), u64(BigInt(length)), u64(BigInt(random.below(4))))
           : join(u32(CONTEXT), u32(length), u32(random.below(4))),
       );
-    if (command === NBD_CMD_WRITE)
+    if (command === NBD_CMD_WRITE || command === NBD_CMD_CACHE)
       return (random.oneIn(2) && !extended) || !structured
         ? simpleReply(cookie, 0)
         : chunk(cookie, NBD_REPLY_TYPE_NONE, Buffer.alloc(0));

@@ -1,8 +1,10 @@
-import { truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { nbdConfig } from '../../backends/nbd/config.ts';
 import nbd from '../../backends/nbd/index.ts';
 import type { BlockDevice } from '../../core/api/device.ts';
+import { adaptDevice } from '../../core/block/layers.ts';
+import { resolve } from '../../core/block/resolve.ts';
 import { seededRandom } from '../../core/util/random.ts';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { eventually } from '../core/app/rig.ts';
@@ -60,6 +62,13 @@ async function open(
   return Object.assign(device, { log: ctx.logger });
 }
 
+/** Of no pattern that a misplaced block would keep. */
+function content(size: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at < size; at += 4) bytes.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at);
+  return bytes;
+}
+
 const seedOf = (): number => {
   const seed = Math.floor(Math.random() * 2 ** 31);
   process.stderr.write(`seed ${seed}\n`);
@@ -93,6 +102,7 @@ async function exercise(
           await device.writeZeroes(offset, length, random() < 0.5 ? 2 : 0);
           part.fill(0);
         } else if (kind < 0.55 && device.flush !== undefined) await device.flush(0);
+        else if (kind < 0.65 && device.prefetch !== undefined) await device.prefetch(offset, length);
         else {
           const into = Buffer.alloc(length, 0xa5);
           await device.read(offset, [into.subarray(0, 100), into.subarray(100)], 0);
@@ -179,6 +189,62 @@ describe('an export', () => {
     const into = Buffer.alloc(4096);
     await device.read(0, [into], 0);
     expect(into).toEqual(Buffer.alloc(4096, 1));
+  });
+
+  it('is fetched ahead where its server can do that', async () => {
+    writeFileSync(folder.file('image'), content(SIZE));
+    const blocks = ['blocksize-minimum=512', 'blocksize-preferred=4096', 'blocksize-maximum=1M'];
+    await nbdkit(
+      ...['--filter=log', '--filter=blocksize-policy', '--filter=cache', 'file', folder.file('image')],
+      ...[`logfile=${folder.file('log')}`, ...blocks, 'blocksize-error-policy=error'],
+    );
+    const device = await open();
+    const { device: disk } = adaptDevice(resolve(device, 'nbd'));
+    expect(disk.caps.prefetch).toBe(true);
+    await disk.prefetch(4096, 2 * MIB);
+    const into = Buffer.alloc(MIB);
+    await disk.read(MIB, [into], 0);
+    expect(into.equals(content(SIZE).subarray(MIB, 2 * MIB))).toBe(true);
+    const cached = readFileSync(folder.file('log'), 'utf8').matchAll(
+      / Cache id=\d+ offset=(\w+) count=(\w+)/g,
+    );
+    expect([...cached].map(([, offset, count]) => [Number(offset), Number(count)])).toEqual([
+      [4096, MIB],
+      [4096 + MIB, MIB],
+    ]);
+    expect(device.status!()).toMatchObject({ reconnections: 0, unflushed: '0 bytes' });
+  });
+
+  it.each([
+    [
+      'nbdkit that does not cache',
+      () => nbdkit('--filter=nocache', 'memory', `${SIZE}`, 'cachemode=none'),
+      false,
+    ],
+    [
+      'nbdkit that reads in place of caching',
+      () => nbdkit('--filter=nocache', 'memory', `${SIZE}`, 'cachemode=emulate'),
+      true,
+    ],
+    ['qemu-nbd', () => qemuNbd(), true],
+  ])('of %s says whether it can fetch ahead', async (_name, start, can) => {
+    writeFileSync(folder.file('image'), content(MIB));
+    await start();
+    const device = await open();
+    expect(device.prefetch !== undefined).toBe(can);
+    await device.prefetch?.(512, MIB - 512);
+    expect(device.status!()).toMatchObject({ reconnections: 0 });
+  });
+
+  it('whose server fails to fetch ahead tells so, and reads all the same', async () => {
+    const only = ['error-pread-rate=0%', 'error-pwrite-rate=0%', 'error-extents-rate=0%'];
+    await nbdkit('--filter=error', 'memory', `${SIZE}`, 'error=EIO', 'error-rate=100%', ...only);
+    const device = await open();
+    await expect(device.prefetch!(0, 4096)).rejects.toMatchObject({ code: 'EIO' });
+    await device.write!(0, [Buffer.alloc(512, 7)], 0);
+    const into = Buffer.alloc(512);
+    await device.read(0, [into], 0);
+    expect(into).toEqual(Buffer.alloc(512, 7));
   });
 
   it('that is read-only is a read-only disk', async () => {
