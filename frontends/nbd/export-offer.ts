@@ -3,6 +3,7 @@ import {
   NBD_FLAG_CAN_MULTI_CONN,
   NBD_FLAG_HAS_FLAGS,
   NBD_FLAG_READ_ONLY,
+  NBD_FLAG_SEND_CACHE,
   NBD_FLAG_SEND_DF,
   NBD_FLAG_SEND_FAST_ZERO,
   NBD_FLAG_SEND_FLUSH,
@@ -29,6 +30,7 @@ export function exportOffer(volume: Volume, name: string): ExportOffer {
   let flags = NBD_FLAG_HAS_FLAGS;
   // Every connection calls the same volume: a flush of any covers what completed on all of them.
   flags |= NBD_FLAG_CAN_MULTI_CONN;
+  if (caps.prefetch) flags |= NBD_FLAG_SEND_CACHE;
   if (!caps.write) flags |= NBD_FLAG_READ_ONLY;
   else {
     flags |= NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;

@@ -5,6 +5,7 @@ import { type Extent, IoFlag, type MaybePromise, type Volume } from '../../core/
 import { type BlockErrno, BlockError } from '../../core/api/errors.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
   NBD_CMD_DISC,
   NBD_CMD_FLAG_DF,
   NBD_CMD_FLAG_FAST_ZERO,
@@ -29,7 +30,7 @@ import {
 import { type ReplyFormat, ReplyWriter } from './reply-writer.ts';
 import { type ClientRequest, RequestReader, type RequestSink } from './request-reader.ts';
 
-/** What one connection may have under way at a time: requests, and bytes of their data. */
+/** What one connection may have under way at a time: requests, and bytes that these read or write. */
 const MAX_REQUESTS = 256;
 const MAX_BYTES = 64 * 1024 * 1024;
 /** Replies that the client does not fetch: more are not made. Bytes. */
@@ -46,9 +47,13 @@ const FLAGS: Readonly<Record<number, number>> = {
   [NBD_CMD_WRITE]: NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_PAYLOAD_LEN,
   [NBD_CMD_FLUSH]: 0,
   [NBD_CMD_TRIM]: NBD_CMD_FLAG_FUA,
+  [NBD_CMD_CACHE]: 0,
   [NBD_CMD_WRITE_ZEROES]: NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO,
   [NBD_CMD_BLOCK_STATUS]: NBD_CMD_FLAG_REQ_ONE,
 };
+
+/** Commands that change nothing. */
+const READ_ONLY: ReadonlySet<number> = new Set([NBD_CMD_READ, NBD_CMD_BLOCK_STATUS, NBD_CMD_CACHE]);
 
 const ERRORS: Readonly<Record<BlockErrno, number>> = {
   EIO: NBD_EIO,
@@ -139,7 +144,7 @@ export class Transmission implements RequestSink {
     this.#bytes += weightOf(request);
     if (request.command === NBD_CMD_READ) this.#read(request);
     else if (request.command === NBD_CMD_BLOCK_STATUS) this.#blockStatus(request);
-    else this.#change(request);
+    else this.#carryOut(request);
   }
 
   #receive(bytes: Buffer): void {
@@ -179,15 +184,16 @@ export class Transmission implements RequestSink {
     this.#after(request, () => this.#volume.read(request.offset, [reply.data], 0), done);
   }
 
-  #change(request: ClientRequest): void {
+  /** A request that is answered without data. */
+  #carryOut(request: ClientRequest): void {
     const done = (): void => {
       this.#replies.done(request);
       this.#settle(request);
     };
-    this.#after(request, () => this.#startChange(request), done);
+    this.#after(request, () => this.#start(request), done);
   }
 
-  #startChange({ command, flags, offset, length, data }: ClientRequest): MaybePromise<void> {
+  #start({ command, flags, offset, length, data }: ClientRequest): MaybePromise<void> {
     const fua = (flags & NBD_CMD_FLAG_FUA) !== 0;
     const volume = this.#volume;
     switch (command) {
@@ -200,6 +206,8 @@ export class Transmission implements RequestSink {
         if (!fua) return done;
         return done === undefined ? volume.flush(0) : done.then(() => volume.flush(0));
       }
+      case NBD_CMD_CACHE:
+        return volume.prefetch(offset, length);
       default: {
         let bits = fua ? IoFlag.FUA : 0;
         if ((flags & NBD_CMD_FLAG_NO_HOLE) === 0) bits |= IoFlag.MAY_UNMAP;
@@ -261,14 +269,17 @@ export class Transmission implements RequestSink {
       return { error: NBD_EINVAL, why: `flags 0x${flags.toString(16)} of command ${command}` };
     if (command === NBD_CMD_FLUSH)
       return offset === 0 && length === 0 ? undefined : { error: NBD_EINVAL, why: 'a flush has no range' };
-    const isChange = command !== NBD_CMD_READ && command !== NBD_CMD_BLOCK_STATUS;
+    const isChange = !READ_ONLY.has(command);
     if (isChange && !caps.write) return { error: NBD_EPERM, why: 'the disk is read-only' };
     if (length === 0) return { error: NBD_EINVAL, why: 'a length of 0' };
     if (offset + length > size)
       return { error: isChange ? NBD_ENOSPC : NBD_EINVAL, why: 'beyond the end of the disk' };
     if (command === NBD_CMD_WRITE && data === undefined)
       return { error: NBD_EINVAL, why: `a write of more than ${NBD_PORTABLE_MAX_PAYLOAD} bytes` };
-    if (command === NBD_CMD_READ && length > NBD_PORTABLE_MAX_PAYLOAD)
+    if (command === NBD_CMD_CACHE && !caps.prefetch)
+      return { error: NBD_EINVAL, why: 'the disk cannot fetch ahead' };
+    // To fetch ahead takes as much as to read, and the protocol allows to refuse it beyond the largest payload.
+    if ((command === NBD_CMD_READ || command === NBD_CMD_CACHE) && length > NBD_PORTABLE_MAX_PAYLOAD)
       return { error: NBD_EINVAL, why: `a read of more than ${NBD_PORTABLE_MAX_PAYLOAD} bytes` };
     if (command === NBD_CMD_TRIM && !caps.discard) return { error: NBD_EINVAL, why: 'the disk has no trim' };
     if (command === NBD_CMD_BLOCK_STATUS && this.#format.allocationContext === undefined)
@@ -278,7 +289,7 @@ export class Transmission implements RequestSink {
 }
 
 function weightOf({ command, length }: ClientRequest): number {
-  return command === NBD_CMD_READ || command === NBD_CMD_WRITE ? length : 0;
+  return command === NBD_CMD_READ || command === NBD_CMD_WRITE || command === NBD_CMD_CACHE ? length : 0;
 }
 
 /** Neighbours of one kind as one, `most` at most: the rest is asked for again. */

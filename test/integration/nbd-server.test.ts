@@ -4,9 +4,11 @@ import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fileConfig } from '../../backends/file/config.ts';
 import file from '../../backends/file/index.ts';
+import { nbdConfig } from '../../backends/nbd/config.ts';
+import nbdBackend from '../../backends/nbd/index.ts';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
 import { freePort } from '../support/free-port.ts';
-import { makeCertificates, makePsk } from '../support/nbd-servers.ts';
+import { makeCertificates, makePsk, NbdServerProcess } from '../support/nbd-servers.ts';
 import { openContext } from '../support/plugin-context.ts';
 import { type ServedExport, serveDevice } from '../support/served-export.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -17,7 +19,7 @@ const run = promisify(execFile);
 const MIB = 2 ** 20;
 
 beforeAll(async () => {
-  await ensureDebianPackages(['libnbd-bin', 'python3-libnbd', 'qemu-utils', 'openssl'], (line) =>
+  await ensureDebianPackages(['nbdkit', 'libnbd-bin', 'python3-libnbd', 'qemu-utils', 'openssl'], (line) =>
     process.stderr.write(`${line}\n`),
   );
 });
@@ -66,6 +68,7 @@ describe('an export of ours', () => {
       can_zero: true,
       can_df: true,
       can_fast_zero: true,
+      can_cache: false,
       block_size_minimum: 512,
       block_size_preferred: 4096,
       block_size_maximum: 32 * MIB,
@@ -144,6 +147,46 @@ describe('an export of ours', () => {
     const { handle } = await serve({}, '64MiB', true);
     const info = JSON.parse(await tool('nbdinfo', '--json', handle.path));
     expect(info.exports[0]).toMatchObject({ is_read_only: true, can_trim: false, can_zero: false });
+  });
+
+  it('fetches ahead what is behind it: from libnbd, through us, to another server', async () => {
+    const [path, log] = [folder.file('behind'), folder.file('log')];
+    owned.use(
+      await NbdServerProcess.start(
+        [
+          'nbdkit',
+          '--foreground',
+          '--exit-with-parent',
+          '--unix',
+          path,
+          '--filter=log',
+          'memory',
+          '64M',
+          `logfile=${log}`,
+        ],
+        path,
+      ),
+    );
+    const config = nbdConfig.parse({ uri: `nbd+unix:///?socket=${path}` });
+    const device = await nbdBackend.open(config, openContext(folder.path));
+    const { handle } = owned.use(await serveDevice(device, folder.path));
+    await tool('nbdinfo', '--can', 'cache', handle.path);
+    const script = `
+      import errno
+      h.cache(2**20, 8192)
+      for count, offset in [(4096, h.get_size()), (100, 0), (0, 0), (4096, 2**63 - 4096), (33 * 2**20, 0)]:
+        try:
+          h.cache(count, offset)
+        except nbd.Error as e:
+          assert e.errnum == errno.EINVAL, e
+        else:
+          raise Exception("it did not fail")
+      h.pwrite(bytearray([7]) * 512, 0)
+      assert h.pread(512, 0) == bytearray([7]) * 512`;
+    await nbdsh(handle.path, script, '-c', 'h.set_strict_mode(0)');
+    const cached = readFileSync(log, 'utf8').match(/ Cache id=\d+ offset=0x2000 count=0x100000 /g);
+    expect(cached).toHaveLength(1);
+    expect(readFileSync(log, 'utf8').match(/ Cache /g)).toHaveLength(1);
   });
 
   it('is there over TCP', async () => {

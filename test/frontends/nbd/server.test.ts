@@ -7,6 +7,7 @@ import nbdBackend from '../../../backends/nbd/index.ts';
 import { BlockError } from '../../../core/api/errors.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
   NBD_CMD_DISC,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
@@ -14,8 +15,10 @@ import {
   NBD_CMD_WRITE,
   NBD_EINVAL,
   NBD_EIO,
+  NBD_ENOMEM,
   NBD_ENOSPC,
   NBD_EPERM,
+  NBD_FLAG_SEND_CACHE,
   NBD_OPT_ABORT,
   NBD_OPT_EXPORT_NAME,
   NBD_OPT_EXTENDED_HEADERS,
@@ -32,6 +35,7 @@ import {
   NBD_REP_ERR_POLICY,
   NBD_REP_ERR_UNKNOWN,
   NBD_REP_ERR_UNSUP,
+  NBD_REP_INFO,
   NBD_REP_META_CONTEXT,
   NBD_REP_SERVER,
 } from '../../../core/nbd/protocol.ts';
@@ -71,6 +75,13 @@ async function client(flags?: number): Promise<RawNbdClient> {
 
 const named = (name: string, ...rest: Uint8Array[]): Buffer =>
   join(u32(name.length), Buffer.from(name), ...rest);
+/** To the transmission phase: the flags of the export. */
+async function flagsOf(raw: RawNbdClient): Promise<number> {
+  const replies = await raw.option(NBD_OPT_GO, named('', u16(0)));
+  const info = replies.find(({ type, data }) => type === NBD_REP_INFO && data.readUInt16BE(0) === 0);
+  return info!.data.readUInt16BE(10);
+}
+
 const query = (text: string): Buffer => named(text);
 const block = (byte: number, length = 512): Buffer => Buffer.alloc(length, byte);
 
@@ -185,6 +196,11 @@ describe('an NBD server', () => {
     ['a read after the end', NBD_CMD_READ, SIZE - 512, 1024, 0, NBD_EINVAL],
     ['a read of half a sector', NBD_CMD_READ, 0, 100, 0, NBD_EINVAL],
     ['a read of 4 GiB', NBD_CMD_READ, 0, 2 ** 32 - 512, 0, NBD_EINVAL],
+    ['a cache request after the end', NBD_CMD_CACHE, SIZE - 512, 1024, 0, NBD_EINVAL],
+    ['a cache request of nothing', NBD_CMD_CACHE, 0, 0, 0, NBD_EINVAL],
+    ['a cache request of half a sector', NBD_CMD_CACHE, 0, 100, 0, NBD_EINVAL],
+    ['a cache request with a flag', NBD_CMD_CACHE, 0, 512, 1, NBD_EINVAL],
+    ['a cache request of 4 GiB', NBD_CMD_CACHE, 0, 2 ** 32 - 512, 0, NBD_EINVAL],
     ['a trim after the end', NBD_CMD_TRIM, SIZE, 512, 0, NBD_ENOSPC],
     ['a flush with a range', NBD_CMD_FLUSH, 512, 512, 0, NBD_EINVAL],
     ['the status of blocks without a context', NBD_CMD_BLOCK_STATUS, 0, 512, 0, NBD_EINVAL],
@@ -219,6 +235,46 @@ describe('an NBD server', () => {
     await raw.go();
     raw.request(NBD_CMD_WRITE, 0, 512, block(1));
     expect(await raw.reply()).toMatchObject({ error: NBD_EPERM });
+  });
+
+  it.each([false, true])('offers CACHE and fetches ahead (read-only: %s)', async (readOnly) => {
+    await serve({}, readOnly);
+    const raw = await client();
+    expect((await flagsOf(raw)) & NBD_FLAG_SEND_CACHE).not.toBe(0);
+    raw.request(NBD_CMD_CACHE, 4096, 65536, Buffer.alloc(0), 0, 9);
+    expect(await raw.reply()).toMatchObject({ error: 0, cookie: 9 });
+    expect(device.calls).toMatchObject([{ op: 'prefetch', offset: 4096, length: 65536 }]);
+    device.gate = () => Promise.reject(new BlockError('ENOMEM', 'no room'));
+    raw.request(NBD_CMD_CACHE, 0, 512);
+    expect(await raw.reply()).toMatchObject({ error: NBD_ENOMEM });
+    device.gate = undefined;
+    raw.request(NBD_CMD_READ, 0, 512);
+    expect(await raw.reply(512)).toMatchObject({ error: 0 });
+  });
+
+  it('neither offers CACHE nor takes it where the disk cannot fetch ahead', async () => {
+    Object.assign(device, { prefetch: undefined });
+    await serve();
+    const raw = await client();
+    expect((await flagsOf(raw)) & NBD_FLAG_SEND_CACHE).toBe(0);
+    raw.request(NBD_CMD_CACHE, 0, 512);
+    expect(await raw.reply()).toMatchObject({ error: NBD_EINVAL });
+    expect(device.calls).toEqual([]);
+  });
+
+  it('takes no more cache requests of a client than reads of as many bytes', async () => {
+    device = new FakeDevice({ size: 64 * SIZE, caps: { concurrency: 'parallel' } });
+    const { volume } = await serve();
+    const gate = Promise.withResolvers<void>();
+    device.gate = () => gate.promise;
+    const raw = await client();
+    await raw.go();
+    for (let i = 0; i < 20; i++) raw.request(NBD_CMD_CACHE, 0, 16 * SIZE, Buffer.alloc(0), 0, i);
+    await eventually(() => volume.inFlight === 4);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(volume.inFlight).toBe(4);
+    gate.resolve();
+    for (let i = 0; i < 20; i++) expect(await raw.reply()).toMatchObject({ error: 0 });
   });
 
   it('gives up a client that sends noise, and loses no request of it before that', async () => {
@@ -380,6 +436,8 @@ describe('our own client', () => {
     expect(into.every((byte) => byte === 0)).toBe(true);
     expect(await disk.extents!(0, SIZE)).toEqual([{ offset: 0, length: SIZE, kind: 'data' }]);
     expect(device.calls.some(({ op }) => op === 'discard')).toBe(true);
+    await disk.prefetch!(4096, 65536);
+    expect(device.calls.at(-1)).toMatchObject({ op: 'prefetch', offset: 4096, length: 65536 });
   });
 });
 
