@@ -19,6 +19,9 @@ import type { Writeback } from './writeback.ts';
 /** A discard is bookkeeping without a pause; so many chunks keep the process busy for some 50 ms. */
 const MAX_DISCARD_CHUNKS = 64 * 1024;
 
+/** Chunks of one prefetch that are fetched at a time. */
+const PREFETCHED_AT_ONCE = 4;
+
 /** What a device is made of. `writer` is absent on a read-only disk. */
 export interface DeviceParts {
   readonly size: number;
@@ -170,6 +173,23 @@ export class ChunkDevice implements BlockDevice {
     return extents;
   }
 
+  /** Chunks that are in the store and nowhere else, as far as that does not drive out what is in use. */
+  async prefetch(offset: number, length: number): Promise<void> {
+    this.#writer?.writeback.throwIfFailed();
+    const { lineSize, spareLines } = this.#cache;
+    const end = Math.min(offset + length, (Math.floor(offset / lineSize) + spareLines) * lineSize);
+    let next = offset;
+    const work = async (): Promise<void> => {
+      while (next < end) {
+        const at = next;
+        const base = at - (at % this.#chunkSize);
+        next = Math.min(end, base + this.#chunkSize);
+        await this.#fetchAhead(base / this.#chunkSize, lineMask(at - base, next - base, lineSize));
+      }
+    };
+    await settleAll(Array.from({ length: PREFETCHED_AT_ONCE }, work));
+  }
+
   async resize(size?: number): Promise<void> {
     this.#size = await this.#grow(size);
     this.info = { ...this.info, size: this.#size };
@@ -257,9 +277,23 @@ export class ChunkDevice implements BlockDevice {
     if (end === this.#readAheadTo) return;
     this.#readAheadTo = end;
     for (let chunk = next; chunk < end; chunk++) {
-      if (!this.#map.has(chunk) || this.#writer?.buffer.find(chunk) !== undefined) continue;
-      this.#cache.prefetch(chunk);
+      if (this.#isOnlyStored(chunk)) this.#cache.prefetch(chunk);
     }
+  }
+
+  async #fetchAhead(chunk: number, mask: number): Promise<void> {
+    if (!this.#isOnlyStored(chunk)) return;
+    let outcome: Awaited<ReturnType<ReadCache['fetch']>>;
+    try {
+      outcome = await this.#cache.fetch(chunk, mask, []);
+    } catch (error) {
+      throw toBlockError(error);
+    }
+    if (outcome === 'missing') throw this.#chunks.failure(chunk, 'is missing from the bucket');
+  }
+
+  #isOnlyStored(chunk: number): boolean {
+    return this.#map.has(chunk) && this.#writer?.buffer.find(chunk) === undefined;
   }
 }
 

@@ -50,6 +50,11 @@ export class ReadCache {
     return Math.min(MAX_READ_AHEAD, Math.floor(this.#maxLines / LINES_PER_CHUNK / 4));
   }
 
+  /** How many lines may be asked for at once for nobody yet, for the same reason. */
+  get spareLines(): number {
+    return Math.floor(this.#maxLines / 4);
+  }
+
   /** The line if it is in memory. */
   peek(chunk: number, line: number): Uint8Array | undefined {
     const key = chunk * LINES_PER_CHUNK + line;

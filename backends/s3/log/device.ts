@@ -95,6 +95,12 @@ export class LogDevice implements BlockDevice {
     return extents;
   }
 
+  prefetch(offset: number, length: number): Promise<void> {
+    this.#parts.writer?.appender.throwIfFailed();
+    const first = Math.floor(offset / BLOCK);
+    return this.#parts.reader.prefetch(first, Math.ceil((offset + length) / BLOCK) - first);
+  }
+
   async resize(size?: number): Promise<void> {
     this.info = { ...this.info, size: await this.#parts.grow(size) };
   }

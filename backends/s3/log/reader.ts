@@ -59,6 +59,20 @@ export class LogReader {
     return fetched;
   }
 
+  /** Has blocks in memory that only the store has, as far as that does not drive out what is in use. */
+  prefetch(lba: number, blocks: number): Promise<void> {
+    let room = this.#frames.spare;
+    const fetches: Promise<unknown>[] = [];
+    this.#each(lba, blocks, (object, block, count) => {
+      if (object === undefined || object.data !== undefined || room === 0) return;
+      const [first, frames] = framesOf(block, count);
+      const fitting = Math.min(frames, room);
+      room -= fitting;
+      fetches.push(this.#frames.fetch(object, first, fitting));
+    });
+    return settleAll(fetches);
+  }
+
   /** The kinds of the runs from `lba` on. */
   kinds(lba: number, blocks: number, take: (isHole: boolean, from: number, count: number) => void): void {
     this.#each(lba, blocks, (object, _block, count, at) => take(object === undefined, lba + at, count));
@@ -83,11 +97,10 @@ export class LogReader {
   }
 
   #fromCache(object: LogObject, block: number, count: number, iov: IoVec, at: number): boolean {
-    const first = Math.floor(block / FRAME_BLOCKS);
-    const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
+    const [first, length] = framesOf(block, count);
     const frames: Buffer[] = [];
-    for (let frame = first; frame <= last; frame++) {
-      const found = this.#frames.peek(object, frame);
+    for (let i = 0; i < length; i++) {
+      const found = this.#frames.peek(object, first + i);
       if (found === undefined) return false;
       frames.push(found);
     }
@@ -95,15 +108,13 @@ export class LogReader {
     return true;
   }
 
-  async #fetch(missing: readonly Missing[], iov: IoVec): Promise<void> {
-    const fetches = missing.map(async ({ object, block, count, at }) => {
-      const first = Math.floor(block / FRAME_BLOCKS);
-      const frames = Math.floor((block + count - 1) / FRAME_BLOCKS) - first + 1;
-      copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
-    });
-    // All of them, also when one fails: none may go on with borrowed memory after the call has settled.
-    for (const result of await Promise.allSettled(fetches))
-      if (result.status === 'rejected') throw result.reason;
+  #fetch(missing: readonly Missing[], iov: IoVec): Promise<void> {
+    return settleAll(
+      missing.map(async ({ object, block, count, at }) => {
+        const [first, frames] = framesOf(block, count);
+        copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
+      }),
+    );
   }
 
   #readAhead(lba: number, blocks: number, diskBlocks: number): void {
@@ -123,12 +134,22 @@ export class LogReader {
     this.#aheadTo = to;
     this.#each(from, to - from, (object, block, count) => {
       if (object === undefined || object.data !== undefined) return;
-      const first = Math.floor(block / FRAME_BLOCKS);
-      const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
       // A failure is for the read that needs it to report.
-      this.#frames.fetch(object, first, last - first + 1).catch(() => undefined);
+      this.#frames.fetch(object, ...framesOf(block, count)).catch(() => undefined);
     });
   }
+}
+
+/** The frames that hold `count` blocks from `block` on: the first, and how many. */
+function framesOf(block: number, count: number): [first: number, count: number] {
+  const first = Math.floor(block / FRAME_BLOCKS);
+  return [first, Math.floor((block + count - 1) / FRAME_BLOCKS) - first + 1];
+}
+
+/** All of them, also when one fails: none may go on with borrowed memory after the call has settled. */
+async function settleAll(pending: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(pending))
+    if (result.status === 'rejected') throw result.reason;
 }
 
 /** `count` blocks from `block` on, out of the frames from that which holds `block`. */

@@ -100,6 +100,69 @@ describe('reading', () => {
   });
 });
 
+describe('prefetch', () => {
+  it('fetches what is asked for, in whole lines, and reads then ask nobody', async () => {
+    await using disk = await opened(await filled(3), { readCache: 32 * CHUNK });
+    await disk.device.prefetch(LINE - 512, CHUNK + 1024);
+    const asked = disk.store.requests.map(({ operation, bytes }) => [operation, bytes / LINE]);
+    expect(asked).toEqual([
+      ['read', 16],
+      ['read', 2],
+    ]);
+    await expectTag(disk.device, CHUNK, 2 * LINE, 2);
+    await expectTag(disk.device, 0, CHUNK, 1);
+    await disk.device.prefetch(0, CHUNK);
+    expect(disk.store.count('read')).toBe(2);
+  });
+
+  it('asks nobody for what was never written, or is in memory', async () => {
+    const { bucket } = await newVolume(64 * CHUNK);
+    await using disk = await opened(bucket, { readCache: 32 * CHUNK });
+    await disk.device.write(CHUNK, [pattern(512, 7)]);
+    await disk.device.prefetch(0, 8 * CHUNK);
+    expect(disk.store.requests).toEqual([]);
+    await expectTag(disk.device, CHUNK, 512, 7);
+  });
+
+  it('takes a part of the memory for reads and no more, a few chunks at a time', async () => {
+    await using disk = await opened(await filled(16), { readCache: 32 * CHUNK });
+    const release = hold(disk.store, 'read');
+    const prefetch = disk.device.prefetch(0, 16 * CHUNK);
+    await settled();
+    expect(disk.store.count('read')).toBe(4);
+    release();
+    await prefetch;
+    expect(disk.store.requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(8 * CHUNK);
+  });
+
+  it('does nothing with hardly any memory for reads', async () => {
+    await using disk = await opened(await filled(1), { readCache: 2 * LINE });
+    await disk.device.prefetch(0, CHUNK);
+    expect(disk.store.requests).toEqual([]);
+  });
+
+  it('of a chunk that was deleted behind our back fails, and what is written is there all the same', async () => {
+    const bucket = await filled(2);
+    bucket.objects.delete('disks/a/chunk/000000000001');
+    await using disk = await opened(bucket, { readCache: 32 * CHUNK });
+    await expect(disk.device.prefetch(0, 2 * CHUNK)).rejects.toMatchObject({ code: 'EIO' });
+    await expectTag(disk.device, 0, CHUNK, 1);
+  });
+
+  it('of a chunk that is written or discarded meanwhile leaves nothing old behind', async () => {
+    await using disk = await opened(await filled(2), { readCache: 32 * CHUNK });
+    const release = hold(disk.store, 'read');
+    const prefetch = disk.device.prefetch(0, 2 * CHUNK);
+    await disk.device.write(0, [pattern(CHUNK, 9)]);
+    disk.device.discard(CHUNK, CHUNK);
+    await disk.device.flush();
+    release();
+    await prefetch;
+    await expectTag(disk.device, 0, CHUNK, 9);
+    await expectTag(disk.device, CHUNK, CHUNK, 0);
+  });
+});
+
 describe('extents', () => {
   it('are data where chunks exist, stored or not, and holes elsewhere', async () => {
     await using disk = await opened(await filled(1, 4 * CHUNK));

@@ -130,6 +130,54 @@ describe('a volume with the layout log', () => {
     });
   });
 
+  it('fetches ahead what only the store has, once', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(MIB, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket);
+    await disk.device.write!(MIB, [pattern(BLOCK, 2)], 0);
+    await disk.device.prefetch!(512, MIB);
+    const asked = disk.store.count('read');
+    expect(asked).toBeGreaterThan(0);
+    expect(sameBytes(await readAll(disk.device, 0, MIB), pattern(MIB, 1))).toBe(true);
+    await disk.device.prefetch!(0, 4 * MIB);
+    expect(disk.store.count('read')).toBe(asked);
+    expect(sameBytes(await readAll(disk.device, MIB, BLOCK), pattern(BLOCK, 2))).toBe(true);
+  });
+
+  it('fetches ahead no more than a part of the memory for reads', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(8 * MIB, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket, { readCache: 4 * MIB });
+    await disk.device.prefetch!(0, 8 * MIB);
+    const headers = 32 * KIB * disk.store.keys('disks/a/log/').length;
+    const bytes = disk.store.requests.reduce((sum, request) => sum + request.bytes, 0);
+    expect(bytes).toBeGreaterThanOrEqual(MIB);
+    expect(bytes).toBeLessThanOrEqual(MIB + headers);
+  });
+
+  it('fails a prefetch of what is missing, and goes on', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
+      await disk.device.flush!(0);
+      await disk.device.write!(BLOCK, [pattern(BLOCK, 2)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket);
+    bucket.objects.delete(disk.store.keys('disks/a/log/')[0]!);
+    await expect(disk.device.prefetch!(0, 2 * BLOCK)).rejects.toMatchObject({ code: 'EIO' });
+    expect(sameBytes(await readAll(disk.device, BLOCK, BLOCK), pattern(BLOCK, 2))).toBe(true);
+  });
+
   it('does not open a log with an object missing or changed', async () => {
     const bucket = await newVolume();
     {
