@@ -31,8 +31,19 @@ const tls = z
   })
   .meta({ description: 'For https endpoints.' });
 
-/** Configuration of an `s3` backend in plugins.json. */
-export const s3Config = z.strictObject({
+const journal = z
+  .strictObject({
+    path: z.string().min(1).meta({
+      description:
+        'A file, which is made, or a block device. On a disk that keeps what is synchronized to it.',
+    }),
+    size: sizeSchema({ min: 32 * 2 ** 20, max: 2 ** 40 })
+      .prefault('256MiB')
+      .meta({ description: 'Room for what the store does not have yet; when it is full, writes wait.' }),
+  })
+  .meta({ description: 'The journal of "flush": "local". Without encryption of its own.' });
+
+const keys = z.strictObject({
   bucket: z
     .string()
     .regex(/^[a-z0-9][a-z0-9._-]{1,62}$/i, 'a bucket name is 3 to 63 letters, digits, dots, "-" or "_"')
@@ -80,6 +91,21 @@ export const s3Config = z.strictObject({
   writeBuffer: sizeSchema()
     .prefault('64MiB')
     .meta({ description: 'Memory for what is being written; of chunks, at least four are taken.' }),
+  flush: z.enum(['remote', 'local']).default('remote').meta({
+    description:
+      'When a flush is answered: "remote", once the store has everything; "local", once the journal on this machine has (layout "log").',
+  }),
+  journal: journal.optional(),
+  maxLagBytes: sizeSchema({ min: 2 ** 20 })
+    .optional()
+    .meta({
+      description:
+        'With "flush": "local": writes wait while more than this is in the journal only. Default: "writeBuffer".',
+    }),
+  maxLagMs: z.int().min(100).max(86_400_000).optional().meta({
+    description:
+      'With "flush": "local": writes wait while something older than this, in milliseconds, is in the journal only. Default: no limit.',
+  }),
   readCache: sizeSchema().prefault('32MiB').meta({ description: 'Memory for what was read.' }),
   maxRequests: z
     .int()
@@ -100,6 +126,20 @@ export const s3Config = z.strictObject({
     description:
       'Use a store without conditional writes. Two gateways on one volume then destroy it, and nothing stops them.',
   }),
+});
+
+/** Configuration of an `s3` backend in plugins.json. */
+export const s3Config = keys.superRefine((config, ctx) => {
+  const { flush, journal: place, layout, chunkSize } = config;
+  const refuse = (path: string, message: string): void =>
+    ctx.addIssue({ code: 'custom', path: [path], message });
+  if (flush === 'local' && place === undefined)
+    refuse('flush', '"local" needs a "journal": { "path": … } on this machine');
+  if (flush === 'local' && (layout === 'chunk' || (layout === undefined && chunkSize !== undefined)))
+    refuse('flush', '"local" is for volumes with the layout "log"');
+  if (flush === 'remote')
+    for (const key of ['journal', 'maxLagBytes', 'maxLagMs'] as const)
+      if (config[key] !== undefined) refuse(key, `"${key}" is for "flush": "local"`);
 });
 
 export type S3Config = z.output<typeof s3Config>;

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { fioVerifyUntil } from '../support/disk-exercises.ts';
 import { FIND_SERVER } from '../support/find-server.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 import { blockgate } from '../support/host-cli.ts';
@@ -93,6 +94,36 @@ describe('a disk in a log', () => {
        [ $(wc -l < /tmp/answered) -ge ${6 * KILLS} ]`,
       { timeoutMs: 300_000 },
     );
+  });
+
+  it('goes on through the death of its process, and without the store, when it has a journal', async () => {
+    const backend = {
+      ...(await createVolume()),
+      flush: 'local',
+      journal: { path: '/run/journal', size: '128MiB' },
+    };
+    await serve({ disk0: { backend } });
+    const over = '/run/no-more-kills';
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const fio = guest.sh(fioVerifyUntil(over, DISK0, { depth: 32, direct: true }, seed), {
+      timeoutMs: 600_000,
+    });
+    fio.catch(() => undefined);
+    for (let kills = 0; kills < KILLS; kills++)
+      await guest.sh(`${FIND_SERVER}
+        sleep $((2 + RANDOM % 3)); server; before=$REPLY; kill -KILL "$before"
+        while server; [ -z "$REPLY" ] || [ "$REPLY" = "$before" ]; do sleep 0.3; done`);
+    await service.down();
+    // Answered by the journal alone.
+    await guest.sh(
+      `dd if=/dev/urandom of=${DISK0} bs=64k seek=900 count=8 oflag=direct conv=fsync status=none`,
+    );
+    await service.up();
+    await guest.sh(`touch ${over}`);
+    await fio;
+    const { stdout } = await guest.try(`cd ${running[0]!.folder}; ${Guest.blockgate} status disk0`);
+    expect(stdout).toMatch(new RegExp(`, ${KILLS} restarts`));
+    expect(stdout).toMatch(/journal \/run\/journal, .* not stored/);
   });
 
   it('is refused to a second gateway, and taken over from one that stands still, which then fails closed', async () => {

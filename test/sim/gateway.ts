@@ -117,6 +117,8 @@ export class SimGateway {
       },
       nonce,
       writeBuffer: this.#tuning.writeBuffer,
+      maxAgeMs: 2000,
+      needsJournal: () => false,
       checkpointEvery: this.#tuning.checkpointEvery,
       muchGarbage: this.#tuning.muchGarbage,
       spaceTarget: this.#tuning.spaceTarget,

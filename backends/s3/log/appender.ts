@@ -8,6 +8,7 @@ import { applyToMap } from './apply.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
 import type { BlockMap } from './block-map.ts';
 import { FencedError } from './fenced.ts';
+import type { Journal } from './journal/journal.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { BLOCK, hashHeader } from './object-header.ts';
@@ -18,8 +19,6 @@ export const MAX_IN_FLIGHT = 6;
 /** An object is sealed at this size while nothing is on its way, and grows up to the other one while something is. Bytes. */
 const TARGET = 8 * 2 ** 20;
 const LARGEST = 32 * 2 ** 20;
-/** What nobody flushes is stored after so long all the same. Milliseconds. */
-const MAX_AGE_MS = 2000;
 /** After a request was given up, until it is tried again. Milliseconds. */
 const AGAIN_MS = 1000;
 
@@ -32,6 +31,8 @@ export interface AppenderOptions {
   readonly overlay: Overlay;
   readonly signature: Signature;
   readonly epoch: number;
+  /** What nobody flushes is stored after so long all the same. Milliseconds. */
+  readonly maxAgeMs: number;
   /** Where the log ended before, and the hash of the header there. */
   readonly last: { readonly place: LogPosition; readonly hash: Buffer };
   /** Memory for what is not stored yet. Bytes. */
@@ -76,6 +77,8 @@ interface Sealed {
  */
 export class Appender {
   readonly #options: AppenderOptions;
+  /** Where writes and flushes are answered, in place of the store. */
+  journal: Journal | undefined;
   #open: Batch;
   #openFlushes: Waiter[] = [];
   readonly #sealed: Sealed[] = [];
@@ -130,8 +133,7 @@ export class Appender {
     this.throwIfFailed();
     if (this.#roomWaiters.length > 0 || !this.#hasRoom(blocks * BLOCK))
       return this.#room(blocks * BLOCK, () => this.#write(lba, blocks, iov, from));
-    this.#write(lba, blocks, iov, from);
-    return undefined;
+    return this.#write(lba, blocks, iov, from);
   }
 
   zero(lba: number, blocks: number): MaybePromise<void> {
@@ -139,12 +141,22 @@ export class Appender {
     const weight = zeroWeight(blocks);
     if (this.#roomWaiters.length > 0 || !this.#hasRoom(weight))
       return this.#room(weight, () => this.#zero(lba, blocks));
-    this.#zero(lba, blocks);
-    return undefined;
+    return this.#zero(lba, blocks);
   }
 
-  /** Settles when everything that was written before is durable. */
+  /** Settles when everything that was written before is durable: in the journal, where there is one. */
   flush(): MaybePromise<void> {
+    this.throwIfFailed();
+    return this.journal === undefined ? this.flushToStore() : this.journal.flush();
+  }
+
+  /** What is gathered is sent now, unless something is on its way. */
+  hurry(): void {
+    if (this.#failure === undefined && this.#inFlight === 0 && !this.#open.isEmpty) this.#seal();
+  }
+
+  /** Settles when the store has everything that was written before. */
+  flushToStore(): MaybePromise<void> {
     this.throwIfFailed();
     if (this.isIdle) return undefined;
     return new Promise((resolve, reject) => {
@@ -178,17 +190,21 @@ export class Appender {
     this.#fail(reason);
   }
 
-  #write(lba: number, blocks: number, iov: IoVec, from: number): void {
+  #write(lba: number, blocks: number, iov: IoVec, from: number): MaybePromise<void> {
+    const journaled = this.journal?.write(this.#nextSeq, lba, blocks, iov, from);
     const added = this.#open.write(++this.#requests, lba, blocks, iov, from, this.#options.overlay);
     this.#bytes += added * BLOCK;
     this.#opened();
     if (this.#open.bytes >= TARGET) this.#sealIfDue();
+    return journaled;
   }
 
-  #zero(lba: number, blocks: number): void {
+  #zero(lba: number, blocks: number): MaybePromise<void> {
+    const journaled = this.journal?.zero(this.#nextSeq, lba, blocks);
     this.#open.zero(++this.#requests, lba, blocks, this.#options.overlay);
     this.#bytes += zeroWeight(blocks);
     this.#opened();
+    return journaled;
   }
 
   #opened(): void {
@@ -196,7 +212,7 @@ export class Appender {
     this.#age = setTimeout(() => {
       this.#age = undefined;
       if (!this.#open.isEmpty && this.#failure === undefined) this.#seal();
-    }, MAX_AGE_MS);
+    }, this.#options.maxAgeMs);
     this.#age.unref?.();
   }
 
@@ -204,7 +220,7 @@ export class Appender {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#options.maxBytes;
   }
 
-  async #room(bytes: number, run: () => void): Promise<void> {
+  async #room(bytes: number, run: () => MaybePromise<void>): Promise<void> {
     // What fills the memory has to leave it, whether somebody flushes or not.
     if (!this.#open.isEmpty && this.#inFlight === 0) this.#seal();
     await new Promise<void>((resolve, reject) => {
@@ -212,8 +228,7 @@ export class Appender {
         bytes,
         resolve: () => {
           try {
-            run();
-            resolve();
+            resolve(run());
           } catch (error) {
             reject(error);
           }
@@ -286,6 +301,7 @@ export class Appender {
     this.#inFlight++;
     const start = performance.now();
     try {
+      await this.journal?.ahead();
       await this.#options.store.put(sealed.key, sealed.body, { condition: 'absent' });
       const took = performance.now() - start;
       this.#latency = this.#latency === 0 ? took : this.#latency * 0.8 + took * 0.2;
@@ -345,6 +361,7 @@ export class Appender {
     object.data = undefined;
     this.#bytes -= bytes;
     this.#durable = { place, hash };
+    this.journal?.release(place.seq);
     onDurable(object);
     for (const { resolve } of flushes) resolve();
   }
@@ -356,6 +373,7 @@ export class Appender {
     clearTimeout(this.#pace);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#rejectAll(reason);
+    void this.journal?.stop(reason);
     this.#options.onFailed(reason);
   }
 

@@ -6,6 +6,7 @@ import { checkNewSize, checkReadOnlyGrowth } from '../volume-errors.ts';
 import type { VolumeFile } from '../volume-file.ts';
 import { type DeviceParts, LogDevice } from './device.ts';
 import { FrameCache } from './frame-cache.ts';
+import { openJournalFile, promiseOf, replayJournal, useJournal } from './journal/open-journal.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
@@ -58,12 +59,15 @@ async function openWriter(
 ): Promise<OpenParts> {
   const { logger } = ctx;
   const frames = new FrameCache(running, config.readCache);
+  const volume = await readLogVolume(starting, new LogNames(config.prefix), config, file);
+  const journal = await openJournalFile(config, ctx, volume.record.uuid, undo);
   const writer = await takeVolume({
     stores: { starting, running },
-    volume: await readLogVolume(starting, new LogNames(config.prefix), config, file),
+    volume,
     config,
     ctx,
     frames,
+    journal,
     onFailed: (reason) => {
       if (reason.code === 'ESHUTDOWN') return;
       logger.error('the disk fails every request from now on', { why: reason.message });
@@ -72,7 +76,13 @@ async function openWriter(
   });
   undo.defer(() => closeWriter(writer, config, ctx));
   const { map, table, replayed } = writer.recovered;
-  logger.info('the volume is open', { epoch: writer.head.epoch, replayed });
+  if (journal !== undefined) {
+    if (writer.head.journal != null)
+      logger.info('what was in the journal is stored', { changes: await replayJournal(journal, writer) });
+    await useJournal(journal, writer, config, ctx);
+  }
+  const durability = promiseOf(config, journal);
+  logger.info('the volume is open', { epoch: writer.head.epoch, replayed, durability });
   return {
     size: writer.head.size,
     reader: new LogReader(map, writer.overlay, table, frames),
@@ -91,8 +101,9 @@ async function grow(writer: LogWriter, config: S3Config, wanted: number | undefi
 
 async function closeWriter(writer: LogWriter, { prefix }: S3Config, { logger }: OpenContext): Promise<void> {
   const { appender } = writer;
-  if (appender.failure === undefined && appender.bytes > 0)
-    logger.error('changes that were never flushed successfully are lost', { bytes: appender.bytes });
+  const bytes = (): number => (appender.failure === undefined ? appender.bytes : 0);
+  if (appender.journal === undefined && bytes() > 0)
+    logger.error('changes that were never flushed successfully are lost', { bytes: bytes() });
   try {
     await writer.release();
   } catch (error) {
@@ -101,6 +112,8 @@ async function closeWriter(writer: LogWriter, { prefix }: S3Config, { logger }: 
       reason: (error as Error).message,
     });
   } finally {
+    if (appender.journal !== undefined && bytes() > 0)
+      logger.warn('changes are in the journal only, until this disk is started again', { bytes: bytes() });
     appender.stop(new BlockError('ESHUTDOWN', 'the disk is closed'));
   }
 }

@@ -45,7 +45,12 @@ export class LogDevice implements BlockDevice {
     this.#sectors = new Sectors(parts.reader, parts.writer?.appender);
     this.info = {
       size: parts.size,
-      caps: { concurrency: 'parallel', readOnly: parts.writer === undefined, writeCache: 'process' },
+      caps: {
+        concurrency: 'parallel',
+        readOnly: parts.writer === undefined,
+        // What a journal has survives the process; when it fails, writes are answered by the store.
+        ...(parts.writer?.appender.journal === undefined && { writeCache: 'process' }),
+      },
       limits: {
         blockSize: 512,
         physicalBlockSize: BLOCK,
@@ -120,6 +125,7 @@ export class LogDevice implements BlockDevice {
       epoch,
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
+      ...writer.appender.journal?.status(),
       ...meter.status(),
     };
   }

@@ -41,6 +41,15 @@ const writer = z.object({
 
 export type Writer = z.output<typeof writer>;
 
+/** A journal with changes that were acknowledged and that the store may not have. */
+const journal = z.object({
+  /** Which of the sessions of that journal, hexadecimal. */
+  session: z.string(),
+  /** Where it is, for people. */
+  host: z.string(),
+  path: z.string(),
+});
+
 const head = z.object({
   format: z.literal('blockgate-log-head'),
   volume: z.string(),
@@ -53,6 +62,8 @@ const head = z.object({
   /** `deleting`: it is to be removed, unless a clone needs it. `removing`: its objects are being removed. */
   state: z.enum(['owned', 'released', 'deleting', 'removing']),
   writer: writer.nullable(),
+  /** Who opens the volume without it loses what is in there. */
+  journal: journal.nullish(),
   /** Bytes. */
   size: z.int(),
   checkpoint: checkpoint.nullable(),

@@ -7,6 +7,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { noConditionalWrites } from '../volume-errors.ts';
 import type { FrameCache } from './frame-cache.ts';
 import { encodeHead, type HeadFile, holderOf, readHead, type StoredHead } from './head.ts';
+import type { JournalFile } from './journal/journal-file.ts';
+import { judge } from './journal/verdict.ts';
 import { LogNames } from './names.ts';
 import type { LogRecord } from './volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from './writer.ts';
@@ -18,6 +20,8 @@ const TUNING = {
   muchGarbage: 8192,
   spaceTarget: 1.4,
 } as const;
+/** What nobody flushes is stored after so long all the same. Milliseconds. */
+const MAX_AGE_MS = 2000;
 /** How often somebody else may be faster in changing the head. */
 const MAX_RACES = 5;
 
@@ -27,6 +31,8 @@ export interface Taking {
   readonly config: S3Config;
   readonly ctx: Pick<OpenContext, 'disk' | 'logger' | 'takeOver'>;
   readonly frames: FrameCache;
+  /** What is in the journal of this disk, if it has one. */
+  readonly journal?: JournalFile | undefined;
   /** The writer cannot go on. */
   readonly onFailed: (reason: BlockError) => void;
 }
@@ -41,6 +47,7 @@ export async function takeVolume({
   config,
   ctx,
   frames,
+  journal,
   onFailed,
 }: Taking): Promise<LogWriter> {
   const options: WriterOptions = {
@@ -51,6 +58,8 @@ export async function takeVolume({
     writer: { disk: ctx.disk, since: new Date().toISOString(), process: ownIdentity() },
     nonce: randomBytes(16),
     writeBuffer: config.writeBuffer,
+    maxAgeMs: Math.min(MAX_AGE_MS, (config.maxLagMs ?? Number.POSITIVE_INFINITY) / 2),
+    needsJournal: (head) => judge(head, journal, ctx) === 'replay',
     logger: ctx.logger,
     onFailed,
   };

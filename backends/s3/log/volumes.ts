@@ -16,6 +16,7 @@ import {
   type StoredHead,
   writeHead,
 } from './head.ts';
+import { judge } from './journal/verdict.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
@@ -145,6 +146,7 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
 export function refuseIfOwned(head: Head, { disk, logger }: PluginContext, takeOver: boolean): void {
   const holder = holderOf(head);
   if (holder !== undefined) refuseUnlessGone(holder, { takeOver, disk, logger });
+  judge(head, undefined, { takeOver, disk });
 }
 
 export async function changeHead(

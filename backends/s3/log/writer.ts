@@ -14,6 +14,7 @@ import {
   type Writer,
   writeHead,
 } from './head.ts';
+import type { Journal } from './journal/journal.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
@@ -33,6 +34,10 @@ export interface WriterOptions {
   readonly nonce: Buffer;
   /** Memory for what is not stored yet. Bytes. */
   readonly writeBuffer: number;
+  /** What nobody flushes is stored after so long all the same. Milliseconds. */
+  readonly maxAgeMs: number;
+  /** Looks at the head that is to be claimed. Throws when it must not be; false: its journal is not needed. */
+  readonly needsJournal: (head: Head) => boolean;
   /** Objects between two checkpoints. */
   readonly checkpointEvery: number;
   /** So much more of the log without use is worth a checkpoint as well. Blocks. */
@@ -46,7 +51,7 @@ export interface WriterOptions {
 
 /** Claims the volume: the head names us from here on. Undefined: somebody else was faster. */
 export async function claim(
-  { starting, names, writer, nonce }: WriterOptions,
+  { starting, names, writer, nonce, needsJournal }: WriterOptions,
   { head, etag }: StoredHead,
 ): Promise<HeadFile | undefined> {
   const epoch = head.epoch + 1;
@@ -57,6 +62,7 @@ export async function claim(
     epoch,
     state: 'owned',
     writer,
+    journal: needsJournal(head) ? (head.journal ?? null) : null,
     epochs: [...head.epochs, { epoch }],
   };
   const written = await writeHead(starting, names, claimed, etag);
@@ -110,6 +116,7 @@ export class LogWriter {
       signature: { volume: uuidBytes(options.volume), nonce },
       epoch,
       last,
+      maxAgeMs: options.maxAgeMs,
       maxBytes: options.writeBuffer,
       logger,
       onStored: (object, data) => frames.keepStored(object, data),
@@ -183,7 +190,7 @@ export class LogWriter {
   /** Keeps the disk as it is now, after a flush, under a name. */
   async snapshot(name: string, createdAt: string): Promise<Snapshot> {
     refuseTaken(this.head, name);
-    await this.appender.flush();
+    await this.appender.flushToStore();
     const keep = (): void => {
       for (const { live, place, names } of this.recovered.table.values())
         if (live > 0 && place !== undefined) this.#pinned.add(names.object(place));
@@ -198,8 +205,15 @@ export class LogWriter {
     throw reason;
   }
 
+  /** Everything that was in a journal before is durable, and nothing is in `journal`. */
+  useJournal(journal: Journal): void {
+    this.appender.journal = journal;
+  }
+
   /** Everything that was flushed is durable; the volume is nobody's when this settles. */
   async release(): Promise<void> {
+    if (this.appender.journal !== undefined && this.appender.failure === undefined)
+      await this.appender.flushToStore();
     await this.#collector.stop();
     await this.#checkpointer.stop();
     if (this.appender.failure !== undefined || !this.appender.isIdle) return;
@@ -210,6 +224,8 @@ export class LogWriter {
     await this.#head.change(({ epochs }) => ({
       state: 'released',
       writer: null,
+      // Without it, one that was not replayed to its end is needed by whoever comes next.
+      ...(this.appender.journal !== undefined && { journal: null }),
       epochs: [...epochs.filter((other) => other.epoch !== epoch), ...(end > 0 ? [{ epoch, end }] : [])],
     }));
     this.appender.stop(new BlockError('ESHUTDOWN', 'the disk is closed'));

@@ -170,6 +170,19 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'Several gateways want the volume at the same time.',
     fix: 'Leave it to one of them.',
   },
+  'volume.journal-unusable': {
+    meaning: 'The journal of a volume cannot be opened, or something else is in its place.',
+    fix: 'Correct "journal", or free the file.',
+  },
+  'volume.journal-missing': {
+    meaning: 'The end of a volume is in a journal that is not here.',
+    fix: 'Start the disk once where its journal is; if that is lost, use --take-over, which gives up what was in it.',
+  },
+  'volume.journal-diverged': {
+    meaning:
+      'A journal holds changes that are not in the store, and another gateway has changed the volume since.',
+    fix: 'Move the journal away to go on without what is in it.',
+  },
   'volume.owner-unreadable': {
     meaning: 'The record of who uses the volume is damaged.',
     fix: 'Make sure that nobody uses it, then delete the record.',
