@@ -15,6 +15,7 @@ describe('the configuration of an s3 backend', () => {
     expect(s3Config.parse(MINIMAL)).toEqual({
       ...MINIMAL,
       writeBuffer: 64 * 2 ** 20,
+      flush: 'remote',
       readCache: 32 * 2 ** 20,
       maxRequests: 16,
       requestTimeout: 20,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { BlockError, formatSize, type OpenContext } from '../../../../core/plugin.ts';
+import { formatSize, type OpenContext } from '../../../../core/plugin.ts';
 import type { S3Config } from '../../config.ts';
 import { uuidBytes } from '../object-header.ts';
 import type { LogWriter } from '../writer.ts';
@@ -83,5 +83,3 @@ export function promiseOf(
     maxLagMs === undefined ? 'of any age while the store is away' : `of the last ${maxLagMs / 1000} s`;
   return `a flush is in the journal ${file.path}: it survives the death of the process and of power; the loss of that disk costs up to ${bytes} of changes, ${age}`;
 }
-
-export const closed = (): BlockError => new BlockError('ESHUTDOWN', 'the disk is closed');
