@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { secretSchema, sizeSchema } from '../../core/plugin.ts';
 import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunk/layout.ts';
+import { COMPRESSIONS } from './log/compression.ts';
 
 const KEY_PREFIX = /^[^/\s](?:[^\s]*[^/\s])?$/;
 
@@ -69,6 +70,10 @@ const keys = z.strictObject({
     .meta({
       description: 'Bytes per object of the layout "chunk", fixed when the volume is created. Default 1MiB.',
     }),
+  compression: z.enum(COMPRESSIONS).optional().meta({
+    description:
+      'Of what is written from now on, layout "log" only. Default: what the volume was created with, or "none".',
+  }),
   endpoint: z
     .url({ protocol: /^https?$/, error: 'an endpoint is an http:// or https:// URL' })
     .optional()

@@ -7,6 +7,8 @@ interface Shape<T> {
   readonly format: string;
   readonly version: number;
   readonly schema: z.ZodType<T>;
+  /** Those of its `requiredFeatures` that are known. */
+  readonly features?: readonly string[];
 }
 
 const MAX_BYTES = 64 * 1024;
@@ -33,7 +35,10 @@ export function formatOf({ body }: VolumeFile): string | undefined {
 }
 
 /** Throws a `GatewayError` that says what is wrong with it. */
-export function parseVolumeFile<T>(file: VolumeFile, { format, version, schema }: Shape<T>): T {
+export function parseVolumeFile<T>(
+  file: VolumeFile,
+  { format, version, schema, features = [] }: Shape<T>,
+): T {
   const { key, body } = file;
   if (formatOf(file) !== format) {
     throw new GatewayError('volume.not-a-volume', `The object ${key} does not describe a volume.`, {
@@ -53,10 +58,13 @@ export function parseVolumeFile<T>(file: VolumeFile, { format, version, schema }
     );
   }
   const { requiredFeatures } = value;
-  if (Array.isArray(requiredFeatures) && requiredFeatures.length > 0) {
+  const unknown = Array.isArray(requiredFeatures)
+    ? requiredFeatures.filter((feature) => !features.includes(feature))
+    : [];
+  if (unknown.length > 0) {
     throw new GatewayError(
       'volume.unsupported-feature',
-      `The volume at ${key} needs features that this blockgate lacks: ${requiredFeatures.join(', ')}.`,
+      `The volume at ${key} needs features that this blockgate lacks: ${unknown.join(', ')}.`,
       { fix: 'Use the blockgate that wrote it, or a newer one.' },
     );
   }

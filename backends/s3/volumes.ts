@@ -13,8 +13,10 @@ export function layoutOf(file: VolumeFile): 'log' | 'chunk' {
   return formatOf(file) === LOG_FORMAT ? 'log' : 'chunk';
 }
 
-/** Throws `volume.layout-mismatch` when the volume has another than the configuration says. */
-export function checkLayout({ layout, prefix }: S3Config, found: 'log' | 'chunk'): void {
+/** Throws when the volume has another layout than the configuration says, or lacks what the configuration wants of it. */
+export function checkLayout(config: S3Config, found: 'log' | 'chunk'): void {
+  const { layout, prefix } = config;
+  refuseOnChunk(config, found);
   if (layout === undefined || layout === found) return;
   throw new GatewayError(
     'volume.layout-mismatch',
@@ -26,10 +28,20 @@ export function checkLayout({ layout, prefix }: S3Config, found: 'log' | 'chunk'
   );
 }
 
+/** Throws `volume.unsupported` for what only volumes with the layout "log" have. */
+function refuseOnChunk({ prefix, compression = 'none' }: S3Config, layout: 'log' | 'chunk'): void {
+  if (layout === 'log' || compression === 'none') return;
+  throw new GatewayError('volume.unsupported', `The volume at "${prefix}" cannot be compressed.`, {
+    why: 'Its layout is "chunk".',
+    fix: 'Leave out "compression", or create the volume with the layout "log".',
+  });
+}
+
 async function of({ store, config }: Operation): Promise<typeof chunk | typeof log> {
   const file = await readVolumeFile(store, config.prefix);
   if (file !== undefined) checkLayout(config, layoutOf(file));
   const wanted = config.layout ?? (config.chunkSize === undefined ? 'log' : 'chunk');
+  if (file === undefined) refuseOnChunk(config, wanted);
   return (file === undefined ? wanted : layoutOf(file)) === 'log' ? log : chunk;
 }
 

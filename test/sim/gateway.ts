@@ -1,4 +1,6 @@
+import type { Compression } from '../../backends/s3/log/compression.ts';
 import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
+import { FrameCodec } from '../../backends/s3/log/frame-codec.ts';
 import { readHead } from '../../backends/s3/log/head.ts';
 import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
@@ -9,6 +11,7 @@ import { StoreHealth } from '../../backends/s3/store/store-health.ts';
 import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
 import { type Nemesis, type SimBucket, SimStore } from './store.ts';
 import type { Actor, World } from './world.ts';
+import { SimZstd } from './zstd.ts';
 
 export const VOLUME = '01234567-89ab-cdef-0123-456789abcdef';
 export const NAMES = new LogNames('disk');
@@ -44,6 +47,9 @@ export interface Tuning {
   readonly spaceTarget: number;
   readonly writeBuffer: number;
   readonly readCache: number;
+  /** Memory for where frames are. Bytes. */
+  readonly tables: number;
+  readonly compression: Compression;
 }
 
 /** What the disk held before a number of changes: a version for each block. */
@@ -105,6 +111,7 @@ export class SimGateway {
       new RetryingStore(this.#store, { policy, slots, health, signal });
     const starting = through(STARTING);
     const running = through({ ...STARTING, giveUpAfterMs: undefined });
+    const codec = new FrameCodec(this.#tuning.compression, new SimZstd(this.#world));
     const options: WriterOptions = {
       starting,
       running,
@@ -116,6 +123,7 @@ export class SimGateway {
         process: { host: 'sim', pid: 1, bootId: '', pidNamespace: '', startTime: '' },
       },
       nonce,
+      codec,
       writeBuffer: this.#tuning.writeBuffer,
       maxAgeMs: 2000,
       needsJournal: () => false,
@@ -136,7 +144,7 @@ export class SimGateway {
         return;
       }
       this.epoch = file.content.epoch;
-      const frames = new FrameCache(running, this.#tuning.readCache);
+      const frames = new FrameCache(running, codec, this.#tuning.readCache, this.#tuning.tables);
       const writer = await LogWriter.open(options, file, frames);
       const { map, table } = writer.recovered;
       this.writer = writer;

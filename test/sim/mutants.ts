@@ -14,8 +14,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no contiguity check',
     file: 'appender.ts',
-    find: "    sealed.state = 'stored';",
-    replace: "    sealed.state = 'stored'; for (const { resolve } of sealed.flushes.splice(0)) resolve();",
+    find: "    sending.state = 'stored';",
+    replace: "    sending.state = 'stored'; for (const { resolve } of sending.flushes.splice(0)) resolve();",
   },
   {
     name: 'fence deletable',
@@ -34,20 +34,28 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'checkpoint beyond durable',
     file: 'appender.ts',
-    find: '    table.place(batch.object, place);',
-    replace: `    table.place(batch.object, place);
-    applyToMap(this.#options.map, table, batch.object, batch.extents);`,
+    find: '    const sealed = this.#sealer.seal(batch);',
+    replace: `    const sealed = this.#sealer.seal(batch);
+    applyToMap(this.#options.map, this.#options.table, batch.object, batch.extents);`,
   },
   {
     name: 'flush answered early',
     file: 'appender.ts',
-    find: '    const hash = hashHeader(header);',
-    replace: '    const hash = hashHeader(header); for (const { resolve } of flushes.splice(0)) resolve();',
+    find: '    const sealed = this.#sealer.seal(batch);',
+    replace:
+      '    const sealed = this.#sealer.seal(batch); for (const { resolve } of flushes.splice(0)) resolve();',
+  },
+  {
+    name: 'headers in the order in which data is encoded',
+    file: 'sealer.ts',
+    find: '    while (this.#open[0]?.frames !== undefined) {\n      const { sealed, frames } = this.#open.shift()!;',
+    replace: `    for (const open of this.#open.filter((one) => one.frames !== undefined)) {
+      const { sealed, frames } = this.#open.splice(this.#open.indexOf(open), 1)[0]!;`,
   },
   {
     name: 'a fence is taken for success',
     file: 'appender.ts',
-    find: 'if (info !== undefined && found.equals(sealed.header)) return true;',
+    find: 'if (info !== undefined && found.equals(header)) return true;',
     replace: 'if (info !== undefined) return true;',
   },
   {

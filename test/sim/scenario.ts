@@ -1,5 +1,6 @@
 import { BlockMap } from '../../backends/s3/log/block-map.ts';
 import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
+import { FrameCodec } from '../../backends/s3/log/frame-codec.ts';
 import { firstHead, readHead } from '../../backends/s3/log/head.ts';
 import { ObjectTable } from '../../backends/s3/log/log-object.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
@@ -9,6 +10,7 @@ import { loadCheckpoint } from '../../backends/s3/log/recovery.ts';
 import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
 import { type Nemesis, SimBucket, SimStore } from './store.ts';
 import { type Actor, World } from './world.ts';
+import { SimZstd } from './zstd.ts';
 
 /** What happened in one run; `problems` is empty when all went well. */
 export interface Outcome {
@@ -59,6 +61,8 @@ class Scenario {
       spaceTarget: 1.05 + world.random(),
       writeBuffer: (2 + world.below(40)) * BLOCK,
       readCache: world.below(4) * 65536,
+      tables: world.below(4) * 1000,
+      compression: world.chance(0.25) ? 'zstd' : 'none',
     };
   }
 
@@ -251,7 +255,12 @@ class Scenario {
       const table = new ObjectTable();
       const map = new BlockMap(table);
       await loadCheckpoint(store, snapshot.checkpoint, table, map);
-      const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, 0));
+      const reader = new LogReader(
+        map,
+        new Overlay(),
+        table,
+        new FrameCache(store, new FrameCodec('none', new SimZstd(this.#world)), 0),
+      );
       const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
       await reader.read(0, this.#tuning.blocks, [bytes], this.#tuning.blocks);
       const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));

@@ -8,11 +8,14 @@ import { applyToMap } from './apply.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
 import type { BlockMap } from './block-map.ts';
 import { FencedError } from './fenced.ts';
+import type { FrameCodec } from './frame-codec.ts';
 import type { Journal } from './journal/journal.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
-import type { LogNames, LogPosition } from './names.ts';
-import { BLOCK, hashHeader } from './object-header.ts';
+import type { LogNames } from './names.ts';
+import { BLOCK } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
+import type { LogEnd } from './recovery.ts';
+import { type SealedBatch, Sealer } from './sealer.ts';
 
 /** Objects on their way at once. Fewer than `FENCE_WINDOW`, so that a fence stops all of them. */
 export const MAX_IN_FLIGHT = 6;
@@ -30,11 +33,12 @@ export interface AppenderOptions {
   readonly map: BlockMap;
   readonly overlay: Overlay;
   readonly signature: Signature;
+  readonly codec: FrameCodec;
   readonly epoch: number;
   /** What nobody flushes is stored after so long all the same. Milliseconds. */
   readonly maxAgeMs: number;
   /** Where the log ended before, and the hash of the header there. */
-  readonly last: { readonly place: LogPosition; readonly hash: Buffer };
+  readonly last: LogEnd;
   /** Memory for what is not stored yet. Bytes. */
   readonly maxBytes: number;
   readonly logger: Logger;
@@ -55,14 +59,9 @@ interface RoomWaiter extends Waiter {
   readonly bytes: number;
 }
 
-/** A sealed object, until it is durable. */
-interface Sealed {
-  readonly batch: Batch;
-  readonly place: LogPosition;
-  readonly key: string;
-  readonly header: Buffer;
-  readonly hash: Buffer;
-  readonly body: Buffer;
+/** An object on its way, until it is durable. */
+interface Sending {
+  readonly sealed: SealedBatch;
   /** The memory that it takes. Bytes. */
   readonly bytes: number;
   /** Flushes that wait for it. */
@@ -81,11 +80,10 @@ export class Appender {
   journal: Journal | undefined;
   #open: Batch;
   #openFlushes: Waiter[] = [];
-  readonly #sealed: Sealed[] = [];
+  readonly #sealer: Sealer;
+  readonly #sealed: Sending[] = [];
   #inFlight = 0;
-  #nextSeq = 1;
-  #lastHash: Buffer;
-  #durable: { place: LogPosition; hash: Buffer };
+  #durable: LogEnd;
   #requests = 0;
   /** Memory of what is not durable. */
   #bytes = 0;
@@ -102,12 +100,16 @@ export class Appender {
   constructor(options: AppenderOptions) {
     this.#options = options;
     this.#durable = options.last;
-    this.#lastHash = options.last.hash;
+    this.#sealer = new Sealer({
+      ...options,
+      onChange: () => this.#send(),
+      onFailed: (reason) => this.#fail(reason),
+    });
     this.#open = new Batch(options.table.add(options.names));
   }
 
   /** The last object that is durable, or the last one of before. */
-  get durable(): { readonly place: LogPosition; readonly hash: Buffer } {
+  get durable(): LogEnd {
     return this.#durable;
   }
 
@@ -152,7 +154,7 @@ export class Appender {
 
   /** What is gathered is sent now, unless something is on its way. */
   hurry(): void {
-    if (this.#failure === undefined && this.#inFlight === 0 && !this.#open.isEmpty) this.#seal();
+    if (this.#failure === undefined && this.#underWay === 0 && !this.#open.isEmpty) this.#seal();
   }
 
   /** Settles when the store has everything that was written before. */
@@ -191,7 +193,7 @@ export class Appender {
   }
 
   #write(lba: number, blocks: number, iov: IoVec, from: number): MaybePromise<void> {
-    const journaled = this.journal?.write(this.#nextSeq, lba, blocks, iov, from);
+    const journaled = this.journal?.write(this.#sealer.nextSeq, lba, blocks, iov, from);
     const added = this.#open.write(++this.#requests, lba, blocks, iov, from, this.#options.overlay);
     this.#bytes += added * BLOCK;
     this.#opened();
@@ -200,7 +202,7 @@ export class Appender {
   }
 
   #zero(lba: number, blocks: number): MaybePromise<void> {
-    const journaled = this.journal?.zero(this.#nextSeq, lba, blocks);
+    const journaled = this.journal?.zero(this.#sealer.nextSeq, lba, blocks);
     this.#open.zero(++this.#requests, lba, blocks, this.#options.overlay);
     this.#bytes += zeroWeight(blocks);
     this.#opened();
@@ -216,13 +218,18 @@ export class Appender {
     this.#age.unref?.();
   }
 
+  /** Objects that are being encoded or sent. */
+  get #underWay(): number {
+    return this.#sealer.encoding + this.#inFlight;
+  }
+
   #hasRoom(bytes: number): boolean {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#options.maxBytes;
   }
 
   async #room(bytes: number, run: () => MaybePromise<void>): Promise<void> {
     // What fills the memory has to leave it, whether somebody flushes or not.
-    if (!this.#open.isEmpty && this.#inFlight === 0) this.#seal();
+    if (!this.#open.isEmpty && this.#underWay === 0) this.#seal();
     await new Promise<void>((resolve, reject) => {
       this.#roomWaiters.push({
         bytes,
@@ -242,17 +249,17 @@ export class Appender {
   #wake(): void {
     while (this.#roomWaiters.length > 0 && this.#hasRoom(this.#roomWaiters[0]!.bytes))
       this.#roomWaiters.shift()!.resolve();
-    if (this.#roomWaiters.length > 0 && this.#inFlight === 0 && !this.#open.isEmpty) this.#seal();
+    if (this.#roomWaiters.length > 0 && this.#underWay === 0 && !this.#open.isEmpty) this.#seal();
   }
 
   #sealIfDue(): void {
     if (this.#open.isEmpty || this.#failure !== undefined) return;
     const { bytes } = this.#open;
-    if (bytes >= LARGEST || (bytes >= TARGET && this.#inFlight === 0)) this.#seal();
-    else if (this.#openFlushes.length > 0 && this.#inFlight < MAX_IN_FLIGHT) {
+    if (bytes >= LARGEST || (bytes >= TARGET && this.#underWay === 0)) this.#seal();
+    else if (this.#openFlushes.length > 0 && this.#underWay < MAX_IN_FLIGHT) {
       // Evenly over the time that one takes: what comes in between shares an object.
       const wait =
-        this.#inFlight === 0 ? 0 : this.#sealedAt + this.#latency / MAX_IN_FLIGHT - performance.now();
+        this.#underWay === 0 ? 0 : this.#sealedAt + this.#latency / MAX_IN_FLIGHT - performance.now();
       if (wait <= 0) this.#seal();
       else
         this.#pace ??= setTimeout(() => {
@@ -275,43 +282,37 @@ export class Appender {
   }
 
   #enqueue(batch: Batch, flushes: Waiter[]): void {
-    const { names, table, epoch, signature, last } = this.#options;
-    const place = { epoch, seq: this.#nextSeq++ };
-    const parent = place.seq === 1 ? last.place : { epoch: 0, seq: 0 };
-    const { header, body } = batch.seal(signature, place, this.#lastHash, parent);
-    const hash = hashHeader(header);
-    const bytes = batch.weight;
-    table.place(batch.object, place);
-    this.#lastHash = hash;
-    const key = names.object(place);
-    this.#sealed.push({ batch, place, key, header, hash, body, bytes, flushes, state: 'waiting' });
+    const sealed = this.#sealer.seal(batch);
+    this.#sealed.push({ sealed, bytes: batch.weight, flushes, state: 'waiting' });
     this.#send();
   }
 
   #send(): void {
+    if (this.#failure !== undefined) return;
     // Counted from the first that is not stored: what lies behind a gap must end within the window of a fence.
     for (let i = 0; i < Math.min(MAX_IN_FLIGHT, this.#sealed.length); i++) {
-      const sealed = this.#sealed[i]!;
-      if (sealed.state === 'waiting') void this.#store(sealed);
+      const sending = this.#sealed[i]!;
+      if (sending.state === 'waiting' && sending.sealed.object !== undefined) void this.#store(sending);
     }
   }
 
-  async #store(sealed: Sealed): Promise<void> {
-    sealed.state = 'sent';
+  async #store(sending: Sending): Promise<void> {
+    const { key, object } = sending.sealed;
+    sending.state = 'sent';
     this.#inFlight++;
     const start = performance.now();
     try {
       await this.journal?.ahead();
-      await this.#options.store.put(sealed.key, sealed.body, { condition: 'absent' });
+      await this.#options.store.put(key, object!.body, { condition: 'absent' });
       const took = performance.now() - start;
       this.#latency = this.#latency === 0 ? took : this.#latency * 0.8 + took * 0.2;
     } catch (error) {
-      if (!(await this.#isStored(sealed, error))) return;
+      if (!(await this.#isStored(sending, error))) return;
     } finally {
       this.#inFlight--;
     }
     if (this.#failure !== undefined) return;
-    sealed.state = 'stored';
+    sending.state = 'stored';
     while (this.#sealed[0]?.state === 'stored') this.#applied(this.#sealed.shift()!);
     this.#send();
     this.#wake();
@@ -319,7 +320,7 @@ export class Appender {
   }
 
   /** After storing it failed with `error`: it may be there all the same. False: this object goes no further now. */
-  async #isStored(sealed: Sealed, error: unknown): Promise<boolean> {
+  async #isStored(sending: Sending, error: unknown): Promise<boolean> {
     if (this.#failure !== undefined) return false;
     if (!isStoreError(error)) {
       this.#fail(
@@ -330,9 +331,11 @@ export class Appender {
     let problem: unknown = error;
     if (error.kind === 'precondition-failed') {
       try {
-        const found = Buffer.alloc(sealed.header.length);
-        const info = await this.#options.store.read(sealed.key, 0, [found]);
-        if (info !== undefined && found.equals(sealed.header)) return true;
+        const { key, object } = sending.sealed;
+        const { header } = object!;
+        const found = Buffer.alloc(header.length);
+        const info = await this.#options.store.read(key, 0, [found]);
+        if (info !== undefined && found.equals(header)) return true;
         this.#fail(new FencedError('log'));
         return false;
       } catch (failure) {
@@ -344,23 +347,24 @@ export class Appender {
     this.#rejectAll(toBlockError(problem));
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      sealed.state = 'waiting';
-      if (this.#failure === undefined) this.#send();
+      sending.state = 'waiting';
+      this.#send();
     }, AGAIN_MS);
     timer.unref?.();
     this.#timers.add(timer);
     return false;
   }
 
-  #applied({ batch, place, hash, bytes, flushes }: Sealed): void {
+  #applied({ sealed, bytes, flushes }: Sending): void {
     const { map, table, overlay, onStored, onDurable } = this.#options;
-    const { object, extents } = batch;
+    const { place } = sealed;
+    const { object, extents } = sealed.batch;
     applyToMap(map, table, object, extents);
     for (const { kind, lba, blocks } of extents) if (kind !== 'copy') overlay.drop(lba, blocks, object.id);
     if (object.data !== undefined) onStored(object, object.data);
     object.data = undefined;
     this.#bytes -= bytes;
-    this.#durable = { place, hash };
+    this.#durable = { place, hash: sealed.object!.hash };
     this.journal?.release(place.seq);
     onDurable(object);
     for (const { resolve } of flushes) resolve();

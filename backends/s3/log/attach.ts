@@ -6,6 +6,7 @@ import { checkNewSize, checkReadOnlyGrowth } from '../volume-errors.ts';
 import type { VolumeFile } from '../volume-file.ts';
 import { type DeviceParts, LogDevice } from './device.ts';
 import { FrameCache } from './frame-cache.ts';
+import { FrameCodec } from './frame-codec.ts';
 import { openJournalFile, promiseOf, replayJournal, useJournal } from './journal/open-journal.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
@@ -13,7 +14,7 @@ import { observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
-import { readLogVolume } from './volume-record.ts';
+import { codecOf, readLogVolume } from './volume-record.ts';
 import type { LogWriter } from './writer.ts';
 
 type OpenParts = Omit<DeviceParts, 'close' | 'meter'>;
@@ -38,7 +39,7 @@ async function openReadOnly(
   const names = new LogNames(config.prefix);
   const { head, recovered } = await observe(starting, names, config);
   const { map, table } = recovered;
-  const frames = new FrameCache(running, config.readCache);
+  const frames = new FrameCache(running, new FrameCodec('none'), config.readCache);
   return {
     size: head.head.size,
     reader: new LogReader(map, new Overlay(), table, frames),
@@ -58,14 +59,16 @@ async function openWriter(
   file: VolumeFile,
 ): Promise<OpenParts> {
   const { logger } = ctx;
-  const frames = new FrameCache(running, config.readCache);
   const volume = await readLogVolume(starting, new LogNames(config.prefix), config, file);
+  const codec = codecOf(volume.record, config);
+  const frames = new FrameCache(running, codec, config.readCache);
   const journal = await openJournalFile(config, ctx, volume.record.uuid, undo);
   const writer = await takeVolume({
     stores: { starting, running },
     volume,
     config,
     ctx,
+    codec,
     frames,
     journal,
     onFailed: (reason) => {

@@ -1,18 +1,12 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { crc32 } from 'node:zlib';
 import { copyOut, type IoVec } from '../../../core/plugin.ts';
 import { PAGE_BLOCKS } from './block-map.ts';
-import type { LogObject } from './log-object.ts';
+import type { StoredFrames } from './frame-codec.ts';
+import { FrameTable } from './frame-table.ts';
+import { type LogObject, learnFrames } from './log-object.ts';
 import type { LogPosition } from './names.ts';
-import {
-  BLOCK,
-  encodeHeader,
-  FRAME,
-  type FrameEntry,
-  type LogExtent,
-  type ObjectHeader,
-} from './object-header.ts';
+import { BLOCK, encodeHeader, type LogExtent, type ObjectHeader } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
 
 /** Memory of a batch at first, at least; doubled as it fills. Blocks. */
@@ -110,20 +104,20 @@ export class Batch {
     object.blocks += blocks;
   }
 
-  /** The object as it is stored. Nothing can be added any more. */
+  /** Of its blocks. */
+  get data(): Buffer {
+    return this.object.data?.subarray(0, this.bytes) ?? Buffer.alloc(0);
+  }
+
+  /** The object as it is stored, with its data as `frames` says. Nothing can be added any more. */
   seal(
     signature: Signature,
     place: LogPosition,
     previous: Buffer,
     parent: LogPosition,
+    { entries, parts }: StoredFrames,
   ): { readonly header: Buffer; readonly body: Buffer } {
-    const { object } = this;
-    const data = object.data?.subarray(0, this.bytes) ?? Buffer.alloc(0);
-    const frames: FrameEntry[] = [];
-    for (let at = 0; at < data.length; at += FRAME) {
-      const frame = data.subarray(at, at + FRAME);
-      frames.push({ stored: frame.length, codec: 0, crc: crc32(frame) });
-    }
+    const { object, data } = this;
     const header = encodeHeader({
       ...signature,
       place,
@@ -134,12 +128,12 @@ export class Batch {
       lastRequest: this.#lastRequest,
       blocks: object.blocks,
       extents: this.extents,
-      frames,
+      frames: entries,
     });
+    learnFrames(object, new FrameTable(object.blocks, entries), header.length);
+    if (parts !== undefined) return { header, body: Buffer.concat([header, ...parts]) };
     const body = this.#bodyOf(header, data);
     object.data = body.subarray(header.length);
-    object.frames = frames;
-    object.headerBytes = header.length;
     return { header, body };
   }
 

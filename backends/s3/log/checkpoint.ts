@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import type { BlockMap } from './block-map.ts';
 import type { ObjectTable } from './log-object.ts';
 import { LogNames, type LogPosition } from './names.ts';
+import { BLOCK } from './object-header.ts';
 
 /**
  * The map of all blocks, as an object. Numbers are little-endian.
@@ -11,19 +12,24 @@ import { LogNames, type LogPosition } from './names.ts';
  *   16  u64 epoch, u64 sequence of the last object that is in it
  *   32  u32 places, u32 objects, u32 extents, u32 bytes of the names of the places
  *   48  names of the places where objects lie, as prefixes, each ended by a line feed
- *   …   objects, 24 bytes each: u64 epoch, u64 sequence, u32 blocks, u32 place
+ *   …   objects, 24 bytes each: u64 epoch, u64 sequence, u32 blocks, u32 place; in version 2 also u32 stored bytes of its
+ *       data, u32 0. In version 1 the data of all of them is stored as it is
  *   …   extents, 20 bytes each: u64 first block of the disk, u32 blocks, u32 object, u32 first block in the object
  */
 const MAGIC = Buffer.from('BGLOGMAP');
-const VERSION = 1;
+/** The newest that is known. */
+const VERSION = 2;
 const FIXED = 48;
 const OBJECT = 24;
+const OBJECT_2 = 32;
 const EXTENT = 20;
 
 export interface CheckpointObject {
   readonly names: LogNames;
   readonly place: LogPosition;
   readonly blocks: number;
+  /** Bytes of its data as it is stored. */
+  readonly stored: number;
 }
 
 export interface Checkpoint {
@@ -50,9 +56,11 @@ export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosit
     extents.writeUInt32LE(block, used + 16);
     used += EXTENT;
   }
-  const start = Buffer.alloc(FIXED + rootBytes.length + objects.length * OBJECT);
+  const version = objects.some(({ blocks, stored }) => stored !== blocks * BLOCK) ? 2 : 1;
+  const objectBytes = version === 1 ? OBJECT : OBJECT_2;
+  const start = Buffer.alloc(FIXED + rootBytes.length + objects.length * objectBytes);
   MAGIC.copy(start);
-  start.writeUInt32LE(VERSION, 8);
+  start.writeUInt32LE(version, 8);
   start.writeBigUInt64LE(BigInt(at.epoch), 16);
   start.writeBigUInt64LE(BigInt(at.seq), 24);
   start.writeUInt32LE(roots.length, 32);
@@ -61,12 +69,13 @@ export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosit
   start.writeUInt32LE(rootBytes.length, 44);
   rootBytes.copy(start, FIXED);
   let position = FIXED + rootBytes.length;
-  for (const { place, blocks, names } of objects) {
+  for (const { place, blocks, stored, names } of objects) {
     start.writeBigUInt64LE(BigInt(place!.epoch), position);
     start.writeBigUInt64LE(BigInt(place!.seq), position + 8);
     start.writeUInt32LE(blocks, position + 16);
     start.writeUInt32LE(roots.indexOf(names.root), position + 20);
-    position += OBJECT;
+    if (version > 1) start.writeUInt32LE(stored, position + 24);
+    position += objectBytes;
   }
   const all = Buffer.concat([start, extents.subarray(0, used)]);
   all.writeUInt32LE(crc32(all), 12);
@@ -78,7 +87,8 @@ export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
   const bytes = Buffer.from(body);
   if (bytes.length < FIXED || !bytes.subarray(0, 8).equals(MAGIC)) return 'it is no checkpoint';
   const version = bytes.readUInt32LE(8);
-  if (version !== VERSION) return `it has version ${version}, and this blockgate knows ${VERSION}`;
+  if (version < 1 || version > VERSION)
+    return `it has version ${version}, and this blockgate knows 1 to ${VERSION}`;
   const crc = bytes.readUInt32LE(12);
   bytes.writeUInt32LE(0, 12);
   if (crc32(bytes) !== crc) return 'its checksum is wrong';
@@ -86,16 +96,19 @@ export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
     bytes.readUInt32LE(at),
   ) as [number, number, number, number];
   const objectsAt = FIXED + rootBytes;
-  const extentsAt = objectsAt + objectCount * OBJECT;
+  const objectBytes = version === 1 ? OBJECT : OBJECT_2;
+  const extentsAt = objectsAt + objectCount * objectBytes;
   if (extentsAt + extentCount * EXTENT !== bytes.length) return 'its tables do not fill it';
   const roots = bytes.toString('utf8', FIXED, objectsAt).split('\n').slice(0, rootCount);
   const names = roots.map((root) => new LogNames(root.slice(0, -1)));
   const objects = Array.from({ length: objectCount }, (_, i) => {
-    const at = objectsAt + i * OBJECT;
+    const at = objectsAt + i * objectBytes;
+    const blocks = bytes.readUInt32LE(at + 16);
     return {
       names: names[bytes.readUInt32LE(at + 20)],
       place: { epoch: Number(bytes.readBigUInt64LE(at)), seq: Number(bytes.readBigUInt64LE(at + 8)) },
-      blocks: bytes.readUInt32LE(at + 16),
+      blocks,
+      stored: version === 1 ? blocks * BLOCK : bytes.readUInt32LE(at + 24),
     };
   });
   if (!objects.every(isPlaced)) return 'an object of it lies nowhere';

@@ -15,6 +15,7 @@ import { FencedError } from './fenced.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
+import { compressionRatio, usageOf } from './usage.ts';
 import type { LogWriter } from './writer.ts';
 
 /** Larger requests are split: none has to wait for more room than there is. Bytes. */
@@ -126,6 +127,7 @@ export class LogDevice implements BlockDevice {
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
       ...writer.appender.journal?.status(),
+      compression: `${writer.compression}, ratio ${compressionRatio(usageOf(writer.recovered.table))}`,
       ...meter.status(),
     };
   }

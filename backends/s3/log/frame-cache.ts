@@ -4,6 +4,8 @@ import { crc32 } from 'node:zlib';
 import { BlockError } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { FrameCodec } from './frame-codec.ts';
+import { FrameTable } from './frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
 import { decodeHeader, FRAME, headerLength } from './object-header.ts';
 
@@ -13,22 +15,34 @@ export const HEADER_GUESS = 32 * 1024;
 const MAX_FRAMES = 128;
 /** Frames of one object are below this. */
 const FRAMES_PER_OBJECT = 2 ** 14;
+/** Memory for what is known of where the frames of objects are: of some 28 GiB of data. Bytes. */
+const TABLES = 16 * 2 ** 20;
 /** A damaged answer is asked for once more: it may be the way and not the store. */
 const ATTEMPTS = 2;
 
 /** Frames that were read, and those on their way: whoever wants one that is asked for already waits for the same answer. */
 export class FrameCache {
   readonly #store: ObjectStore;
+  readonly #codec: FrameCodec;
   readonly #maxFrames: number;
+  readonly #maxKnown: number;
   /** By object and frame; the first is the one unused for longest. */
   readonly #frames = new Map<number, Buffer>();
   readonly #coming = new Map<number, Promise<Buffer>>();
-  readonly #headers = new Map<number, Promise<void>>();
+  readonly #headers = new Map<number, Promise<FrameTable>>();
+  /** Objects whose frames are known; the first is the one unused for longest. */
+  readonly #known = new Set<LogObject>();
+  #knownBytes = 0;
 
-  /** @param bytes keeps at most this much. */
-  constructor(store: ObjectStore, bytes: number) {
+  /**
+   * @param bytes keeps at most this much of frames.
+   * @param tables keeps at most this much of where they are.
+   */
+  constructor(store: ObjectStore, codec: FrameCodec, bytes: number, tables = TABLES) {
     this.#store = store;
+    this.#codec = codec;
     this.#maxFrames = Math.floor(bytes / FRAME);
+    this.#maxKnown = tables;
   }
 
   /** How many frames may be fetched ahead without driving out what is in use. */
@@ -68,6 +82,7 @@ export class FrameCache {
    * of the object in memory.
    */
   keepStored(object: LogObject, data: Buffer): void {
+    this.#know(object);
     if (data.length > this.spare * FRAME) return;
     for (let frame = 0; frame * FRAME < data.length; frame++)
       this.#keep(object, frame, Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
@@ -99,23 +114,19 @@ export class FrameCache {
   async #read(object: LogObject, first: number, count: number): Promise<Buffer[]> {
     const key = object.names.object(object.place!);
     try {
-      if (object.frames === undefined) await this.#learn(object, key);
-      const frames = object.frames!;
-      let offset = object.headerBytes;
-      for (let i = 0; i < first; i++) offset += frames[i]!.stored;
-      const wanted = frames.slice(first, first + count);
-      const length = wanted.reduce((sum, { stored }) => sum + stored, 0);
+      const table = object.frames ?? (await this.#learn(object, key));
+      this.#know(object);
+      const offset = table.start(first);
+      const length = table.start(first + count) - offset;
       for (let attempt = 1; ; attempt++) {
         const bytes = Buffer.allocUnsafeSlow(length);
-        const info = await this.#store.read(key, offset, [bytes]);
+        const info = await this.#store.read(key, object.headerBytes + offset, [bytes]);
         if (info === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
-        let at = 0;
-        const out = wanted.map(({ stored }) => {
-          at += stored;
-          return bytes.subarray(at - stored, at);
-        });
-        const isWhole = out.every((frame, i) => crc32(frame) === wanted[i]!.crc);
-        if (isWhole) return out;
+        const stored = Array.from({ length: count }, (_, i) =>
+          bytes.subarray(table.start(first + i) - offset, table.start(first + i + 1) - offset),
+        );
+        const isWhole = stored.every((frame, i) => crc32(frame) === table.crc(first + i));
+        if (isWhole) return await this.#decode(key, table, first, stored);
         if (attempt === ATTEMPTS)
           throw new BlockError('EIO', `${key} is damaged: its checksums do not match`);
       }
@@ -124,19 +135,54 @@ export class FrameCache {
     }
   }
 
-  #learn(object: LogObject, key: string): Promise<void> {
+  async #decode(key: string, table: FrameTable, first: number, stored: Buffer[]): Promise<Buffer[]> {
+    try {
+      return await Promise.all(
+        stored.map((frame, i) => this.#codec.decode(frame, table.codec(first + i), table.length(first + i))),
+      );
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw new BlockError('EIO', `${key} is damaged: a frame cannot be decoded: ${message}`, { cause });
+    }
+  }
+
+  #learn(object: LogObject, key: string): Promise<FrameTable> {
     let learning = this.#headers.get(object.id);
     if (learning === undefined) {
       learning = readHeader(this.#store, key)
         .then((found) => {
           if (found === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
           if (typeof found === 'string') throw new BlockError('EIO', `${key} is damaged: ${found}`);
-          learnFrames(object, found.header, found.bytes.length);
+          const { place, blocks, frames } = found.header;
+          if (
+            place.epoch !== object.place!.epoch ||
+            place.seq !== object.place!.seq ||
+            blocks !== object.blocks
+          )
+            throw new BlockError('EIO', `${key} is damaged: it is another object, under this name`);
+          const table = new FrameTable(blocks, frames);
+          learnFrames(object, table, found.bytes.length);
+          return table;
         })
         .finally(() => this.#headers.delete(object.id));
       this.#headers.set(object.id, learning);
     }
     return learning;
+  }
+
+  /** Where its frames are was just used. */
+  #know(object: LogObject): void {
+    const { frames } = object;
+    if (frames === undefined) return;
+    if (this.#known.delete(object)) this.#knownBytes -= frames.weight;
+    this.#known.add(object);
+    this.#knownBytes += frames.weight;
+    for (const oldest of this.#known) {
+      if (this.#knownBytes <= this.#maxKnown) break;
+      this.#known.delete(oldest);
+      this.#knownBytes -= oldest.frames!.weight;
+      oldest.frames = undefined;
+    }
   }
 
   #keep(object: LogObject, frame: number, bytes: Buffer): void {

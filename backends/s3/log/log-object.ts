@@ -1,5 +1,5 @@
+import type { FrameTable } from './frame-table.ts';
 import type { LogNames, LogPosition } from './names.ts';
-import type { FrameEntry, ObjectHeader } from './object-header.ts';
 
 /** An object of the log, as long as any block of the disk may come from it. */
 export interface LogObject {
@@ -11,13 +11,15 @@ export interface LogObject {
   place: LogPosition | undefined;
   /** Blocks of data. */
   blocks: number;
+  /** Bytes of its data as it is stored. */
+  stored: number;
   /** Blocks of the disk that come from it, as far as it is durable. */
   live: number;
   /** Its blocks, while it is not in the store. */
   data: Buffer | undefined;
-  /** Bytes of its header, and its frames: once they are known. */
+  /** Bytes of its header, and its frames: while they are known. */
   headerBytes: number;
-  frames: readonly FrameEntry[] | undefined;
+  frames: FrameTable | undefined;
   /** Reads under way: it must not be deleted. */
   readers: number;
 }
@@ -42,6 +44,7 @@ export class ObjectTable {
       names,
       place: undefined,
       blocks: 0,
+      stored: 0,
       live: 0,
       data: undefined,
       headerBytes: 0,
@@ -58,9 +61,11 @@ export class ObjectTable {
     this.#byKey.set(object.names.object(place), object);
   }
 
-  addStored(names: LogNames, place: LogPosition, blocks: number): LogObject {
+  /** `stored`: bytes. */
+  addStored(names: LogNames, place: LogPosition, blocks: number, stored: number): LogObject {
     const object = this.add(names);
     object.blocks = blocks;
+    object.stored = stored;
     this.place(object, place);
     return object;
   }
@@ -76,8 +81,8 @@ export class ObjectTable {
 }
 
 /** What its header says of where its data is. */
-export function learnFrames(object: LogObject, header: ObjectHeader, headerBytes: number): void {
-  object.frames = header.frames;
+export function learnFrames(object: LogObject, frames: FrameTable, headerBytes: number): void {
+  object.frames = frames;
   object.headerBytes = headerBytes;
-  object.blocks = header.blocks;
+  object.stored = frames.stored;
 }

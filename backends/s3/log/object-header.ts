@@ -15,8 +15,10 @@ import type { LogPosition } from './names.ts';
  *   136  u32 blocks of data, u32 extents, u32 frames, u32 sources
  *   152  extents, 24 bytes each: u64 first block of the disk, u32 blocks, u16 kind, u16 source, u32 block in this
  *        object, u32 block in the source
- *   …    frames, 12 bytes each: u32 stored bytes, u32 codec, u32 CRC-32 of the stored bytes
+ *   …    frames, 12 bytes each: u32 stored bytes, u32 codec (`Codec`), u32 CRC-32 of the stored bytes
  *   …    sources, 16 bytes each: u64 epoch, u64 sequence
+ *
+ * Version 1 has no codecs but `NONE`; version 2 is written only where there is something that version 1 lacks.
  *
  * The header comes first, so that a recovery needs no more than the beginning of each object. CRC-32 and not CRC-32C:
  * Node.js has the former in native code.
@@ -28,7 +30,8 @@ export const FRAME_BLOCKS = 4;
 export const FRAME = FRAME_BLOCKS * BLOCK;
 
 const MAGIC = Buffer.from('BGLOGOBJ');
-const VERSION = 1;
+/** The newest that is known. */
+const VERSION = 2;
 const FIXED = 152;
 const EXTENT = 24;
 const FRAME_ENTRY = 12;
@@ -37,6 +40,10 @@ const SOURCE = 16;
 const MAX_HEADER = 64 * 2 ** 20;
 
 const Flag = { FENCE: 1 } as const;
+const KNOWN_FLAGS = Flag.FENCE;
+
+/** How a frame is stored. */
+export const Codec = { NONE: 0, ZSTD: 1 } as const;
 
 export type ExtentKind = 'data' | 'zero' | 'copy';
 const KINDS: readonly ExtentKind[] = ['data', 'zero', 'copy'];
@@ -54,9 +61,11 @@ export interface LogExtent {
 }
 
 export interface FrameEntry {
+  /** Bytes. */
   readonly stored: number;
-  /** 0: as it is. */
+  /** One of `Codec`. */
   readonly codec: number;
+  /** Of the stored bytes. */
   readonly crc: number;
 }
 
@@ -98,7 +107,7 @@ export function encodeHeader(header: ObjectHeader): Buffer {
   const length = FIXED + extents.length * EXTENT + frames.length * FRAME_ENTRY + sources.length * SOURCE;
   const bytes = Buffer.alloc(length);
   MAGIC.copy(bytes);
-  bytes.writeUInt32LE(VERSION, 8);
+  bytes.writeUInt32LE(frames.some(({ codec }) => codec !== Codec.NONE) ? 2 : 1, 8);
   bytes.writeUInt32LE(header.isFence ? Flag.FENCE : 0, 12);
   bytes.writeUInt32LE(length, 16);
   header.volume.copy(bytes, 24);
@@ -142,7 +151,8 @@ export function headerLength(start: Uint8Array): number | string {
   if (bytes.length < FIXED) return `${bytes.length} bytes are no object of a log`;
   if (!bytes.subarray(0, 8).equals(MAGIC)) return 'it does not begin as an object of a log does';
   const version = bytes.readUInt32LE(8);
-  if (version !== VERSION) return `it has version ${version}, and this blockgate knows ${VERSION}`;
+  if (version < 1 || version > VERSION)
+    return `it has version ${version}, and this blockgate knows 1 to ${VERSION}`;
   const length = bytes.readUInt32LE(16);
   return length < FIXED || length > MAX_HEADER ? `its header claims ${length} bytes` : length;
 }
@@ -161,6 +171,8 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
   ) as [number, number, number, number];
   if (FIXED + extentCount * EXTENT + frameCount * FRAME_ENTRY + sourceCount * SOURCE !== length)
     return 'the tables of its header do not fill it';
+  const flags = bytes.readUInt32LE(12);
+  if ((flags & ~KNOWN_FLAGS) !== 0) return `it has flags that this blockgate does not know: ${flags}`;
   if (frameCount !== Math.ceil(blocks / FRAME_BLOCKS)) return 'it has too many frames, or too few';
   const framesAt = FIXED + extentCount * EXTENT;
   const sourcesAt = framesAt + frameCount * FRAME_ENTRY;
@@ -190,11 +202,15 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
       crc: bytes.readUInt32LE(at + 8),
     };
   });
+  for (const [i, frame] of frames.entries()) {
+    const wrong = wrongFrame(frame, Math.min(FRAME, (blocks - i * FRAME_BLOCKS) * BLOCK));
+    if (wrong !== undefined) return wrong;
+  }
   return {
     volume: bytes.subarray(24, 40),
     nonce: bytes.subarray(40, 56),
     place: readPlace(bytes, 56),
-    isFence: (bytes.readUInt32LE(12) & Flag.FENCE) !== 0,
+    isFence: (flags & Flag.FENCE) !== 0,
     previous: bytes.subarray(72, 104),
     parent: readPlace(bytes, 104),
     firstRequest: readU64(bytes, 120),
@@ -203,6 +219,14 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
     extents,
     frames,
   };
+}
+
+/** `length`: bytes of data in it. */
+function wrongFrame({ stored, codec }: FrameEntry, length: number): string | undefined {
+  if (codec !== Codec.NONE && codec !== Codec.ZSTD)
+    return `a frame is stored in a way that this blockgate does not know: ${codec}`;
+  const isPossible = codec === Codec.NONE ? stored === length : stored > 0 && stored < length;
+  return isPossible ? undefined : `a frame of ${length} bytes claims ${stored} stored bytes`;
 }
 
 export const uuidBytes = (uuid: string): Buffer => Buffer.from(uuid.replaceAll('-', ''), 'hex');

@@ -2,6 +2,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { applyToMap } from './apply.ts';
 import type { Signature } from './batch.ts';
 import { BlockMap } from './block-map.ts';
+import { FrameTable } from './frame-table.ts';
 import type { CheckpointRef, Head } from './head.ts';
 import { learnFrames, ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
@@ -72,7 +73,9 @@ export async function loadCheckpoint(
   const checkpoint = await readCheckpoint(store, key);
   if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq)
     throw corrupt(key, 'it is the checkpoint of another moment');
-  const ids = checkpoint.objects.map(({ names, place, blocks }) => table.addStored(names, place, blocks).id);
+  const ids = checkpoint.objects.map(
+    ({ names, place, blocks, stored }) => table.addStored(names, place, blocks, stored).id,
+  );
   checkpoint.eachExtent((lba, blocks, object, block) => map.set(lba, blocks, ids[object]!, block));
 }
 
@@ -94,8 +97,9 @@ function replay(
   const follows = place.seq > 1 || (parent.epoch === last.place.epoch && parent.seq === last.place.seq);
   if (!follows || !header.previous.equals(last.hash))
     throw corrupt(key, 'it does not continue the object before it: the chain of hashes is broken');
-  const object = table.addStored(names, place, header.blocks);
-  learnFrames(object, header, bytes.length);
+  const frames = new FrameTable(header.blocks, header.frames);
+  const object = table.addStored(names, place, header.blocks, frames.stored);
+  learnFrames(object, frames, bytes.length);
   applyToMap(map, table, object, header.extents);
   return { place, hash: hashHeader(bytes) };
 }

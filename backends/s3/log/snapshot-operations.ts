@@ -11,6 +11,8 @@ import { LogNames } from './names.ts';
 import { pinnedBySnapshots } from './snapshots.ts';
 import { takeVolume } from './take-volume.ts';
 import {
+  codecOf,
+  featuresOf,
   LOG_FORMAT,
   LOG_VERSION,
   type LogRecord,
@@ -102,6 +104,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   if ((await readRecord(store, to)) !== undefined) throw volumeExists(target);
   const parent = await read(operation);
   const { size } = find(parent.head.head, name, config);
+  const compression = target.compression ?? parent.record.compression;
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -109,8 +112,9 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
     blockSize: parent.record.blockSize,
     size,
     createdAt: new Date().toISOString(),
+    compression,
     parent: { prefix: config.prefix, uuid: parent.record.uuid, snapshot: name },
-    requiredFeatures: [],
+    requiredFeatures: featuresOf({ compression }),
   };
   // Before anything of it is there: from here on the snapshot cannot go, unless it was going already.
   const ref = Buffer.from(JSON.stringify({ prefix: target.prefix, snapshot: name }));
@@ -137,12 +141,15 @@ const read = ({ store, config }: Operation) =>
 /** Takes the volume for as long as `run` lasts. */
 async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => Promise<T>): Promise<T> {
   const { store, config, ctx } = operation;
+  const volume = await read(operation);
+  const codec = codecOf(volume.record, config);
   const writer = await takeVolume({
     stores: { starting: store, running: store },
-    volume: await read(operation),
+    volume,
     config,
     ctx: { ...ctx, takeOver: false },
-    frames: new FrameCache(store, config.readCache),
+    codec,
+    frames: new FrameCache(store, codec, config.readCache),
     onFailed: () => undefined,
   });
   try {

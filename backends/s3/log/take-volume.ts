@@ -6,6 +6,7 @@ import { refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { noConditionalWrites } from '../volume-errors.ts';
 import type { FrameCache } from './frame-cache.ts';
+import type { FrameCodec } from './frame-codec.ts';
 import { encodeHead, type HeadFile, holderOf, readHead, type StoredHead } from './head.ts';
 import type { JournalFile } from './journal/journal-file.ts';
 import { judge } from './journal/verdict.ts';
@@ -30,6 +31,7 @@ export interface Taking {
   readonly volume: { readonly record: LogRecord; readonly head: StoredHead };
   readonly config: S3Config;
   readonly ctx: Pick<OpenContext, 'disk' | 'logger' | 'takeOver'>;
+  readonly codec: FrameCodec;
   readonly frames: FrameCache;
   /** What is in the journal of this disk, if it has one. */
   readonly journal?: JournalFile | undefined;
@@ -46,6 +48,7 @@ export async function takeVolume({
   volume,
   config,
   ctx,
+  codec,
   frames,
   journal,
   onFailed,
@@ -57,6 +60,7 @@ export async function takeVolume({
     volume: volume.record.uuid,
     writer: { disk: ctx.disk, since: new Date().toISOString(), process: ownIdentity() },
     nonce: randomBytes(16),
+    codec,
     writeBuffer: config.writeBuffer,
     maxAgeMs: Math.min(MAX_AGE_MS, (config.maxLagMs ?? Number.POSITIVE_INFINITY) / 2),
     needsJournal: (head) => judge(head, journal, ctx) === 'replay',

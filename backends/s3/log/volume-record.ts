@@ -4,6 +4,8 @@ import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { checkSize, volumeNotFound } from '../volume-errors.ts';
 import { parseVolumeFile, readVolumeFile, type VolumeFile } from '../volume-file.ts';
+import { COMPRESSIONS } from './compression.ts';
+import { FrameCodec } from './frame-codec.ts';
 import { isBeingDeleted, readHead, type StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
@@ -19,16 +21,22 @@ const logRecord = z.object({
   /** Bytes, when it was created; what it has grown to is in `head`. */
   size: z.int().min(BLOCK).multipleOf(BLOCK),
   createdAt: z.string(),
+  /** How frames are stored, unless the configuration says otherwise; each object says for itself how its own are. */
+  compression: z.enum(COMPRESSIONS).default('none'),
   /** The volume that it was cloned from. */
   parent: z.object({ prefix: z.string(), uuid: z.uuid(), snapshot: z.string() }).optional(),
-  /** Names of features without which the volume must not be opened. None are known to this version. */
+  /** Names of features without which the volume must not be opened: see `featuresOf`. */
   requiredFeatures: z.array(z.string()),
 });
 
 /** The content of volume.json. Never changed. */
 export type LogRecord = z.output<typeof logRecord>;
 
-const SHAPE = { format: LOG_FORMAT, version: LOG_VERSION, schema: logRecord };
+const SHAPE = { format: LOG_FORMAT, version: LOG_VERSION, schema: logRecord, features: ['zstd'] };
+
+/** What a blockgate must know to read the volume, besides what the first one knew. */
+export const featuresOf = ({ compression }: Pick<LogRecord, 'compression'>): string[] =>
+  compression === 'none' ? [] : [compression];
 
 /** Undefined when there is no volume. */
 export async function readRecord(store: ObjectStore, names: LogNames): Promise<LogRecord | undefined> {
@@ -60,6 +68,10 @@ export async function readLogVolume(
   checkSize(config, head.head.size);
   return { record, head };
 }
+
+/** How a disk with this configuration stores frames. */
+export const codecOf = ({ compression }: LogRecord, config: Pick<S3Config, 'compression'>): FrameCodec =>
+  new FrameCodec(config.compression ?? compression);
 
 function unfinished({ prefix }: Pick<S3Config, 'prefix'>): GatewayError {
   return new GatewayError('volume.unfinished', `The volume at "${prefix}" is not complete.`, {

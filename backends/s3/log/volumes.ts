@@ -20,7 +20,9 @@ import { judge } from './journal/verdict.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
+import { compressionRatio, usageOf } from './usage.ts';
 import {
+  featuresOf,
   LOG_FORMAT,
   LOG_VERSION,
   type LogRecord,
@@ -53,13 +55,14 @@ export async function volumeInfo({ store, config }: Operation): Promise<VolumeIn
   const names = new LogNames(config.prefix);
   const { record, head, recovered } = await observe(store, names, { ...config, size: undefined });
   const { map, table, replayed } = recovered;
-  let stored = 0;
-  for (const { blocks } of table.values()) stored += blocks * BLOCK;
+  const usage = usageOf(table);
+  const { data, stored } = usage;
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {
     used,
     stored,
-    amplification: used === 0 ? 1 : Number((stored / used).toFixed(2)),
+    amplification: used === 0 ? 1 : Number((data / used).toFixed(2)),
+    'compression ratio': compressionRatio(usage),
     'objects to replay': replayed,
     'storage, $ per month': Number(((stored / 2 ** 30) * STORAGE_PRICE).toFixed(4)),
   });
@@ -125,6 +128,7 @@ export async function deleteVolume(
 async function begin(store: ObjectStore, names: LogNames, config: S3Config): Promise<LogRecord> {
   if (config.size === undefined) throw sizeMissing();
   checkNewSize(config, 0, config.size, BLOCK);
+  const compression = config.compression ?? 'none';
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -132,7 +136,8 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
     blockSize: BLOCK,
     size: config.size,
     createdAt: new Date().toISOString(),
-    requiredFeatures: [],
+    compression,
+    requiredFeatures: featuresOf({ compression }),
   };
   try {
     await writeRecord(store, names, record);
@@ -170,7 +175,7 @@ export async function changeHead(
 }
 
 export function describe(
-  { uuid, createdAt, parent }: LogRecord,
+  { uuid, createdAt, compression, parent }: LogRecord,
   head: Head,
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
@@ -186,6 +191,7 @@ export function describe(
       bucket,
       uuid,
       layout: 'log',
+      compression,
       state: isBeingDeleted(head) ? 'deleting' : 'ready',
       createdAt,
       epoch,

@@ -3,8 +3,10 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { Appender } from './appender.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { Collector } from './collector.ts';
+import type { Compression } from './compression.ts';
 import { FencedError } from './fenced.ts';
 import type { FrameCache } from './frame-cache.ts';
+import type { FrameCodec } from './frame-codec.ts';
 import {
   type Head,
   HeadFile,
@@ -32,6 +34,7 @@ export interface WriterOptions {
   readonly writer: Writer;
   /** 16 bytes that no other writer has. */
   readonly nonce: Buffer;
+  readonly codec: FrameCodec;
   /** Memory for what is not stored yet. Bytes. */
   readonly writeBuffer: number;
   /** What nobody flushes is stored after so long all the same. Milliseconds. */
@@ -89,6 +92,8 @@ export class LogWriter {
   readonly #checkpointer: Checkpointer;
   readonly #collector: Collector;
   readonly #pinned: Set<string>;
+  /** Of what is written. */
+  readonly compression: Compression;
   readonly recovered: Recovered;
   readonly overlay: Overlay;
   readonly appender: Appender;
@@ -102,9 +107,10 @@ export class LogWriter {
   ) {
     this.#head = head;
     this.#pinned = pinned;
+    this.compression = options.codec.compression;
     this.recovered = recovered;
     this.overlay = new Overlay();
-    const { running, names, nonce, logger } = options;
+    const { running, names, nonce, codec, logger } = options;
     const { table, map, last, replayed } = recovered;
     const { epoch } = head.content;
     this.appender = new Appender({
@@ -114,6 +120,7 @@ export class LogWriter {
       map,
       overlay: this.overlay,
       signature: { volume: uuidBytes(options.volume), nonce },
+      codec,
       epoch,
       last,
       maxAgeMs: options.maxAgeMs,

@@ -1,42 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { type S3Config, s3Config } from '../../../../backends/s3/config.ts';
-import { openVolume } from '../../../../backends/s3/open.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
 import { createVolume, deleteVolume, resizeVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
-import type { BlockDevice, GatewayError, OpenContext } from '../../../../core/plugin.ts';
-import { FakeBucket, FakeStore } from '../fake-store.ts';
-import { context, HASTE, KIB, MIB, pattern, readAll, sameBytes } from '../harness.ts';
-
-const BLOCK = 4 * KIB;
-
-function settings(options: Record<string, unknown> = {}): S3Config {
-  return s3Config.parse({ bucket: 'bucket', prefix: 'disks/a', ...options });
-}
-
-async function newVolume(size = 16 * MIB): Promise<FakeBucket> {
-  const bucket = new FakeBucket();
-  await withStore(new FakeStore(bucket), settings({ size }), context(), createVolume);
-  return bucket;
-}
-
-async function opened(
-  bucket: FakeBucket,
-  options: Record<string, unknown> = {},
-  open: Partial<OpenContext> = {},
-) {
-  const store = new FakeStore(bucket);
-  const ctx = context(open);
-  const device: BlockDevice = await openVolume(store, settings(options), ctx, HASTE);
-  store.requests.length = 0;
-  return { store, device, logger: ctx.logger, [Symbol.asyncDispose]: () => device[Symbol.asyncDispose]() };
-}
-
-async function refusal(attempt: Promise<unknown>): Promise<GatewayError> {
-  return attempt.then(
-    () => expect.fail('it was not refused'),
-    (error: GatewayError) => error,
-  );
-}
+import { FakeStore } from '../fake-store.ts';
+import { context, KIB, MIB, pattern, readAll, sameBytes } from '../harness.ts';
+import { BLOCK, newVolume, opened, refusal, settings } from './disk.ts';
 
 describe('a volume with the layout log', () => {
   it('holds after a restart what was written', async () => {

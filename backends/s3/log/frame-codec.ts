@@ -1,0 +1,82 @@
+import { crc32 } from 'node:zlib';
+import type { MaybePromise } from '../../../core/plugin.ts';
+import type { Compression } from './compression.ts';
+import { Codec, FRAME, type FrameEntry } from './object-header.ts';
+import { NodeZstd, type Zstd } from './zstd.ts';
+
+/** A frame that shrinks by less than this part is stored as it is. */
+const WORTHWHILE = 1 / 16;
+/** Of an object's frames one in so many is tried first, and not fewer than `MIN_SAMPLES`. */
+const SAMPLE_EVERY = 16;
+const MIN_SAMPLES = 4;
+
+/** The data of an object as it is stored. */
+export interface StoredFrames {
+  readonly entries: readonly FrameEntry[];
+  /** The frames one after another; undefined: the data as it is. */
+  readonly parts: readonly Uint8Array[] | undefined;
+}
+
+/** Turns data into frames as they are stored, and back. */
+export class FrameCodec {
+  readonly compression: Compression;
+  readonly #zstd: Zstd;
+
+  constructor(compression: Compression, zstd: Zstd = new NodeZstd()) {
+    this.compression = compression;
+    this.#zstd = zstd;
+  }
+
+  /** At once when there is nothing to compress. `data` must stay as it is meanwhile. */
+  encode(data: Buffer): MaybePromise<StoredFrames> {
+    const frames = framesOf(data);
+    if (this.compression === 'none' || frames.length === 0) return asTheyAre(frames);
+    return this.#compress(frames);
+  }
+
+  /** The data of a frame of `length` bytes. Rejects when it is damaged. */
+  async decode(stored: Buffer, codec: number, length: number): Promise<Buffer> {
+    if (codec === Codec.NONE) return stored;
+    const data = await this.#zstd.decompress(stored, length);
+    if (data.length !== length) throw new Error(`it holds ${data.length} bytes instead of ${length}`);
+    return data;
+  }
+
+  /** A sample decides whether the others are worth the time. */
+  async #compress(frames: readonly Buffer[]): Promise<StoredFrames> {
+    const every = Math.min(SAMPLE_EVERY, Math.max(1, Math.floor(frames.length / MIN_SAMPLES)));
+    const shrunk = new Array<Buffer | undefined>(frames.length).fill(undefined);
+    const tryAll = (isTried: (i: number) => boolean) =>
+      Promise.all(
+        frames.map(async (frame, i) => {
+          if (isTried(i)) shrunk[i] = await this.#shrink(frame);
+        }),
+      );
+    await tryAll((i) => i % every === 0);
+    if (shrunk.every((frame) => frame === undefined)) return asTheyAre(frames);
+    await tryAll((i) => i % every !== 0);
+    const parts = frames.map((frame, i) => shrunk[i] ?? frame);
+    const entries = parts.map((part, i) => entry(part, shrunk[i] === undefined ? Codec.NONE : Codec.ZSTD));
+    return { entries, parts };
+  }
+
+  /** Undefined when it is not worth it. */
+  async #shrink(frame: Buffer): Promise<Buffer | undefined> {
+    const shrunk = await this.#zstd.compress(frame);
+    return shrunk.length <= frame.length * (1 - WORTHWHILE) ? shrunk : undefined;
+  }
+}
+
+const asTheyAre = (frames: readonly Buffer[]): StoredFrames => ({
+  entries: frames.map((frame) => entry(frame, Codec.NONE)),
+  parts: undefined,
+});
+
+const entry = (stored: Uint8Array, codec: number): FrameEntry => ({
+  stored: stored.length,
+  codec,
+  crc: crc32(stored),
+});
+
+const framesOf = (data: Buffer): Buffer[] =>
+  Array.from({ length: Math.ceil(data.length / FRAME) }, (_, i) => data.subarray(i * FRAME, (i + 1) * FRAME));

@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+import { crc32, zstdCompressSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { FrameCodec } from '../../../../backends/s3/log/frame-codec.ts';
+import {
+  Codec,
+  decodeHeader,
+  encodeHeader,
+  FRAME,
+  headerLength,
+} from '../../../../backends/s3/log/object-header.ts';
+import { NodeZstd } from '../../../../backends/s3/log/zstd.ts';
+import { createVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
+import { seededRandom } from '../../../../core/util/random.ts';
+import type { FakeBucket } from '../fake-store.ts';
+import { MIB, pattern, readAll, sameBytes } from '../harness.ts';
+import { BLOCK, newVolume, opened, operate, refusal } from './disk.ts';
+
+const ZSTD = { compression: 'zstd' };
+
+const logKeys = (bucket: FakeBucket) => [...bucket.objects.keys()].filter((key) => key.includes('/log/'));
+
+function headerOf(bucket: FakeBucket, key: string) {
+  const header = decodeHeader(bucket.objects.get(key)!.body);
+  if (typeof header === 'string') throw new Error(header);
+  return header;
+}
+
+/** The last object again, with its first frame stored as `frame`. */
+function replaceFrame(bucket: FakeBucket, frame: Buffer, codec: number): void {
+  const key = logKeys(bucket).at(-1)!;
+  const header = headerOf(bucket, key);
+  const frames = [{ stored: frame.length, codec, crc: crc32(frame) }];
+  const body = Buffer.concat([encodeHeader({ ...header, frames }), frame]);
+  bucket.objects.set(key, {
+    ...bucket.objects.get(key)!,
+    body,
+    info: { etag: '"x"', size: body.length, metadata: {} },
+  });
+}
+
+describe('the compression of frames', () => {
+  it('stores what shrinks in less, and gives it back', async () => {
+    const codec = new FrameCodec('zstd');
+    const data = Buffer.concat([pattern(FRAME, 1), randomBytes(FRAME), pattern(BLOCK, 2)]);
+    const { entries, parts } = await codec.encode(data);
+    expect(entries.map((entry) => entry.codec)).toEqual([Codec.ZSTD, Codec.NONE, Codec.ZSTD]);
+    const lengths = [FRAME, FRAME, BLOCK];
+    const back = await Promise.all(
+      parts!.map((part, i) => codec.decode(Buffer.from(part), entries[i]!.codec, lengths[i]!)),
+    );
+    expect(sameBytes(Buffer.concat(back), data)).toBe(true);
+  });
+
+  it('leaves alone what does not shrink by a sixteenth', async () => {
+    const shrunk = (bytes: number) => ({
+      compress: async () => Buffer.alloc(bytes),
+      decompress: async () => Buffer.alloc(0),
+    });
+    const stored = async (bytes: number) =>
+      (await new FrameCodec('zstd', shrunk(bytes)).encode(Buffer.alloc(FRAME))).entries[0]!.stored;
+    expect(await stored((FRAME * 15) / 16)).toBe((FRAME * 15) / 16);
+    expect(await stored((FRAME * 15) / 16 + 1)).toBe(FRAME);
+  });
+
+  it('tries but a sample of data that does not shrink', async () => {
+    let tried = 0;
+    const real = new NodeZstd();
+    const codec = new FrameCodec('zstd', {
+      compress: (bytes) => {
+        tried++;
+        return real.compress(bytes);
+      },
+      decompress: (bytes, most) => real.decompress(bytes, most),
+    });
+    expect((await codec.encode(randomBytes(160 * FRAME))).parts).toBeUndefined();
+    expect(tried).toBe(10);
+    tried = 0;
+    await codec.encode(Buffer.from(pattern(160 * FRAME, 1)));
+    expect(tried).toBe(160);
+  });
+});
+
+describe('a volume with compression', () => {
+  it.each([1, 2, 3])('holds what a model holds, seed %i', async (seed) => {
+    const random = seededRandom(seed);
+    const bucket = await newVolume(MIB, ZSTD);
+    const model = Buffer.alloc(MIB);
+    for (let round = 0; round < 6; round++) {
+      // The setting may change at any time.
+      const compression = random() < 0.3 ? { compression: 'none' } : {};
+      await using disk = await opened(bucket, { ...compression, readCache: 0 });
+      for (let i = 0; i < 20; i++) {
+        const blocks = 1 + Math.floor(random() * 40);
+        const lba = Math.floor(random() * (256 - blocks));
+        const bytes = Buffer.from(pattern(blocks * BLOCK, 1 + Math.floor(random() * 1e9)));
+        // Some of it does not shrink.
+        if (random() < 0.5)
+          for (let at = 0; at < bytes.length / 2; at++) bytes[at] = Math.floor(random() * 256);
+        bytes.copy(model, lba * BLOCK);
+        await disk.device.write!(lba * BLOCK, [bytes], 0);
+        if (random() < 0.4) await disk.device.flush!(0);
+      }
+      expect(sameBytes(await readAll(disk.device, 0, MIB), model)).toBe(true);
+      await disk.device.flush!(0);
+      expect(sameBytes(await readAll(disk.device, 0, MIB), model)).toBe(true);
+    }
+    await using disk = await opened(bucket, {}, { readOnly: true });
+    expect(sameBytes(await readAll(disk.device, 0, MIB), model)).toBe(true);
+  });
+
+  it('says how much it saves, also of what a checkpoint holds', async () => {
+    const bucket = await newVolume(16 * MIB, ZSTD);
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(8 * MIB, 1)], 0);
+      await disk.device.flush!(0);
+      expect(disk.device.status!()['compression']).toMatch(/^zstd, ratio \d{2,}/);
+      await disk.device.snapshot!('one');
+    }
+    const info = await operate(bucket, volumeInfo);
+    expect(info.used).toBe(8 * MIB);
+    expect(info.details!['compression']).toBe('zstd');
+    expect(info.details!['compression ratio']).toBeGreaterThan(50);
+    expect(info.details!['stored']).toBeLessThan(200_000);
+    expect(info.details!['objects to replay']).toBe(0);
+  });
+
+  it('needs one request for a block once it knows the object', async () => {
+    const bucket = await newVolume(16 * MIB, ZSTD);
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(8 * MIB, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    await using disk = await opened(bucket, { readCache: 0 });
+    for (let i = 0; i < 10; i++) await readAll(disk.device, (7 - (i % 8)) * MIB, BLOCK);
+    expect(disk.store.requests).toHaveLength(10);
+    for (const { bytes } of disk.store.requests) expect(bytes).toBeLessThan(FRAME / 4);
+  });
+
+  it('writes objects that older versions read where nothing shrinks', async () => {
+    const bucket = await newVolume(MIB, ZSTD);
+    await using disk = await opened(bucket);
+    await disk.device.write!(0, [randomBytes(BLOCK)], 0);
+    await disk.device.flush!(0);
+    await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
+    await disk.device.flush!(0);
+    const versions = logKeys(bucket).map((key) => bucket.objects.get(key)!.body.readUInt32LE(8));
+    expect(versions).toEqual([1, 2]);
+  });
+
+  it.each([
+    ['that holds more than it should', zstdCompressSync(Buffer.alloc(MIB)), Codec.ZSTD],
+    ['that holds less than it should', zstdCompressSync(Buffer.alloc(100)), Codec.ZSTD],
+    ['that wants much memory', hugeWindow(), Codec.ZSTD],
+    ['that is not compressed', randomBytes(1000), Codec.ZSTD],
+  ])('answers with an error a frame %s', async (_name, frame, codec) => {
+    const bucket = await newVolume(MIB, ZSTD);
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(FRAME, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    replaceFrame(bucket, frame, codec);
+    await using disk = await opened(bucket);
+    await expect(readAll(disk.device, 0, BLOCK)).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('cannot be decoded'),
+    });
+  });
+
+  it('is not opened where an object is stored in a way that is not known', async () => {
+    const bucket = await newVolume(MIB, ZSTD);
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(FRAME, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    const key = logKeys(bucket).at(-1)!;
+    const whole = bucket.objects.get(key)!;
+    replaceFrame(bucket, Buffer.alloc(100), 7);
+    expect(await refusal(opened(bucket))).toMatchObject({
+      code: 'volume.corrupt',
+      why: 'a frame is stored in a way that this blockgate does not know: 7',
+    });
+    bucket.objects.set(key, whole);
+    replaceFrame(bucket, Buffer.alloc(FRAME + 1), Codec.ZSTD);
+    expect((await refusal(opened(bucket))).why).toContain('claims 16385 stored bytes');
+    const start = Buffer.from(whole.body);
+    start.writeUInt32LE(3, 8);
+    expect(headerLength(start)).toBe('it has version 3, and this blockgate knows 1 to 2');
+  });
+
+  it('is refused by a blockgate that lacks it, and on chunks', async () => {
+    const bucket = await newVolume(MIB, ZSTD);
+    const record = JSON.parse(bucket.objects.get('disks/a/volume.json')!.body.toString());
+    expect(record).toMatchObject({ compression: 'zstd', requiredFeatures: ['zstd'] });
+    const chunk = { ...ZSTD, layout: 'chunk', size: MIB, prefix: 'b' };
+    expect((await refusal(operate(bucket, createVolume, chunk))).code).toBe('volume.unsupported');
+    await newVolume(MIB, { layout: 'chunk', prefix: 'b' }, bucket);
+    expect((await refusal(opened(bucket, { ...ZSTD, prefix: 'b' }))).code).toBe('volume.unsupported');
+  });
+});
+
+/** The header of a Zstandard frame (RFC 8878, section 3.1.1) with a window of 64 MiB, and a block of one byte repeated. */
+function hugeWindow(): Buffer {
+  return Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 16 << 3, 0x03, 0x00, 0x02, 0x00]);
+}

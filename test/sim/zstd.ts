@@ -1,0 +1,26 @@
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import type { Zstd } from '../../backends/s3/log/zstd.ts';
+import type { World } from './world.ts';
+
+/** Compression that takes time of the world. */
+export class SimZstd implements Zstd {
+  readonly #world: World;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  async compress(bytes: Uint8Array): Promise<Buffer> {
+    await this.#wait();
+    return zstdCompressSync(bytes, { pledgedSrcSize: bytes.length });
+  }
+
+  async decompress(bytes: Uint8Array, most: number): Promise<Buffer> {
+    await this.#wait();
+    return zstdDecompressSync(bytes, { maxOutputLength: most });
+  }
+
+  #wait(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, this.#world.below(20)));
+  }
+}
