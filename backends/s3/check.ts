@@ -5,6 +5,7 @@ import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
 import { LogNames } from './log/names.ts';
+import { unlockVolume } from './log/volume-keys.ts';
 import { readLogVolume } from './log/volume-record.ts';
 import { startSession } from './session.ts';
 import type { SdkStore } from './store/client.ts';
@@ -12,7 +13,7 @@ import type { ObjectStore } from './store/object-store.ts';
 import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
 import { isStoreError } from './store/store-error.ts';
 import { volumeNotFound } from './volume-errors.ts';
-import { readVolumeFile } from './volume-file.ts';
+import { readVolumeFile, type VolumeFile } from './volume-file.ts';
 import { checkLayout, layoutOf } from './volumes.ts';
 
 /** Somebody waits for `doctor`, and a store that needs a minute is a finding. */
@@ -36,7 +37,7 @@ export async function checkStore(
     { severity: 'ok', summary: `bucket "${config.bucket}" can be reached with these credentials` },
     await conditionalWrites(store, layout),
     ...(await versioning(sdk, ctx.signal)),
-    await volume(store, config),
+    await volume(store, config, ctx),
   ];
 }
 
@@ -88,7 +89,20 @@ async function versioning(sdk: SdkStore, signal: AbortSignal): Promise<readonly 
   ];
 }
 
-async function volume(store: ObjectStore, config: S3Config): Promise<Finding> {
+/** Opens it as well: a key that is wrong is found here. */
+async function logSize(
+  store: ObjectStore,
+  config: S3Config,
+  ctx: PluginContext,
+  file: VolumeFile,
+): Promise<number> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, config, file);
+  await unlockVolume(store, names, record, config, ctx);
+  return head.head.size;
+}
+
+async function volume(store: ObjectStore, config: S3Config, ctx: PluginContext): Promise<Finding> {
   const { prefix } = config;
   try {
     const file = await readVolumeFile(store, prefix);
@@ -97,7 +111,7 @@ async function volume(store: ObjectStore, config: S3Config): Promise<Finding> {
     checkLayout(config, layout);
     const size =
       layout === 'log'
-        ? (await readLogVolume(store, new LogNames(prefix), config, file)).head.head.size
+        ? await logSize(store, config, ctx, file)
         : (await readReadyVolume(store, new Layout(prefix), config, file)).record.size;
     return { severity: 'ok', summary: `there is a volume of ${size} bytes at "${prefix}", layout ${layout}` };
   } catch (error) {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { secretSchema, sizeSchema } from '../../core/plugin.ts';
 import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunk/layout.ts';
+import { encryptionConfig } from './encryption-config.ts';
 import { COMPRESSIONS } from './log/compression.ts';
 
 const KEY_PREFIX = /^[^/\s](?:[^\s]*[^/\s])?$/;
@@ -73,6 +74,10 @@ const keys = z.strictObject({
   compression: z.enum(COMPRESSIONS).optional().meta({
     description:
       'Of what is written from now on, layout "log" only. Default: what the volume was created with, or "none".',
+  }),
+  encryption: encryptionConfig.optional().meta({
+    description:
+      'The key of the volume, which is encrypted when it is created with one; layout "log" only: a "passphrase", a "keyFile" or a "keyCommand".',
   }),
   endpoint: z
     .url({ protocol: /^https?$/, error: 'an endpoint is an http:// or https:// URL' })

@@ -27,6 +27,8 @@ export default defineBackend<S3Config>({
     list: (config, ctx) => onVolume(config, ctx, (operation, { listVolumes }) => listVolumes(operation)),
     resize: (config, size, ctx) =>
       onVolume(config, ctx, (operation, { resizeVolume }) => resizeVolume(operation, size)),
+    rekey: (config, encryption, ctx) =>
+      onVolume(config, ctx, (operation, { rekeyVolume }) => rekeyVolume(operation, encryption)),
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
     qualify: async (config, ctx) => {
@@ -64,7 +66,7 @@ function onLog<T>(
 ): Promise<T> {
   return onVolume(config, ctx, async (operation) => {
     const { requireLog } = await import('./volumes.ts');
-    await requireLog(operation);
+    await requireLog(operation, 'have snapshots');
     return await run(operation, await import('./log/snapshot-operations.ts'));
   });
 }

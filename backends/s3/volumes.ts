@@ -1,8 +1,10 @@
 import { GatewayError, type Progress, type VolumeInfo } from '../../core/plugin.ts';
 import * as chunk from './chunk/volumes.ts';
 import type { S3Config } from './config.ts';
+import { encryptionConfig } from './encryption-config.ts';
 import { LOG_FORMAT } from './log/volume-record.ts';
 import * as log from './log/volumes.ts';
+import { rekeyVolume as rekeyLog } from './log/volumes.ts';
 import type { Operation } from './operation.ts';
 import { formatOf, readVolumeFile, type VolumeFile } from './volume-file.ts';
 
@@ -29,11 +31,13 @@ export function checkLayout(config: S3Config, found: 'log' | 'chunk'): void {
 }
 
 /** Throws `volume.unsupported` for what only volumes with the layout "log" have. */
-function refuseOnChunk({ prefix, compression = 'none' }: S3Config, layout: 'log' | 'chunk'): void {
-  if (layout === 'log' || compression === 'none') return;
-  throw new GatewayError('volume.unsupported', `The volume at "${prefix}" cannot be compressed.`, {
+function refuseOnChunk({ prefix, compression, encryption }: S3Config, layout: 'log' | 'chunk'): void {
+  if (layout === 'log') return;
+  const [key, what] = encryption !== undefined ? ['encryption', 'encrypted'] : ['compression', 'compressed'];
+  if (encryption === undefined && (compression ?? 'none') === 'none') return;
+  throw new GatewayError('volume.unsupported', `The volume at "${prefix}" cannot be ${what}.`, {
     why: 'Its layout is "chunk".',
-    fix: 'Leave out "compression", or create the volume with the layout "log".',
+    fix: `Leave out "${key}", or create the volume with the layout "log".`,
   });
 }
 
@@ -57,6 +61,17 @@ export async function resizeVolume(operation: Operation, size: number): Promise<
   return (await of(operation)).resizeVolume(operation, size);
 }
 
+/** From now on `encryption` opens the volume, and nothing else. */
+export async function rekeyVolume(operation: Operation, encryption: unknown): Promise<VolumeInfo> {
+  await requireLog(operation, 'are encrypted');
+  const parsed = encryptionConfig.safeParse(encryption);
+  if (parsed.success) return rekeyLog(operation, parsed.data);
+  throw new GatewayError('config.invalid', 'The new key is not written as it has to be.', {
+    why: parsed.error.issues[0]!.message,
+    fix: 'Write it as "encryption" of the backend.',
+  });
+}
+
 export async function deleteVolume(
   operation: Operation,
   options: { readonly force: boolean; readonly progress: Progress },
@@ -64,14 +79,14 @@ export async function deleteVolume(
   return (await of(operation)).deleteVolume(operation, options);
 }
 
-/** Throws `volume.unsupported` unless the volume has snapshots. */
-export async function requireLog(operation: Operation): Promise<void> {
+/** Throws `volume.unsupported` unless the volume has the layout "log", of which only it is true that they do `what`. */
+export async function requireLog(operation: Operation, what: string): Promise<void> {
   if ((await of(operation)) === log) return;
   throw new GatewayError(
     'volume.unsupported',
     `The volume at "${operation.config.prefix}" has the layout "chunk".`,
     {
-      why: 'Only volumes with the layout "log" have snapshots.',
+      why: `Only volumes with the layout "log" ${what}.`,
       fix: 'Copy it into a volume with that layout.',
     },
   );

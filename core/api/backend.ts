@@ -75,6 +75,11 @@ export interface VolumeOperations<C> {
     options: { readonly force: boolean; readonly progress: Progress },
     ctx: PluginContext,
   ): Promise<void>;
+  /**
+   * From now on the key that `encryption` describes opens the volume, and not that of `config` any more. `encryption` is as
+   * the backend has it in its configuration, and not validated.
+   */
+  rekey?(config: C, encryption: unknown, ctx: PluginContext): Promise<VolumeInfo>;
   readonly snapshots?: SnapshotOperations<C>;
   /** Tries whether the store keeps to what volumes need of it, with data of its own that it removes. */
   qualify?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;

@@ -58,16 +58,26 @@ for (const [name, command] of Object.entries(SERVERS))
     },
   });
 
-for (const [layout, options] of Object.entries({ log: {}, chunk: { chunkSize: '64KiB' } }))
+const S3_VOLUMES: Readonly<Record<string, Record<string, unknown>>> = {
+  'layout log': { layout: 'log' },
+  'layout log, compressed and encrypted': {
+    layout: 'log',
+    compression: 'zstd',
+    encryption: { keyCommand: ['printf', 'a key of 32 bytes, for this test'] },
+  },
+  'layout chunk': { layout: 'chunk', chunkSize: '64KiB' },
+};
+
+for (const [title, options] of Object.entries(S3_VOLUMES))
   testBackend({
-    title: `s3, layout ${layout}`,
+    title: `s3, ${title}`,
     entry: entry('s3'),
     level: 'L2',
     runner,
     async setup() {
       const server = await startS3('the embedded server');
-      const config = { ...server.backend, prefix: 'volume', size: '8MiB', layout, ...options };
-      await s3.volumes!.create(s3Config.parse(config), context());
+      const config = { ...server.backend, prefix: 'volume', size: '8MiB', ...options };
+      await s3.volumes!.create(s3Config.parse(config), context({ baseDir: '/' }));
       return {
         config,
         break: () => server.stop(),

@@ -5,6 +5,7 @@ import { readHead } from '../../backends/s3/log/head.ts';
 import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
+import type { VolumeKey } from '../../backends/s3/log/volume-key.ts';
 import { claim, LogWriter, type WriterOptions } from '../../backends/s3/log/writer.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';
@@ -50,6 +51,7 @@ export interface Tuning {
   /** Memory for where frames are. Bytes. */
   readonly tables: number;
   readonly compression: Compression;
+  readonly key: VolumeKey | undefined;
 }
 
 /** What the disk held before a number of changes: a version for each block. */
@@ -111,7 +113,7 @@ export class SimGateway {
       new RetryingStore(this.#store, { policy, slots, health, signal });
     const starting = through(STARTING);
     const running = through({ ...STARTING, giveUpAfterMs: undefined });
-    const codec = new FrameCodec(this.#tuning.compression, new SimZstd(this.#world));
+    const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, new SimZstd(this.#world));
     const options: WriterOptions = {
       starting,
       running,

@@ -48,9 +48,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'headers in the order in which data is encoded',
     file: 'sealer.ts',
-    find: '    while (this.#open[0]?.frames !== undefined) {\n      const { sealed, frames } = this.#open.shift()!;',
+    find: '    while (this.#open[0]?.frames !== undefined) {\n      const { sealed, cipher, frames } = this.#open.shift()!;',
     replace: `    for (const open of this.#open.filter((one) => one.frames !== undefined)) {
-      const { sealed, frames } = this.#open.splice(this.#open.indexOf(open), 1)[0]!;`,
+      const { sealed, cipher, frames } = this.#open.splice(this.#open.indexOf(open), 1)[0]!;`,
   },
   {
     name: 'a fence is taken for success',

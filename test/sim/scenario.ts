@@ -7,6 +7,7 @@ import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { Overlay } from '../../backends/s3/log/overlay.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { loadCheckpoint } from '../../backends/s3/log/recovery.ts';
+import { KEY_BYTES, VolumeKey } from '../../backends/s3/log/volume-key.ts';
 import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
 import { type Nemesis, SimBucket, SimStore } from './store.ts';
 import { type Actor, World } from './world.ts';
@@ -61,8 +62,9 @@ class Scenario {
       spaceTarget: 1.05 + world.random(),
       writeBuffer: (2 + world.below(40)) * BLOCK,
       readCache: world.below(4) * 65536,
-      tables: world.below(4) * 1000,
-      compression: world.chance(0.25) ? 'zstd' : 'none',
+      tables: world.chance(0.2) ? world.below(2000) : 2 ** 20,
+      compression: world.chance(0.12) ? 'zstd' : 'none',
+      key: world.chance(0.12) ? new VolumeKey(Buffer.alloc(KEY_BYTES, 7)) : undefined,
     };
   }
 
@@ -246,6 +248,7 @@ class Scenario {
 
   async #readSnapshots(store: SimStore): Promise<void> {
     const { head } = (await readHead(store, NAMES))!;
+    const { key } = this.#tuning;
     for (const { name, possible } of this.#snapshots) {
       const snapshot = head.snapshots.find((other) => other.name === name);
       if (snapshot === undefined) {
@@ -254,13 +257,9 @@ class Scenario {
       }
       const table = new ObjectTable();
       const map = new BlockMap(table);
-      await loadCheckpoint(store, snapshot.checkpoint, table, map);
-      const reader = new LogReader(
-        map,
-        new Overlay(),
-        table,
-        new FrameCache(store, new FrameCodec('none', new SimZstd(this.#world)), 0),
-      );
+      await loadCheckpoint({ store, key }, snapshot.checkpoint, table, map);
+      const codec = new FrameCodec('none', key, new SimZstd(this.#world));
+      const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, codec, 0));
       const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
       await reader.read(0, this.#tuning.blocks, [bytes], this.#tuning.blocks);
       const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));

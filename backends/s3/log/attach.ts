@@ -14,6 +14,7 @@ import { observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
+import { unlockVolume } from './volume-keys.ts';
 import { codecOf, readLogVolume } from './volume-record.ts';
 import type { LogWriter } from './writer.ts';
 
@@ -33,13 +34,13 @@ export async function openLog(
 async function openReadOnly(
   { starting, running }: DiskSession,
   config: S3Config,
-  _ctx: OpenContext,
+  ctx: OpenContext,
   _file: VolumeFile,
 ): Promise<OpenParts> {
   const names = new LogNames(config.prefix);
-  const { head, recovered } = await observe(starting, names, config);
+  const { head, recovered, key } = await observe(starting, names, config, ctx);
   const { map, table } = recovered;
-  const frames = new FrameCache(running, new FrameCodec('none'), config.readCache);
+  const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache);
   return {
     size: head.head.size,
     reader: new LogReader(map, new Overlay(), table, frames),
@@ -59,8 +60,10 @@ async function openWriter(
   file: VolumeFile,
 ): Promise<OpenParts> {
   const { logger } = ctx;
-  const volume = await readLogVolume(starting, new LogNames(config.prefix), config, file);
-  const codec = codecOf(volume.record, config);
+  const names = new LogNames(config.prefix);
+  const volume = await readLogVolume(starting, names, config, file);
+  const key = await unlockVolume(starting, names, volume.record, config, ctx);
+  const codec = codecOf(volume.record, config, key);
   const frames = new FrameCache(running, codec, config.readCache);
   const journal = await openJournalFile(config, ctx, volume.record.uuid, undo);
   const writer = await takeVolume({

@@ -6,8 +6,9 @@ import type { StoredFrames } from './frame-codec.ts';
 import { FrameTable } from './frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
 import type { LogPosition } from './names.ts';
-import { BLOCK, encodeHeader, type LogExtent, type ObjectHeader } from './object-header.ts';
+import { BLOCK, encodeHeader, type LogExtent, type ObjectHeader, type Opening } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
+import type { ObjectCipher } from './volume-key.ts';
 
 /** Memory of a batch at first, at least; doubled as it fills. Blocks. */
 const FIRST_BLOCKS = 16;
@@ -116,6 +117,7 @@ export class Batch {
     previous: Buffer,
     parent: LogPosition,
     { entries, parts }: StoredFrames,
+    cipher: ObjectCipher | undefined,
   ): { readonly header: Buffer; readonly body: Buffer } {
     const { object, data } = this;
     const header = encodeHeader({
@@ -129,8 +131,9 @@ export class Batch {
       blocks: object.blocks,
       extents: this.extents,
       frames: entries,
+      cipher,
     });
-    learnFrames(object, new FrameTable(object.blocks, entries), header.length);
+    learnFrames(object, new FrameTable(object.blocks, entries, cipher), header.length);
     if (parts !== undefined) return { header, body: Buffer.concat([header, ...parts]) };
     const body = this.#bodyOf(header, data);
     object.data = body.subarray(header.length);
@@ -172,7 +175,7 @@ export class Batch {
 }
 
 /** A fence: an object without anything, at a place where another writer must not put one. */
-export function encodeFence(signature: Signature, place: LogPosition): Buffer {
+export function encodeFence(signature: Signature, place: LogPosition, { name, key }: Opening): Buffer {
   return encodeHeader({
     ...signature,
     place,
@@ -184,5 +187,6 @@ export function encodeFence(signature: Signature, place: LogPosition): Buffer {
     blocks: 0,
     extents: [],
     frames: [],
+    cipher: key?.cipher(name, signature.nonce, signature.volume),
   });
 }

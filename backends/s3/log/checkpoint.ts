@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { BlockMap } from './block-map.ts';
 import type { ObjectTable } from './log-object.ts';
 import { LogNames, type LogPosition } from './names.ts';
-import { BLOCK } from './object-header.ts';
+import { BLOCK, type Opening } from './object-header.ts';
+import { TABLES, type VolumeKey } from './volume-key.ts';
 
 /**
  * The map of all blocks, as an object. Numbers are little-endian.
@@ -15,11 +17,17 @@ import { BLOCK } from './object-header.ts';
  *   …   objects, 24 bytes each: u64 epoch, u64 sequence, u32 blocks, u32 place; in version 2 also u32 stored bytes of its
  *       data, u32 0. In version 1 the data of all of them is stored as it is
  *   …   extents, 20 bytes each: u64 first block of the disk, u32 blocks, u32 object, u32 first block in the object
+ *
+ * Version 3, of a volume that is encrypted, is as version 2, but 16 random bytes come after the first 48, and what follows is
+ * sealed, with the first 48 bytes as what must not change. The CRC is of what is stored.
  */
 const MAGIC = Buffer.from('BGLOGMAP');
 /** The newest that is known. */
-const VERSION = 2;
+const VERSION = 3;
+const ENCRYPTED = 3;
 const FIXED = 48;
+/** Random bytes in front of what is sealed. */
+const SALT = 16;
 const OBJECT = 24;
 const OBJECT_2 = 32;
 const EXTENT = 20;
@@ -40,7 +48,12 @@ export interface Checkpoint {
 }
 
 /** Objects that no block comes from are left out. */
-export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosition): Buffer {
+export function encodeCheckpoint(
+  map: BlockMap,
+  table: ObjectTable,
+  at: LogPosition,
+  { name, key }: Opening,
+): Buffer {
   const objects = [...table.values()].filter(({ live, place }) => live > 0 && place !== undefined);
   const index = new Map(objects.map(({ id }, i) => [id, i]));
   const roots = [...new Set(objects.map(({ names }) => names.root))];
@@ -56,7 +69,8 @@ export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosit
     extents.writeUInt32LE(block, used + 16);
     used += EXTENT;
   }
-  const version = objects.some(({ blocks, stored }) => stored !== blocks * BLOCK) ? 2 : 1;
+  const isCompressed = objects.some(({ blocks, stored }) => stored !== blocks * BLOCK);
+  const version = key !== undefined ? ENCRYPTED : isCompressed ? 2 : 1;
   const objectBytes = version === 1 ? OBJECT : OBJECT_2;
   const start = Buffer.alloc(FIXED + rootBytes.length + objects.length * objectBytes);
   MAGIC.copy(start);
@@ -77,14 +91,21 @@ export function encodeCheckpoint(map: BlockMap, table: ObjectTable, at: LogPosit
     if (version > 1) start.writeUInt32LE(stored, position + 24);
     position += objectBytes;
   }
-  const all = Buffer.concat([start, extents.subarray(0, used)]);
+  const tables = [start.subarray(FIXED), extents.subarray(0, used)];
+  const fixed = start.subarray(0, FIXED);
+  const all = Buffer.concat([fixed, ...(key === undefined ? tables : seal(tables, fixed, name, key))]);
   all.writeUInt32LE(crc32(all), 12);
   return all;
 }
 
+function seal(tables: readonly Buffer[], fixed: Buffer, name: string, key: VolumeKey): Buffer[] {
+  const salt = randomBytes(SALT);
+  return [salt, key.cipher(name, salt).seal(TABLES, Buffer.concat(tables), fixed)];
+}
+
 /** Returns what is wrong with it otherwise. */
-export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
-  const bytes = Buffer.from(body);
+export function decodeCheckpoint(body: Uint8Array, { name, key }: Opening): Checkpoint | string {
+  let bytes = Buffer.from(body);
   if (bytes.length < FIXED || !bytes.subarray(0, 8).equals(MAGIC)) return 'it is no checkpoint';
   const version = bytes.readUInt32LE(8);
   if (version < 1 || version > VERSION)
@@ -92,6 +113,20 @@ export function decodeCheckpoint(body: Uint8Array): Checkpoint | string {
   const crc = bytes.readUInt32LE(12);
   bytes.writeUInt32LE(0, 12);
   if (crc32(bytes) !== crc) return 'its checksum is wrong';
+  if (version === ENCRYPTED && key === undefined) return 'it is encrypted, and the volume is not';
+  if (version !== ENCRYPTED && key !== undefined) return 'it is not encrypted, and the volume is';
+  if (key !== undefined) {
+    const [fixed, salt, sealed] = [
+      bytes.subarray(0, FIXED),
+      bytes.subarray(FIXED, FIXED + SALT),
+      bytes.subarray(FIXED + SALT),
+    ];
+    try {
+      bytes = Buffer.concat([fixed, key.cipher(name, salt).open(TABLES, sealed, fixed)]);
+    } catch (error) {
+      return `it cannot be opened: ${(error as Error).message}`;
+    }
+  }
   const [rootCount, objectCount, extentCount, rootBytes] = [32, 36, 40, 44].map((at) =>
     bytes.readUInt32LE(at),
   ) as [number, number, number, number];

@@ -7,6 +7,7 @@ import { FencedError } from './fenced.ts';
 import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from './head.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
+import type { VolumeKey } from './volume-key.ts';
 
 /** So much more garbage, of what is in use, is worth a checkpoint, which frees it. */
 const GARBAGE_SHARE = 0.2;
@@ -14,6 +15,8 @@ const GARBAGE_SHARE = 0.2;
 export interface CheckpointerOptions {
   readonly store: ObjectStore;
   readonly names: LogNames;
+  /** Of a volume that is encrypted. */
+  readonly key: VolumeKey | undefined;
   readonly table: ObjectTable;
   readonly map: BlockMap;
   readonly head: HeadFile;
@@ -123,15 +126,16 @@ export class Checkpointer {
     also: (head: Head, ref: CheckpointRef) => Partial<Head> | undefined,
     keep?: () => void,
   ): Promise<void> {
-    const { store, names, table, map, head, appender, epoch, logger } = this.#options;
+    const { store, names, key, table, map, head, appender, epoch, logger } = this.#options;
     const { place, hash } = appender.durable;
     const debt = this.#debt;
     // All in one step: the map goes on.
     keep?.();
-    const body = encodeCheckpoint(map, table, place);
+    const name = names.checkpoint(epoch, ++this.#number);
+    const body = encodeCheckpoint(map, table, place, { name, key });
     const dead = this.#dead();
     const ref: CheckpointRef = {
-      key: names.checkpoint(epoch, ++this.#number),
+      key: name,
       at: place,
       hash: hash.toString('hex'),
     };

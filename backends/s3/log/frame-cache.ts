@@ -7,7 +7,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { FrameCodec } from './frame-codec.ts';
 import { FrameTable } from './frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
-import { decodeHeader, FRAME, headerLength } from './object-header.ts';
+import { decodeHeader, FRAME, headerLength, type Opening } from './object-header.ts';
 
 /** Of an object's header, what is asked for first: most are shorter. Bytes. */
 export const HEADER_GUESS = 32 * 1024;
@@ -137,9 +137,7 @@ export class FrameCache {
 
   async #decode(key: string, table: FrameTable, first: number, stored: Buffer[]): Promise<Buffer[]> {
     try {
-      return await Promise.all(
-        stored.map((frame, i) => this.#codec.decode(frame, table.codec(first + i), table.length(first + i))),
-      );
+      return await Promise.all(stored.map((frame, i) => this.#codec.decode(frame, table, first + i)));
     } catch (cause) {
       const { message } = cause as Error;
       throw new BlockError('EIO', `${key} is damaged: a frame cannot be decoded: ${message}`, { cause });
@@ -149,18 +147,18 @@ export class FrameCache {
   #learn(object: LogObject, key: string): Promise<FrameTable> {
     let learning = this.#headers.get(object.id);
     if (learning === undefined) {
-      learning = readHeader(this.#store, key)
+      learning = readHeader(this.#store, { name: key, key: this.#codec.key })
         .then((found) => {
           if (found === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
           if (typeof found === 'string') throw new BlockError('EIO', `${key} is damaged: ${found}`);
-          const { place, blocks, frames } = found.header;
+          const { place, blocks, frames, cipher } = found.header;
           if (
             place.epoch !== object.place!.epoch ||
             place.seq !== object.place!.seq ||
             blocks !== object.blocks
           )
             throw new BlockError('EIO', `${key} is damaged: it is another object, under this name`);
-          const table = new FrameTable(blocks, frames);
+          const table = new FrameTable(blocks, frames, cipher);
           learnFrames(object, table, found.bytes.length);
           return table;
         })
@@ -194,20 +192,21 @@ export class FrameCache {
   }
 }
 
-/** The header of the object at `key`, and its bytes; what is wrong with it; or undefined where there is none. */
-export async function readHeader(store: ObjectStore, key: string) {
+/** The header of the object at `name`, and its bytes; what is wrong with it; or undefined where there is none. */
+export async function readHeader(store: ObjectStore, opening: Opening) {
+  const { name } = opening;
   let bytes = Buffer.allocUnsafe(HEADER_GUESS);
-  const info = await store.read(key, 0, [bytes]);
+  const info = await store.read(name, 0, [bytes]);
   if (info === undefined) return undefined;
   const length = headerLength(bytes.subarray(0, info.size));
   if (typeof length === 'string') return length;
   if (length > info.size) return `it ends within its header, after ${info.size} of ${length} bytes`;
   if (length > bytes.length) {
     const rest = Buffer.allocUnsafe(length - bytes.length);
-    if ((await store.read(key, bytes.length, [rest])) === undefined) return undefined;
+    if ((await store.read(name, bytes.length, [rest])) === undefined) return undefined;
     bytes = Buffer.concat([bytes, rest]);
   }
-  const header = decodeHeader(bytes);
+  const header = decodeHeader(bytes, opening);
   return typeof header === 'string' ? header : { header, bytes: bytes.subarray(0, length), size: info.size };
 }
 

@@ -1,4 +1,5 @@
 import { BLOCK, FRAME, type FrameEntry } from './object-header.ts';
+import type { ObjectCipher } from './volume-key.ts';
 
 /** Where the frames of an object are, and how they are stored: of its header, what reads need, in little memory. */
 export class FrameTable {
@@ -8,8 +9,11 @@ export class FrameTable {
   readonly #ends: Uint32Array;
   readonly #crcs: Uint32Array;
   readonly #codecs: Uint8Array;
+  /** Of an object that is encrypted. */
+  readonly cipher: ObjectCipher | undefined;
 
-  constructor(blocks: number, frames: readonly FrameEntry[]) {
+  constructor(blocks: number, frames: readonly FrameEntry[], cipher: ObjectCipher | undefined) {
+    this.cipher = cipher;
     this.#bytes = blocks * BLOCK;
     this.#ends = new Uint32Array(frames.length);
     this.#crcs = Uint32Array.from(frames, ({ crc }) => crc);
@@ -23,7 +27,7 @@ export class FrameTable {
 
   /** Memory that it takes. */
   get weight(): number {
-    return 200 + 9 * this.#ends.length;
+    return (this.cipher === undefined ? 200 : 500) + 9 * this.#ends.length;
   }
 
   /** Bytes of all frames as they are stored. */

@@ -3,6 +3,7 @@
  *
  *   volume.json                 what the volume is; written once
  *   head                        who writes, how long it is, which checkpoint counts; changed by conditional write only
+ *   keys                        of a volume that is encrypted: its data key, wrapped; changed by conditional write only
  *   log/XX/<epoch>-<sequence>   a data object or a fence, created once, never changed
  *   ckpt/<epoch>-<number>       the map of all blocks as it was at some object, created once, never changed
  *
@@ -36,6 +37,10 @@ export class LogNames {
 
   get head(): string {
     return this.root + HEAD_KEY;
+  }
+
+  get keys(): string {
+    return `${this.root}keys`;
   }
 
   get log(): string {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { LogPosition } from './names.ts';
+import { type ObjectCipher, TABLES, TAG_BYTES, type VolumeKey } from './volume-key.ts';
 
 /**
  * A data object of the log: this header, then its frames one after another. All numbers are little-endian.
@@ -18,7 +19,9 @@ import type { LogPosition } from './names.ts';
  *   …    frames, 12 bytes each: u32 stored bytes, u32 codec (`Codec`), u32 CRC-32 of the stored bytes
  *   …    sources, 16 bytes each: u64 epoch, u64 sequence
  *
- * Version 1 has no codecs but `NONE`; version 2 is written only where there is something that version 1 lacks.
+ * Version 1 has no codecs but `NONE` and nothing encrypted; version 2 is written only where there is something that version 1
+ * lacks. In an object that is encrypted, what follows the first 152 bytes is sealed as one part with these as what must not
+ * change, and each frame as another; the CRCs are of what is stored.
  *
  * The header comes first, so that a recovery needs no more than the beginning of each object. CRC-32 and not CRC-32C:
  * Node.js has the former in native code.
@@ -39,8 +42,8 @@ const SOURCE = 16;
 /** Of a header: more is damage. Bytes. */
 const MAX_HEADER = 64 * 2 ** 20;
 
-const Flag = { FENCE: 1 } as const;
-const KNOWN_FLAGS = Flag.FENCE;
+const Flag = { FENCE: 1, ENCRYPTED: 2 } as const;
+const KNOWN_FLAGS = Flag.FENCE | Flag.ENCRYPTED;
 
 /** How a frame is stored. */
 export const Codec = { NONE: 0, ZSTD: 1 } as const;
@@ -82,6 +85,15 @@ export interface ObjectHeader {
   readonly blocks: number;
   readonly extents: readonly LogExtent[];
   readonly frames: readonly FrameEntry[];
+  /** Of an object that is encrypted. */
+  readonly cipher: ObjectCipher | undefined;
+}
+
+/** With which an object is opened: where it is, and the key of its volume. */
+export interface Opening {
+  readonly name: string;
+  /** Undefined: nothing in the volume is encrypted. */
+  readonly key: VolumeKey | undefined;
 }
 
 export const NO_HASH = Buffer.alloc(32);
@@ -91,7 +103,7 @@ export function hashHeader(header: Uint8Array): Buffer {
 }
 
 export function encodeHeader(header: ObjectHeader): Buffer {
-  const { extents, frames } = header;
+  const { extents, frames, cipher } = header;
   const sources: LogPosition[] = [];
   const sourceIndex = new Map<string, number>();
   const indexOf = ({ epoch, seq }: LogPosition): number => {
@@ -105,11 +117,12 @@ export function encodeHeader(header: ObjectHeader): Buffer {
   };
   for (const { source } of extents) if (source !== undefined) indexOf(source);
   const length = FIXED + extents.length * EXTENT + frames.length * FRAME_ENTRY + sources.length * SOURCE;
-  const bytes = Buffer.alloc(length);
+  const bytes = Buffer.alloc(cipher === undefined ? length : length + TAG_BYTES);
   MAGIC.copy(bytes);
-  bytes.writeUInt32LE(frames.some(({ codec }) => codec !== Codec.NONE) ? 2 : 1, 8);
-  bytes.writeUInt32LE(header.isFence ? Flag.FENCE : 0, 12);
-  bytes.writeUInt32LE(length, 16);
+  const isNew = cipher !== undefined || frames.some(({ codec }) => codec !== Codec.NONE);
+  bytes.writeUInt32LE(isNew ? 2 : 1, 8);
+  bytes.writeUInt32LE((header.isFence ? Flag.FENCE : 0) | (cipher === undefined ? 0 : Flag.ENCRYPTED), 12);
+  bytes.writeUInt32LE(bytes.length, 16);
   header.volume.copy(bytes, 24);
   header.nonce.copy(bytes, 40);
   writePlace(bytes, 56, header.place);
@@ -141,6 +154,7 @@ export function encodeHeader(header: ObjectHeader): Buffer {
     writePlace(bytes, at, source);
     at += SOURCE;
   }
+  cipher?.seal(TABLES, bytes.subarray(FIXED, length), bytes.subarray(0, FIXED)).copy(bytes, FIXED);
   bytes.writeUInt32LE(crc32(bytes), 20);
   return bytes;
 }
@@ -158,7 +172,7 @@ export function headerLength(start: Uint8Array): number | string {
 }
 
 /** `start` begins with a whole header. Returns it, or what is wrong with it. */
-export function decodeHeader(start: Uint8Array): ObjectHeader | string {
+export function decodeHeader(start: Uint8Array, { name, key }: Opening): ObjectHeader | string {
   const length = headerLength(start);
   if (typeof length === 'string') return length;
   if (start.length < length) return `it ends within its header, after ${start.length} of ${length} bytes`;
@@ -166,13 +180,27 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
   const crc = bytes.readUInt32LE(20);
   bytes.writeUInt32LE(0, 20);
   if (crc32(bytes) !== crc) return 'the checksum of its header is wrong';
+  const flags = bytes.readUInt32LE(12);
+  if ((flags & ~KNOWN_FLAGS) !== 0) return `it has flags that this blockgate does not know: ${flags}`;
+  const isEncrypted = (flags & Flag.ENCRYPTED) !== 0;
+  if (isEncrypted && key === undefined) return 'it is encrypted, and the volume is not';
+  // Whoever can write to the bucket must not be able to put in what the key does not vouch for.
+  if (!isEncrypted && key !== undefined) return 'it is not encrypted, and the volume is';
+  const [volume, nonce] = [bytes.subarray(24, 40), bytes.subarray(40, 56)];
+  const cipher = key?.cipher(name, nonce, volume);
+  const overhead = cipher === undefined ? 0 : TAG_BYTES;
   const [blocks, extentCount, frameCount, sourceCount] = [136, 140, 144, 148].map((at) =>
     bytes.readUInt32LE(at),
   ) as [number, number, number, number];
-  if (FIXED + extentCount * EXTENT + frameCount * FRAME_ENTRY + sourceCount * SOURCE !== length)
-    return 'the tables of its header do not fill it';
-  const flags = bytes.readUInt32LE(12);
-  if ((flags & ~KNOWN_FLAGS) !== 0) return `it has flags that this blockgate does not know: ${flags}`;
+  const end = FIXED + extentCount * EXTENT + frameCount * FRAME_ENTRY + sourceCount * SOURCE;
+  if (end + overhead !== length) return 'the tables of its header do not fill it';
+  if (cipher !== undefined) {
+    try {
+      cipher.open(TABLES, bytes.subarray(FIXED), bytes.subarray(0, FIXED)).copy(bytes, FIXED);
+    } catch (error) {
+      return `its header cannot be opened: ${(error as Error).message}`;
+    }
+  }
   if (frameCount !== Math.ceil(blocks / FRAME_BLOCKS)) return 'it has too many frames, or too few';
   const framesAt = FIXED + extentCount * EXTENT;
   const sourcesAt = framesAt + frameCount * FRAME_ENTRY;
@@ -203,12 +231,12 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
     };
   });
   for (const [i, frame] of frames.entries()) {
-    const wrong = wrongFrame(frame, Math.min(FRAME, (blocks - i * FRAME_BLOCKS) * BLOCK));
+    const wrong = wrongFrame(frame, Math.min(FRAME, (blocks - i * FRAME_BLOCKS) * BLOCK), overhead);
     if (wrong !== undefined) return wrong;
   }
   return {
-    volume: bytes.subarray(24, 40),
-    nonce: bytes.subarray(40, 56),
+    volume,
+    nonce,
     place: readPlace(bytes, 56),
     isFence: (flags & Flag.FENCE) !== 0,
     previous: bytes.subarray(72, 104),
@@ -218,14 +246,16 @@ export function decodeHeader(start: Uint8Array): ObjectHeader | string {
     blocks,
     extents,
     frames,
+    cipher,
   };
 }
 
-/** `length`: bytes of data in it. */
-function wrongFrame({ stored, codec }: FrameEntry, length: number): string | undefined {
+/** `length`: bytes of data in it. `overhead`: bytes that encryption adds. */
+function wrongFrame({ stored, codec }: FrameEntry, length: number, overhead: number): string | undefined {
   if (codec !== Codec.NONE && codec !== Codec.ZSTD)
     return `a frame is stored in a way that this blockgate does not know: ${codec}`;
-  const isPossible = codec === Codec.NONE ? stored === length : stored > 0 && stored < length;
+  const bytes = stored - overhead;
+  const isPossible = codec === Codec.NONE ? bytes === length : bytes > 0 && bytes < length;
   return isPossible ? undefined : `a frame of ${length} bytes claims ${stored} stored bytes`;
 }
 

@@ -1,3 +1,4 @@
+import type { PluginContext } from '../../../core/plugin.ts';
 import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -5,6 +6,8 @@ import type { StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { type Recovered, recover } from './recovery.ts';
+import type { VolumeKey } from './volume-key.ts';
+import { unlockVolume } from './volume-keys.ts';
 import { type LogRecord, readLogVolume } from './volume-record.ts';
 
 /** How often the volume may change while it is looked at. */
@@ -14,6 +17,7 @@ export interface Observed {
   readonly record: LogRecord;
   readonly head: StoredHead;
   readonly recovered: Recovered;
+  readonly key: VolumeKey | undefined;
 }
 
 /**
@@ -23,13 +27,16 @@ export interface Observed {
 export async function observe(
   store: ObjectStore,
   names: LogNames,
-  config: Pick<S3Config, 'bucket' | 'prefix' | 'size'>,
+  config: Pick<S3Config, 'bucket' | 'prefix' | 'size' | 'encryption'>,
+  where: Pick<PluginContext, 'baseDir' | 'signal'>,
 ): Promise<Observed> {
+  const first = await readLogVolume(store, names, config);
+  const key = await unlockVolume(store, names, first.record, config, where);
   for (let changes = 0; ; changes++) {
-    const { record, head } = await readLogVolume(store, names, config);
+    const { record, head } = changes === 0 ? first : await readLogVolume(store, names, config);
     try {
-      const recovered = await recover(store, names, head.head, uuidBytes(record.uuid), undefined);
-      return { record, head, recovered };
+      const recovered = await recover({ store, names, key }, head.head, uuidBytes(record.uuid), undefined);
+      return { record, head, recovered, key };
     } catch (error) {
       if (!GatewayError.is(error) || error.code !== 'volume.corrupt' || changes === MAX_CHANGES) throw error;
       const now = await readLogVolume(store, names, config);

@@ -1,10 +1,10 @@
-import type { ObjectStore } from '../store/object-store.ts';
 import { applyToMap } from './apply.ts';
 import type { Signature } from './batch.ts';
 import { BlockMap } from './block-map.ts';
 import { FrameTable } from './frame-table.ts';
 import type { CheckpointRef, Head } from './head.ts';
 import { learnFrames, ObjectTable } from './log-object.ts';
+import type { LogSource } from './log-source.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader, NO_HASH } from './object-header.ts';
 import { readCheckpoint } from './read-checkpoint.ts';
@@ -35,8 +35,7 @@ const NOWHERE: LogEnd = { place: { epoch: 0, seq: 0 }, hash: NO_HASH };
  * were left open are fixed for good; the volume is ours by then. Throws `volume.corrupt`.
  */
 export async function recover(
-  store: ObjectStore,
-  names: LogNames,
+  source: LogSource,
   head: Pick<Head, 'checkpoint' | 'epochs'>,
   volume: Buffer,
   fence: Signature | undefined,
@@ -45,7 +44,7 @@ export async function recover(
   const map = new BlockMap(table);
   let last = NOWHERE;
   if (head.checkpoint !== null) {
-    await loadCheckpoint(store, head.checkpoint, table, map);
+    await loadCheckpoint(source, head.checkpoint, table, map);
     last = { place: head.checkpoint.at, hash: Buffer.from(head.checkpoint.hash, 'hex') };
   }
   const epochs: { epoch: number; end: number }[] = [];
@@ -54,10 +53,10 @@ export async function recover(
     const from = last.place.epoch === epoch ? last.place.seq + 1 : 1;
     const objects =
       end === undefined
-        ? await readOpenEpoch(store, names, epoch, from, fence)
-        : await readObjects(store, names, epoch, from, end);
+        ? await readOpenEpoch(source, epoch, from, fence)
+        : await readObjects(source, epoch, from, end);
     for (const [i, object] of objects.entries())
-      last = replay(names, table, map, volume, last, { epoch, seq: from + i }, object);
+      last = replay(source.names, table, map, volume, last, { epoch, seq: from + i }, object);
     replayed += objects.length;
     epochs.push({ epoch, end: from - 1 + objects.length });
   }
@@ -65,12 +64,12 @@ export async function recover(
 }
 
 export async function loadCheckpoint(
-  store: ObjectStore,
+  source: Pick<LogSource, 'store' | 'key'>,
   { key, at }: CheckpointRef,
   table: ObjectTable,
   map: BlockMap,
 ): Promise<void> {
-  const checkpoint = await readCheckpoint(store, key);
+  const checkpoint = await readCheckpoint(source, key);
   if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq)
     throw corrupt(key, 'it is the checkpoint of another moment');
   const ids = checkpoint.objects.map(
@@ -97,7 +96,7 @@ function replay(
   const follows = place.seq > 1 || (parent.epoch === last.place.epoch && parent.seq === last.place.seq);
   if (!follows || !header.previous.equals(last.hash))
     throw corrupt(key, 'it does not continue the object before it: the chain of hashes is broken');
-  const frames = new FrameTable(header.blocks, header.frames);
+  const frames = new FrameTable(header.blocks, header.frames, header.cipher);
   const object = table.addStored(names, place, header.blocks, frames.stored);
   learnFrames(object, frames, bytes.length);
   applyToMap(map, table, object, header.extents);

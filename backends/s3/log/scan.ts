@@ -1,9 +1,8 @@
 import { GatewayError } from '../../../core/plugin.ts';
-import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { encodeFence, type Signature } from './batch.ts';
 import { readHeader } from './frame-cache.ts';
-import type { LogNames } from './names.ts';
+import type { LogSource } from './log-source.ts';
 import type { ObjectHeader } from './object-header.ts';
 
 /**
@@ -24,8 +23,7 @@ export interface FoundObject {
 
 /** The objects `from` … `end` of a closed epoch. Throws `volume.corrupt` when one is missing or damaged. */
 export async function readObjects(
-  store: ObjectStore,
-  names: LogNames,
+  source: LogSource,
   epoch: number,
   from: number,
   end: number,
@@ -33,8 +31,10 @@ export async function readObjects(
   const found: FoundObject[] = [];
   for (let seq = from; seq <= end; seq += AHEAD) {
     const last = Math.min(end, seq + AHEAD - 1);
-    const places = Array.from({ length: last - seq + 1 }, (_, i) => names.object({ epoch, seq: seq + i }));
-    const some = await Promise.all(places.map((key) => look(store, key)));
+    const places = Array.from({ length: last - seq + 1 }, (_, i) =>
+      source.names.object({ epoch, seq: seq + i }),
+    );
+    const some = await Promise.all(places.map((key) => look(source, key)));
     for (const [i, object] of some.entries()) {
       if (object === undefined) throw corrupt(places[i]!, 'it is missing');
       found.push(object);
@@ -48,8 +48,7 @@ export async function readObjects(
  * `fence` (a read-only disk) its writer may go on.
  */
 export async function readOpenEpoch(
-  store: ObjectStore,
-  names: LogNames,
+  source: LogSource,
   epoch: number,
   from: number,
   fence: Signature | undefined,
@@ -57,7 +56,7 @@ export async function readOpenEpoch(
   const found: FoundObject[] = [];
   for (let seq = from, ahead = FIRST_AHEAD; ; ahead = AHEAD) {
     const some = await Promise.all(
-      Array.from({ length: ahead }, (_, i) => look(store, names.object({ epoch, seq: seq + i }))),
+      Array.from({ length: ahead }, (_, i) => look(source, source.names.object({ epoch, seq: seq + i }))),
     );
     const gap = some.findIndex((object) => object === undefined || object.header.isFence);
     const run = (gap < 0 ? some : some.slice(0, gap)) as FoundObject[];
@@ -67,7 +66,7 @@ export async function readOpenEpoch(
     if (some[gap] !== undefined || fence === undefined) return found;
     // All names that the writer may have on their way are decided in one round: those behind the first fence never count.
     const window = await Promise.all(
-      Array.from({ length: FENCE_WINDOW }, (_, i) => fenceOff(store, names, epoch, seq + i, fence)),
+      Array.from({ length: FENCE_WINDOW }, (_, i) => fenceOff(source, epoch, seq + i, fence)),
     );
     const end = window.indexOf('fence');
     const late = (end < 0 ? window : window.slice(0, end)) as FoundObject[];
@@ -79,28 +78,29 @@ export async function readOpenEpoch(
 
 /** Puts a fence there, unless something is: returns that. */
 async function fenceOff(
-  store: ObjectStore,
-  names: LogNames,
+  source: LogSource,
   epoch: number,
   seq: number,
   signature: Signature,
 ): Promise<FoundObject | 'fence'> {
-  const key = names.object({ epoch, seq });
+  const { store, names, key } = source;
+  const name = names.object({ epoch, seq });
   try {
-    await store.put(key, encodeFence(signature, { epoch, seq }), { condition: 'absent' });
+    const fence = encodeFence(signature, { epoch, seq }, { name, key });
+    await store.put(name, fence, { condition: 'absent' });
     return 'fence';
   } catch (error) {
     if (!isStoreError(error, 'precondition-failed')) throw error;
   }
-  const there = await look(store, key);
-  if (there === undefined) throw corrupt(key, 'it was there, and is not any more');
+  const there = await look(source, name);
+  if (there === undefined) throw corrupt(name, 'it was there, and is not any more');
   return there.header.isFence ? 'fence' : there;
 }
 
 /** Undefined: there is none. Throws `volume.corrupt` when it is damaged. */
-async function look(store: ObjectStore, key: string): Promise<FoundObject | undefined> {
-  const found = await readHeader(store, key);
-  if (typeof found === 'string') throw corrupt(key, found);
+async function look({ store, key }: LogSource, name: string): Promise<FoundObject | undefined> {
+  const found = await readHeader(store, { name, key });
+  if (typeof found === 'string') throw corrupt(name, found);
   return found;
 }
 

@@ -5,6 +5,7 @@ import type { ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader } from './object-header.ts';
 import type { LogEnd } from './recovery.ts';
+import type { ObjectCipher } from './volume-key.ts';
 
 export interface SealerOptions {
   readonly names: LogNames;
@@ -29,8 +30,15 @@ export interface SealedBatch {
   object: { readonly header: Buffer; readonly hash: Buffer; readonly body: Buffer } | undefined;
 }
 
+interface Open {
+  readonly sealed: SealedBatch;
+  readonly cipher: ObjectCipher | undefined;
+  /** Since they are encoded. */
+  frames: StoredFrames | undefined;
+}
+
 /**
- * Makes objects of batches. What takes time, compressing their data, happens to several at once; their headers are made in
+ * Makes objects of batches. What takes time, compressing and encrypting their data, happens to several at once; their headers are made in
  * the order of the log.
  */
 export class Sealer {
@@ -39,7 +47,7 @@ export class Sealer {
   #lastHash: Buffer;
   #encoding = 0;
   /** Without a header, in the order of the log. */
-  readonly #open: { readonly sealed: SealedBatch; frames: StoredFrames | undefined }[] = [];
+  readonly #open: Open[] = [];
 
   constructor(options: SealerOptions) {
     this.#options = options;
@@ -58,19 +66,21 @@ export class Sealer {
 
   /** Nothing can be added to the batch any more. It is complete at once when there is nothing to compress. */
   seal(batch: Batch): SealedBatch {
-    const { names, table, epoch, codec } = this.#options;
+    const { names, table, signature, epoch, codec } = this.#options;
     const place = { epoch, seq: this.#nextSeq++ };
     table.place(batch.object, place);
-    const sealed: SealedBatch = { batch, place, key: names.object(place), object: undefined };
-    const frames = codec.encode(batch.data);
+    const key = names.object(place);
+    const cipher = codec.key?.cipher(key, signature.nonce, signature.volume);
+    const sealed: SealedBatch = { batch, place, key, object: undefined };
+    const frames = codec.encode(batch.data, cipher);
     const isNow = !(frames instanceof Promise);
-    this.#open.push({ sealed, frames: isNow ? frames : undefined });
+    this.#open.push({ sealed, cipher, frames: isNow ? frames : undefined });
     if (isNow) this.#close();
     else void this.#encode(this.#open.at(-1)!, frames);
     return sealed;
   }
 
-  async #encode(open: { frames: StoredFrames | undefined }, frames: Promise<StoredFrames>): Promise<void> {
+  async #encode(open: Open, frames: Promise<StoredFrames>): Promise<void> {
     this.#encoding++;
     try {
       open.frames = await frames;
@@ -87,10 +97,10 @@ export class Sealer {
   #close(): void {
     const { signature, last } = this.#options;
     while (this.#open[0]?.frames !== undefined) {
-      const { sealed, frames } = this.#open.shift()!;
+      const { sealed, cipher, frames } = this.#open.shift()!;
       const { batch, place } = sealed;
       const parent = place.seq === 1 ? last.place : { epoch: 0, seq: 0 };
-      const { header, body } = batch.seal(signature, place, this.#lastHash, parent, frames!);
+      const { header, body } = batch.seal(signature, place, this.#lastHash, parent, frames!, cipher);
       const hash = hashHeader(header);
       this.#lastHash = hash;
       sealed.object = { header, hash, body };

@@ -7,9 +7,11 @@ import { volumeExists } from '../volume-errors.ts';
 import { refuseWithClones } from './clones.ts';
 import { FrameCache } from './frame-cache.ts';
 import { firstHead, type Head, type Snapshot, writeHead } from './head.ts';
+import type { LogSource } from './log-source.ts';
 import { LogNames } from './names.ts';
 import { pinnedBySnapshots } from './snapshots.ts';
 import { takeVolume } from './take-volume.ts';
+import { copyKeys, unlockVolume } from './volume-keys.ts';
 import {
   codecOf,
   featuresOf,
@@ -57,12 +59,12 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
     await changeHead(store, names, going, marked(false)(going.head));
     throw error;
   }
-  await withWriter(operation, async (writer) => {
+  await withWriter(operation, async (writer, source) => {
     const gone = find(writer.head, name, config);
-    const needed = await pinnedBySnapshots(store, without(writer.head));
+    const needed = await pinnedBySnapshots(source, without(writer.head));
     for (const { place } of writer.recovered.table.values())
       if (place !== undefined) needed.add(names.object(place));
-    const freed = [...(await pinnedBySnapshots(store, [gone]))].filter(
+    const freed = [...(await pinnedBySnapshots(source, [gone]))].filter(
       (key) => key.startsWith(names.root) && !needed.has(key),
     );
     await writer.change((current) => {
@@ -105,6 +107,9 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   const parent = await read(operation);
   const { size } = find(parent.head.head, name, config);
   const compression = target.compression ?? parent.record.compression;
+  // What opens the parent opens its clone.
+  await unlockVolume(store, from, parent.record, target, operation.ctx);
+  const encryption = parent.record.encryption && { encryption: parent.record.encryption };
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -113,8 +118,9 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
     size,
     createdAt: new Date().toISOString(),
     compression,
+    ...encryption,
     parent: { prefix: config.prefix, uuid: parent.record.uuid, snapshot: name },
-    requiredFeatures: featuresOf({ compression }),
+    requiredFeatures: featuresOf({ compression, ...encryption }),
   };
   // Before anything of it is there: from here on the snapshot cannot go, unless it was going already.
   const ref = Buffer.from(JSON.stringify({ prefix: target.prefix, snapshot: name }));
@@ -130,6 +136,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   }
   const epoch = Math.max(Date.now(), head.epoch + 1);
   const { checkpoint } = find(head, name, config);
+  if (record.encryption !== undefined) await copyKeys(store, from, to);
   const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint };
   if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw volumeExists(target);
   return describe(record, own, target, {});
@@ -139,10 +146,15 @@ const read = ({ store, config }: Operation) =>
   readLogVolume(store, new LogNames(config.prefix), { ...config, size: undefined });
 
 /** Takes the volume for as long as `run` lasts. */
-async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => Promise<T>): Promise<T> {
+async function withWriter<T>(
+  operation: Operation,
+  run: (writer: LogWriter, source: LogSource) => Promise<T>,
+): Promise<T> {
   const { store, config, ctx } = operation;
   const volume = await read(operation);
-  const codec = codecOf(volume.record, config);
+  const names = new LogNames(config.prefix);
+  const key = await unlockVolume(store, names, volume.record, config, ctx);
+  const codec = codecOf(volume.record, config, key);
   const writer = await takeVolume({
     stores: { starting: store, running: store },
     volume,
@@ -153,7 +165,7 @@ async function withWriter<T>(operation: Operation, run: (writer: LogWriter) => P
     onFailed: () => undefined,
   });
   try {
-    return await run(writer);
+    return await run(writer, { store, names, key });
   } finally {
     await writer.release();
   }

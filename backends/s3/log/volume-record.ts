@@ -9,6 +9,7 @@ import { FrameCodec } from './frame-codec.ts';
 import { isBeingDeleted, readHead, type StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
+import { CIPHER, type VolumeKey } from './volume-key.ts';
 
 export const LOG_FORMAT = 'blockgate-log';
 export const LOG_VERSION = 1;
@@ -23,6 +24,8 @@ const logRecord = z.object({
   createdAt: z.string(),
   /** How frames are stored, unless the configuration says otherwise; each object says for itself how its own are. */
   compression: z.enum(COMPRESSIONS).default('none'),
+  /** Everything in it is; its keys are in an object of their own. */
+  encryption: z.literal(CIPHER).optional(),
   /** The volume that it was cloned from. */
   parent: z.object({ prefix: z.string(), uuid: z.uuid(), snapshot: z.string() }).optional(),
   /** Names of features without which the volume must not be opened: see `featuresOf`. */
@@ -32,11 +35,21 @@ const logRecord = z.object({
 /** The content of volume.json. Never changed. */
 export type LogRecord = z.output<typeof logRecord>;
 
-const SHAPE = { format: LOG_FORMAT, version: LOG_VERSION, schema: logRecord, features: ['zstd'] };
+const SHAPE = {
+  format: LOG_FORMAT,
+  version: LOG_VERSION,
+  schema: logRecord,
+  features: ['zstd', 'encryption'],
+};
 
 /** What a blockgate must know to read the volume, besides what the first one knew. */
-export const featuresOf = ({ compression }: Pick<LogRecord, 'compression'>): string[] =>
-  compression === 'none' ? [] : [compression];
+export const featuresOf = ({
+  compression,
+  encryption,
+}: Pick<LogRecord, 'compression' | 'encryption'>): string[] => [
+  ...(compression === 'none' ? [] : [compression]),
+  ...(encryption === undefined ? [] : ['encryption']),
+];
 
 /** Undefined when there is no volume. */
 export async function readRecord(store: ObjectStore, names: LogNames): Promise<LogRecord | undefined> {
@@ -70,8 +83,11 @@ export async function readLogVolume(
 }
 
 /** How a disk with this configuration stores frames. */
-export const codecOf = ({ compression }: LogRecord, config: Pick<S3Config, 'compression'>): FrameCodec =>
-  new FrameCodec(config.compression ?? compression);
+export const codecOf = (
+  { compression }: LogRecord,
+  config: Pick<S3Config, 'compression'>,
+  key: VolumeKey | undefined,
+): FrameCodec => new FrameCodec(config.compression ?? compression, key);
 
 function unfinished({ prefix }: Pick<S3Config, 'prefix'>): GatewayError {
   return new GatewayError('volume.unfinished', `The volume at "${prefix}" is not complete.`, {

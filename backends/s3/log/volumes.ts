@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
+import type { EncryptionConfig } from '../encryption-config.ts';
 import { describeHolder, refuseUnlessGone } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -21,6 +22,8 @@ import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
 import { compressionRatio, usageOf } from './usage.ts';
+import { CIPHER } from './volume-key.ts';
+import { createKeys, notEncrypted, replaceKeys, unlockVolume } from './volume-keys.ts';
 import {
   featuresOf,
   LOG_FORMAT,
@@ -35,7 +38,7 @@ import {
 const STORAGE_PRICE = 0.023;
 
 /** volume.json first, which makes one of several creators the first; then the head. Continues what was interrupted. */
-export async function createVolume({ store, config }: Operation): Promise<VolumeInfo> {
+export async function createVolume({ store, config, ctx }: Operation): Promise<VolumeInfo> {
   const names = new LogNames(config.prefix);
   const record = (await readRecord(store, names)) ?? (await begin(store, names, config));
   if (config.size !== undefined && config.size !== record.size) {
@@ -45,15 +48,21 @@ export async function createVolume({ store, config }: Operation): Promise<Volume
       fix: 'Remove it first: blockgate volume delete <disk>',
     });
   }
+  if (record.encryption !== undefined && config.encryption !== undefined) {
+    if ((await readHead(store, names)) !== undefined) throw volumeExists(config);
+    await createKeys(store, names, config.encryption, ctx);
+  }
+  // Whoever began it may have had another key.
+  await unlockVolume(store, names, record, config, ctx);
   // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
   const head = { ...firstHead(record.uuid, record.size), epoch: Date.now() };
   if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw volumeExists(config);
   return describe(record, head, config, { used: 0 });
 }
 
-export async function volumeInfo({ store, config }: Operation): Promise<VolumeInfo> {
+export async function volumeInfo({ store, config, ctx }: Operation): Promise<VolumeInfo> {
   const names = new LogNames(config.prefix);
-  const { record, head, recovered } = await observe(store, names, { ...config, size: undefined });
+  const { record, head, recovered } = await observe(store, names, { ...config, size: undefined }, ctx);
   const { map, table, replayed } = recovered;
   const usage = usageOf(table);
   const { data, stored } = usage;
@@ -82,6 +91,18 @@ export async function resizeVolume({ store, config, ctx }: Operation, size: numb
   checkNewSize(config, head.head.size, size, BLOCK);
   const grown = await changeHead(store, names, head, { size });
   return describe(record, grown.head, config, {});
+}
+
+/** Also while a disk has the volume open: that has its data key already. Throws `volume.not-encrypted`, or as `unlockVolume`. */
+export async function rekeyVolume(
+  { store, config, ctx }: Operation,
+  encryption: EncryptionConfig,
+): Promise<VolumeInfo> {
+  const names = new LogNames(config.prefix);
+  const { record, head } = await readLogVolume(store, names, { ...config, size: undefined });
+  if (record.encryption === undefined) throw notEncrypted(config.prefix);
+  await replaceKeys(store, names, config, encryption, ctx);
+  return describe(record, head.head, config, {});
 }
 
 /**
@@ -129,6 +150,7 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
   if (config.size === undefined) throw sizeMissing();
   checkNewSize(config, 0, config.size, BLOCK);
   const compression = config.compression ?? 'none';
+  const encryption = config.encryption && ({ encryption: CIPHER } as const);
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -137,7 +159,8 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
     size: config.size,
     createdAt: new Date().toISOString(),
     compression,
-    requiredFeatures: featuresOf({ compression }),
+    ...encryption,
+    requiredFeatures: featuresOf({ compression, ...encryption }),
   };
   try {
     await writeRecord(store, names, record);
@@ -175,7 +198,7 @@ export async function changeHead(
 }
 
 export function describe(
-  { uuid, createdAt, compression, parent }: LogRecord,
+  { uuid, createdAt, compression, encryption, parent }: LogRecord,
   head: Head,
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
@@ -192,6 +215,7 @@ export function describe(
       uuid,
       layout: 'log',
       compression,
+      encryption: encryption ?? 'none',
       state: isBeingDeleted(head) ? 'deleting' : 'ready',
       createdAt,
       epoch,

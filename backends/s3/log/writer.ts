@@ -134,6 +134,7 @@ export class LogWriter {
       {
         store: running,
         names,
+        key: codec.key,
         table,
         map,
         head,
@@ -162,18 +163,18 @@ export class LogWriter {
 
   /** Fixes where the log ends, and reads it. `head` is ours. */
   static async open(options: WriterOptions, head: HeadFile, frames: FrameCache): Promise<LogWriter> {
-    const { starting, running, names, volume, nonce } = options;
+    const { starting, running, names, volume, nonce, codec } = options;
+    const source = { store: starting, names, key: codec.key };
     const { content } = head;
     const before = content.epochs.filter(({ epoch }) => epoch !== content.epoch);
     const signature = { volume: uuidBytes(volume), nonce };
     const recovered = await recover(
-      starting,
-      names,
+      source,
       { checkpoint: content.checkpoint, epochs: before },
       signature.volume,
       signature,
     );
-    const pinned = await pinnedBySnapshots(starting, content.snapshots);
+    const pinned = await pinnedBySnapshots(source, content.snapshots);
     if (before.some(({ end }) => end === undefined)) await closeEpochs(head, recovered);
     const file = new HeadFile(running, names, { head: head.content, etag: head.etag });
     return new LogWriter(options, file, recovered, pinned, frames);

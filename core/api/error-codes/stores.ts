@@ -154,6 +154,22 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'The volume has another layout than the configuration says; it is fixed at creation.',
     fix: 'Correct or leave out "layout".',
   },
+  'volume.key-missing': {
+    meaning: 'The volume is encrypted, and the configuration names no key.',
+    fix: 'Set "encryption" of the backend.',
+  },
+  'volume.wrong-key': {
+    meaning: 'The key of the configuration does not open the volume.',
+    fix: 'Correct "encryption" of the backend.',
+  },
+  'volume.bad-key': {
+    meaning: 'What the configuration names as the key of a volume cannot be read, or is no key.',
+    fix: 'Make one with openssl rand -base64 32, or correct the path or the command.',
+  },
+  'volume.not-encrypted': {
+    meaning: 'There is a key for a volume that is not encrypted.',
+    fix: 'Leave out "encryption", or copy the data into a volume that is created with it.',
+  },
   'volume.cannot-shrink': {
     meaning: 'A volume only grows.',
     fix: 'Create a smaller one and copy.',

@@ -69,6 +69,15 @@ export function sizeArgument(value: string): number {
   return bytes;
 }
 
+/** For commander: JSON. */
+export function jsonArgument(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    throw new InvalidArgumentError('It has to be JSON.');
+  }
+}
+
 /** For commander: an option that may be given several times. */
 export function collect(value: string, earlier: readonly string[] = []): readonly string[] {
   return [...earlier, value];

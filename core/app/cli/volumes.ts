@@ -19,7 +19,15 @@ import { operateOnSnapshots, type SnapshotAction } from './snapshots.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-export type VolumeAction = 'create' | 'info' | 'list' | 'resize' | 'delete' | 'qualify' | SnapshotAction;
+export type VolumeAction =
+  | 'create'
+  | 'info'
+  | 'list'
+  | 'resize'
+  | 'rekey'
+  | 'delete'
+  | 'qualify'
+  | SnapshotAction;
 
 export interface VolumeRequest {
   /** A disk's name, or a backend as JSON. */
@@ -30,6 +38,8 @@ export interface VolumeRequest {
   readonly name?: string;
   /** For `clone`: as `target`. */
   readonly clone?: string;
+  /** For `rekey`: the new key, as the backend has it in its configuration. */
+  readonly encryption?: unknown;
   readonly json?: boolean;
   /** Do not ask before deleting. */
   readonly yes?: boolean;
@@ -101,6 +111,8 @@ async function operate(
       return printVolumes(await volumes.list(config, ctx), request, terminal);
     case 'resize':
       return printVolume(await volumes.resize(config, request.size!, ctx), request, terminal);
+    case 'rekey':
+      return await rekey(operation, request, terminal);
     case 'delete': {
       const force = request.force ?? false;
       await volumes.delete(config, { force, progress: (done, total) => progress.update(done, total) }, ctx);
@@ -111,6 +123,19 @@ async function operate(
     default:
       return await operateOnSnapshots(action, operation, request, terminal);
   }
+}
+
+async function rekey(
+  { volumes, config, ctx }: VolumeOperation,
+  request: VolumeRequest,
+  terminal: Terminal,
+): Promise<void> {
+  if (volumes.rekey === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${request.target} has no keys.`, {
+      why: 'It does not encrypt.',
+    });
+  }
+  printVolume(await volumes.rekey(config, request.encryption, ctx), request, terminal);
 }
 
 async function qualify(

@@ -1,6 +1,12 @@
 import { Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
-import { addGatewayOptions, type GatewayOptions, settingsFrom, sizeArgument } from '../gateway-options.ts';
+import {
+  addGatewayOptions,
+  type GatewayOptions,
+  jsonArgument,
+  settingsFrom,
+  sizeArgument,
+} from '../gateway-options.ts';
 import { snapshotName } from '../snapshot-name.ts';
 import type { VolumeAction } from '../volumes.ts';
 
@@ -21,11 +27,24 @@ Examples:
   blockgate volume clone disk0 before-upgrade disk1
   blockgate volume delete disk0 --yes`;
 
+const REKEY_NOTES = `
+The configuration has the key that opens the volume now. A disk in use goes on; change the configuration before it is
+started again.
+
+Example:
+  blockgate volume rekey disk0 '{"passphrase":{"file":"/etc/blockgate/new"}}'`;
+
 export function volumeCommand(ctx: CommandContext): Command {
   const target = ['<target>', 'a disk of the configuration, or a backend as JSON'] as const;
   const act = async (
     action: VolumeAction,
-    options: VolumeOptions & { target: string; size?: number; name?: string; clone?: string },
+    options: VolumeOptions & {
+      target: string;
+      size?: number;
+      name?: string;
+      clone?: string;
+      encryption?: unknown;
+    },
   ) => {
     const { operateOnVolume } = await import('../volumes.ts');
     ctx.exitCode = await operateOnVolume(action, options, settingsFrom(options, ctx.terminal), ctx.terminal);
@@ -50,6 +69,14 @@ export function volumeCommand(ctx: CommandContext): Command {
       .argument('<size>', 'the new size, e.g. 20GiB', sizeArgument)
       .action((target: string, size: number, options: VolumeOptions) =>
         act('resize', { ...options, target, size }),
+      ),
+  );
+  command.addCommand(
+    subcommand('rekey', 'change what opens an encrypted volume; the data stays as it is')
+      .argument('<key>', 'as JSON, as "encryption" of the backend has it', jsonArgument)
+      .addHelpText('after', REKEY_NOTES)
+      .action((target: string, encryption: unknown, options: VolumeOptions) =>
+        act('rekey', { ...options, target, encryption }),
       ),
   );
   command.addCommand(

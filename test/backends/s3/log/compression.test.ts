@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { crc32, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { FrameCodec } from '../../../../backends/s3/log/frame-codec.ts';
+import { FrameTable } from '../../../../backends/s3/log/frame-table.ts';
 import {
   Codec,
   decodeHeader,
@@ -21,7 +22,7 @@ const ZSTD = { compression: 'zstd' };
 const logKeys = (bucket: FakeBucket) => [...bucket.objects.keys()].filter((key) => key.includes('/log/'));
 
 function headerOf(bucket: FakeBucket, key: string) {
-  const header = decodeHeader(bucket.objects.get(key)!.body);
+  const header = decodeHeader(bucket.objects.get(key)!.body, { name: key, key: undefined });
   if (typeof header === 'string') throw new Error(header);
   return header;
 }
@@ -41,14 +42,12 @@ function replaceFrame(bucket: FakeBucket, frame: Buffer, codec: number): void {
 
 describe('the compression of frames', () => {
   it('stores what shrinks in less, and gives it back', async () => {
-    const codec = new FrameCodec('zstd');
+    const codec = new FrameCodec('zstd', undefined);
     const data = Buffer.concat([pattern(FRAME, 1), randomBytes(FRAME), pattern(BLOCK, 2)]);
-    const { entries, parts } = await codec.encode(data);
+    const { entries, parts } = await codec.encode(data, undefined);
     expect(entries.map((entry) => entry.codec)).toEqual([Codec.ZSTD, Codec.NONE, Codec.ZSTD]);
-    const lengths = [FRAME, FRAME, BLOCK];
-    const back = await Promise.all(
-      parts!.map((part, i) => codec.decode(Buffer.from(part), entries[i]!.codec, lengths[i]!)),
-    );
+    const table = new FrameTable(9, entries, undefined);
+    const back = await Promise.all(parts!.map((part, i) => codec.decode(Buffer.from(part), table, i)));
     expect(sameBytes(Buffer.concat(back), data)).toBe(true);
   });
 
@@ -58,7 +57,8 @@ describe('the compression of frames', () => {
       decompress: async () => Buffer.alloc(0),
     });
     const stored = async (bytes: number) =>
-      (await new FrameCodec('zstd', shrunk(bytes)).encode(Buffer.alloc(FRAME))).entries[0]!.stored;
+      (await new FrameCodec('zstd', undefined, shrunk(bytes)).encode(Buffer.alloc(FRAME), undefined))
+        .entries[0]!.stored;
     expect(await stored((FRAME * 15) / 16)).toBe((FRAME * 15) / 16);
     expect(await stored((FRAME * 15) / 16 + 1)).toBe(FRAME);
   });
@@ -66,17 +66,17 @@ describe('the compression of frames', () => {
   it('tries but a sample of data that does not shrink', async () => {
     let tried = 0;
     const real = new NodeZstd();
-    const codec = new FrameCodec('zstd', {
+    const codec = new FrameCodec('zstd', undefined, {
       compress: (bytes) => {
         tried++;
         return real.compress(bytes);
       },
       decompress: (bytes, most) => real.decompress(bytes, most),
     });
-    expect((await codec.encode(randomBytes(160 * FRAME))).parts).toBeUndefined();
+    expect((await codec.encode(randomBytes(160 * FRAME), undefined)).parts).toBeUndefined();
     expect(tried).toBe(10);
     tried = 0;
-    await codec.encode(Buffer.from(pattern(160 * FRAME, 1)));
+    await codec.encode(Buffer.from(pattern(160 * FRAME, 1)), undefined);
     expect(tried).toBe(160);
   });
 });
@@ -124,6 +124,23 @@ describe('a volume with compression', () => {
     expect(info.details!['compression ratio']).toBeGreaterThan(50);
     expect(info.details!['stored']).toBeLessThan(200_000);
     expect(info.details!['objects to replay']).toBe(0);
+  });
+
+  it('may be one that was created before there was compression', async () => {
+    const bucket = await newVolume(MIB);
+    const there = bucket.objects.get('disks/a/volume.json')!;
+    const { compression, ...record } = JSON.parse(there.body.toString());
+    expect(compression).toBe('none');
+    bucket.objects.set('disks/a/volume.json', { ...there, body: Buffer.from(JSON.stringify(record)) });
+    for (const [i, options] of [{}, ZSTD, {}].entries()) {
+      await using disk = await opened(bucket, options);
+      for (let at = 0; at < i; at++)
+        expect(sameBytes(await readAll(disk.device, at * FRAME, FRAME), pattern(FRAME, at))).toBe(true);
+      await disk.device.write!(i * FRAME, [pattern(FRAME, i)], 0);
+      await disk.device.flush!(0);
+    }
+    const versions = logKeys(bucket).map((key) => bucket.objects.get(key)!.body.readUInt32LE(8));
+    expect(versions).toEqual([1, 2, 1]);
   });
 
   it('needs one request for a block once it knows the object', async () => {

@@ -18,6 +18,12 @@ async function run(...args: string[]) {
 }
 
 describe('volume', () => {
+  it('gives a new key to volumes that have one, written as JSON', async () => {
+    const refused = await run('volume', 'rekey', file(), '{"keyFile":"new"}');
+    expect(refused.stderr).toContain('has no keys');
+    expect((await run('volume', 'rekey', file(), 'new')).stderr).toContain('It has to be JSON.');
+  });
+
   const file = () => JSON.stringify({ type: 'file', path: rig.path('disk.img'), size: '1MiB' });
 
   it('creates, shows and grows a volume that is given as JSON', async () => {

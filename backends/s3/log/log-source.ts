@@ -1,0 +1,11 @@
+import type { ObjectStore } from '../store/object-store.ts';
+import type { LogNames } from './names.ts';
+import type { VolumeKey } from './volume-key.ts';
+
+/** From where the objects of a volume are read. */
+export interface LogSource {
+  readonly store: ObjectStore;
+  readonly names: LogNames;
+  /** Of a volume that is encrypted. */
+  readonly key: VolumeKey | undefined;
+}
