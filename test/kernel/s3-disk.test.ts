@@ -115,21 +115,23 @@ describe.each(S3_SERVICES)('a disk in a bucket on %s', (name) => {
 
   // Nothing of it depends on the store.
   if (name === S3_SERVICES[0]) {
-    it('fails rather than go on without writes that died with its process before a flush', async () => {
+    it('has what was flushed after a kill, and fails rather than go on without what was not', async () => {
       const { config } = await createVolume();
       const gateway = await serve(config);
-      const write = `dd if=/dev/urandom of=${DEVICE} bs=64k count=4 oflag=direct status=none`;
+      await guest.sh('dd if=/dev/urandom of=/tmp/flushed bs=64k count=4 status=none');
+      const write = `dd if=/tmp/flushed of=${DEVICE} bs=64k oflag=direct status=none`;
       const kill = 'kill -KILL $(pgrep -f disk-process)';
       await guest.sh(`${write} conv=fsync; ${kill}`);
       // Waits for the process that is started in its place, and finds everything.
-      const read = `dd if=${DEVICE} of=/dev/null bs=64k count=4 iflag=direct`;
-      await guest.sh(read);
+      const read = `dd if=${DEVICE} of=/tmp/found bs=64k count=4 iflag=direct`;
+      const compare = `${read}; cmp /tmp/flushed /tmp/found`;
+      await guest.sh(compare);
       await guest.sh(`${write}; ${kill}`);
       expect((await guest.try(read)).stderr).toContain('Input/output error');
       expect(await gateway.log()).toContain('were lost');
       await gateway.stop();
       const anew = await serve(config);
-      await guest.sh(read);
+      await guest.sh(compare);
       await anew.stop();
     });
   }

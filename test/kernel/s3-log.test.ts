@@ -47,55 +47,6 @@ async function serve(disks: object, options: object = {}): Promise<GuestGateway>
 }
 
 describe('a disk in a log', () => {
-  it(`holds every write that was answered durable when its process is killed, ${KILLS} times`, async () => {
-    const disk = { disk0: { backend: await createVolume() } };
-    // Each record is as long as a block, and says which one it is. What was answered is noted.
-    await guest.sh(`
-      rm -f /tmp/answered; touch /tmp/answered
-      record() { printf 'record %-4088s\\n' "$1"; }; declare -f record > /tmp/record`);
-    for (let kills = 0; kills < KILLS; kills++) {
-      const gateway = await serve(disk);
-      const from = kills * 10_000;
-      const writing = guest.sh(
-        `. /tmp/record
-         rm -f /run/stop
-         for ((i = ${from}; ; i++)); do
-           [ ! -e /run/stop ] || break
-           record $i > /tmp/next
-           dd if=/tmp/next of=${DISK0} bs=4096 seek=$((i % 10000)) oflag=direct,sync status=none 2> /dev/null || break
-           echo "$((i % 10000)) $i" >> /tmp/answered
-         done`,
-        { timeoutMs: 300_000 },
-      );
-      writing.catch(() => undefined);
-      await guest.sh(
-        `${FIND_SERVER}
-         while [ $(grep -c " ${from + 5}$" /tmp/answered) -eq 0 ]; do sleep 0.3; done
-         sleep $((RANDOM % 3)).$((RANDOM % 1000 + 1000)); server; kill -KILL "$REPLY"`,
-        { timeoutMs: 300_000 },
-      );
-      // A write that was answered and not yet flushed died with it: then the disk does not go on. Or none was.
-      await guest.sh('sleep 8; touch /run/stop');
-      await writing;
-      await gateway.stop();
-      running = running.filter((other) => other !== gateway);
-    }
-    await serve(disk, { folder: '/srv/again' });
-    await guest.sh(
-      `. /tmp/record
-       # Of a place that was written more than once, the last answer counts, or what was under way after it.
-       tac /tmp/answered | sort -snu -k1,1 > /tmp/expected
-       while read -r place i; do
-         dd if=${DISK0} bs=4096 skip=$place count=1 iflag=direct status=none > /tmp/found
-         read -r _ number < /tmp/found || number=none
-         if ! [[ $number =~ ^[0-9]+$ && $number -ge $i ]]; then echo "block $place: $number, and $i was answered" >&2; exit 1; fi
-         record $number | cmp - /tmp/found
-       done < /tmp/expected
-       [ $(wc -l < /tmp/answered) -ge ${6 * KILLS} ]`,
-      { timeoutMs: 300_000 },
-    );
-  });
-
   it('goes on through the death of its process, and without the store, when it has a journal', async () => {
     const backend = {
       ...(await createVolume()),
