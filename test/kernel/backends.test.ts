@@ -23,7 +23,7 @@ const DEVICE = '/dev/blockgate/disk0';
 interface Stage {
   readonly backend: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** Bytes the disk occupies in its store now; undefined where nobody can know. */
+  /** Bytes the disk occupies in its store now; absent where nobody can know, or looks. */
   usedBytes?(): Promise<number>;
   prepare?(): Promise<void>;
 }
