@@ -203,7 +203,7 @@ export function describe(
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
 ): VolumeInfo {
-  const { size, epoch, snapshots } = head;
+  const { size, epoch, snapshots, journal } = head;
   const holder = holderOf(head);
   return {
     name: prefix,
@@ -220,6 +220,7 @@ export function describe(
       createdAt,
       epoch,
       snapshots: snapshots.length,
+      ...(journal == null ? {} : { journal: `${journal.path} on ${journal.host}` }),
       ...(parent === undefined ? {} : { clone: `of "${parent.snapshot}" of ${parent.prefix}` }),
       ...more,
       crash: 'prefix-consistent',

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BlockDevice } from '../../../core/plugin.ts';
 import { Rig } from './rig.ts';
@@ -22,9 +25,10 @@ async function withDisk<T>(
   latency: number,
   size: number,
   use: (device: BlockDevice, rig: Rig) => Promise<T>,
+  options: Record<string, unknown> = {},
 ): Promise<T> {
   await using rig = await Rig.start(latency);
-  const config = await rig.create(size);
+  const config = await rig.create(size, options);
   const device = await rig.open(config);
   try {
     rig.reset();
@@ -59,14 +63,32 @@ async function rate(lanes: number, seconds: number, run: (lane: number) => unkno
 
 const someBlock = (size: number): number => Math.floor((Math.random() * size) / BLOCK) * BLOCK;
 
-const flushed = (latency: number, lanes: number) => (seconds: number) =>
-  withDisk(latency, GIB, (device) => {
-    const iov = [new Uint8Array(BLOCK).fill(1)];
-    return rate(lanes, seconds, async () => {
-      await device.write!(someBlock(GIB), iov, 0);
-      await device.flush!(0);
-    });
-  });
+const flushed =
+  (latency: number, lanes: number, options: Record<string, unknown> = {}) =>
+  (seconds: number) =>
+    withDisk(
+      latency,
+      GIB,
+      (device) => {
+        const iov = [new Uint8Array(BLOCK).fill(1)];
+        return rate(lanes, seconds, async () => {
+          await device.write!(someBlock(GIB), iov, 0);
+          await device.flush!(0);
+        });
+      },
+      options,
+    );
+
+/** With a journal on the disk of temporary files. */
+const journaled = (lanes: number) => async (seconds: number) => {
+  const folder = await mkdtemp(join(tmpdir(), 'blockgate-bench-'));
+  try {
+    const journal = { path: join(folder, 'journal'), size: '1GiB' };
+    return await flushed(20, lanes, { flush: 'local', journal, writeBuffer: '256MiB' })(seconds);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+};
 
 async function fill(device: BlockDevice, bytes: number): Promise<void> {
   const iov = [Buffer.alloc(MIB, 0x5a)];
@@ -147,6 +169,8 @@ export const ROWS: readonly Row[] = [
         }
       }),
   },
+  { what: 'P6 4 KiB write + flush, QD1, journal', unit: 'IOPS', floor: 8000, measure: journaled(1) },
+  { what: 'P7 4 KiB write + flush, 64 jobs, journal', unit: 'IOPS', floor: 40_000, measure: journaled(64) },
   { what: 'P8 4 KiB read, cold, QD32, 20 ms', unit: 'IOPS', floor: 1400, measure: coldReads(32) },
   { what: 'P8 4 KiB read, cold, QD256, 20 ms', unit: 'IOPS', floor: 9000, measure: coldReads(256) },
   {
