@@ -31,6 +31,13 @@ export default defineBackend<S3Config>({
       onVolume(config, ctx, (operation, { rekeyVolume }) => rekeyVolume(operation, encryption)),
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
+    check: async (config, options, ctx) => {
+      const { checkLog } = await import('./log/check-volume.ts');
+      return onVolume(config, ctx, async (operation, { requireLog }) => {
+        await requireLog(operation, 'can be checked');
+        return await checkLog(operation, options);
+      });
+    },
     qualify: async (config, ctx) => {
       const { qualifyStore } = await import('./qualify.ts');
       return onVolume(config, ctx, qualifyStore);

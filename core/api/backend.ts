@@ -60,6 +60,14 @@ export interface SnapshotOperations<C> {
   clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
 }
 
+export interface CheckOptions {
+  /** Read all of the data as well. */
+  readonly data: boolean;
+  /** Mend what can be mended without guessing; nobody may have the volume open. */
+  readonly repair: boolean;
+  readonly progress: Progress;
+}
+
 /** For stores that have volumes. Every operation may be repeated safely after an interruption. */
 export interface VolumeOperations<C> {
   /** Fails with `volume.exists` when there already is one. */
@@ -81,6 +89,8 @@ export interface VolumeOperations<C> {
    */
   rekey?(config: C, encryption: unknown, ctx: PluginContext): Promise<VolumeInfo>;
   readonly snapshots?: SnapshotOperations<C>;
+  /** Looks whether everything that the volume needs is there and as it should be; also of a volume in use. */
+  check?(config: C, options: CheckOptions, ctx: PluginContext): Promise<readonly Finding[]>;
   /** Tries whether the store keeps to what volumes need of it, with data of its own that it removes. */
   qualify?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
 }

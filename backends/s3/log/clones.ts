@@ -5,13 +5,15 @@ import type { LogNames } from './names.ts';
 const MAX_REF_BYTES = 64 * 1024;
 
 /** A clone's claim on a snapshot of its parent: the content of `refs/<uuid of the clone>`. */
-interface CloneRef {
+export interface CloneRef {
+  /** Of the clone. */
+  readonly uuid: string;
   /** Of the clone. */
   readonly prefix: string;
   readonly snapshot: string;
 }
 
-async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
+export async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
   const keys: string[] = [];
   let continuation: string | undefined;
   do {
@@ -20,8 +22,15 @@ async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[
     continuation = page.next;
   } while (continuation !== undefined);
   const bodies = await Promise.all(keys.map((key) => store.get(key, MAX_REF_BYTES)));
-  return bodies.flatMap((object) =>
-    object === undefined ? [] : [JSON.parse(Buffer.from(object.body).toString('utf8')) as CloneRef],
+  return bodies.flatMap((object, i) =>
+    object === undefined
+      ? []
+      : [
+          {
+            ...JSON.parse(Buffer.from(object.body).toString('utf8')),
+            uuid: keys[i]!.slice(names.refs.length),
+          },
+        ],
   );
 }
 

@@ -146,7 +146,7 @@ const read = ({ store, config }: Operation) =>
   readLogVolume(store, new LogNames(config.prefix), { ...config, size: undefined });
 
 /** Takes the volume for as long as `run` lasts. */
-async function withWriter<T>(
+export async function withWriter<T>(
   operation: Operation,
   run: (writer: LogWriter, source: LogSource) => Promise<T>,
 ): Promise<T> {

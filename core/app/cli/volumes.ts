@@ -26,6 +26,7 @@ export type VolumeAction =
   | 'resize'
   | 'rekey'
   | 'delete'
+  | 'check'
   | 'qualify'
   | SnapshotAction;
 
@@ -44,6 +45,10 @@ export interface VolumeRequest {
   /** Do not ask before deleting. */
   readonly yes?: boolean;
   readonly force?: boolean;
+  /** For `check`: read all of the data as well. */
+  readonly data?: boolean;
+  /** For `check`: mend what can be mended. */
+  readonly repair?: boolean;
 }
 
 interface Target {
@@ -79,6 +84,7 @@ export async function operateOnVolume(
       throw cloneElsewhere(target, clone);
     const operation = { volumes, config: target.backend.config, clone: clone?.backend.config, ctx };
     if (action === 'qualify') return await qualify(operation, request, terminal);
+    if (action === 'check') return await check(operation, request, terminal);
     await operate(action, operation, request, terminal);
   } catch (error) {
     throw giveUp.signal.aborted ? giveUp.signal.reason : error;
@@ -95,7 +101,7 @@ export interface VolumeOperation {
 }
 
 async function operate(
-  action: Exclude<VolumeAction, 'qualify'>,
+  action: Exclude<VolumeAction, 'qualify' | 'check'>,
   operation: VolumeOperation,
   request: VolumeRequest,
   terminal: Terminal,
@@ -151,6 +157,27 @@ async function qualify(
   const found = await (async () => {
     using _progress = new ProgressBar(terminal, 'Trying');
     return await volumes.qualify!(config, ctx);
+  })();
+  const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
+  if (json) terminal.printJson({ findings });
+  else printFindings(findings, terminal);
+  return statusOf(findings);
+}
+
+async function check(
+  { volumes, config, ctx }: VolumeOperation,
+  { target, json, data = false, repair = false }: VolumeRequest,
+  terminal: Terminal,
+): Promise<number> {
+  if (volumes.check === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${target} has nothing to check.`, {
+      why: 'What it stores is for the tools of its store to check.',
+    });
+  }
+  const found = await (async () => {
+    using bar = new ProgressBar(terminal, 'Checking', { unit: 'count' });
+    const progress = (done: number, total: number) => bar.update(done, total);
+    return await volumes.check!(config, { data, repair, progress }, ctx);
   })();
   const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
   if (json) terminal.printJson({ findings });

@@ -14,6 +14,8 @@ export interface VolumeOptions extends GatewayOptions {
   readonly json?: boolean;
   readonly yes?: boolean;
   readonly force?: boolean;
+  readonly data?: boolean;
+  readonly repair?: boolean;
 }
 
 const NOTES = `
@@ -84,6 +86,12 @@ export function volumeCommand(ctx: CommandContext): Command {
       .option('--yes', 'do not ask')
       .option('--force', 'although somebody owns it')
       .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
+  );
+  command.addCommand(
+    subcommand('check', 'look whether all that the volume needs is there and as it should be')
+      .option('--data', 'read all of the data as well')
+      .option('--repair', 'delete what nothing needs; nobody may have the volume open')
+      .action((target: string, options: VolumeOptions) => act('check', { ...options, target })),
   );
   command.addCommand(
     subcommand('qualify', 'try whether the store keeps to what volumes need of it').action(
