@@ -60,6 +60,7 @@ export class Journal {
   #pending: Pending[] = [];
   #isWriting = false;
   #isSyncing = false;
+  #reclaiming: Promise<void> | undefined;
   /** Changes so far: accepted, in the file, on the disk. */
   #accepted = 0;
   #written = 0;
@@ -136,6 +137,8 @@ export class Journal {
     }
     if (end === undefined) return;
     this.#options.file.release(end);
+    // Soon: what a replay begins with, it stores once more.
+    this.#reclaim().catch((error: Error) => this.#fail(error));
     for (const wake of this.#wakers.splice(0)) wake();
   }
 
@@ -145,6 +148,7 @@ export class Journal {
     for (const { reject } of this.#pending.splice(0)) reject(reason);
     for (const { reject } of this.#flushes.splice(0)) reject(reason);
     for (const wake of this.#wakers.splice(0)) wake();
+    await this.#reclaiming?.catch(() => undefined);
     while (this.#isWriting || this.#isSyncing)
       await new Promise<void>((resolve) => this.#wakers.push(resolve));
   }
@@ -212,9 +216,16 @@ export class Journal {
     }
     if (this.#isTooFarBehind(bytes)) await this.#released();
     else if (file.hasRoom(count, bytes)) return this.#pending.splice(0, count);
-    else if (file.isReclaimable) await file.reclaim();
+    else if (file.isReclaimable) await this.#reclaim();
     else await this.#released();
     return undefined;
+  }
+
+  #reclaim(): Promise<void> {
+    this.#reclaiming ??= this.#options.file.reclaim().finally(() => {
+      this.#reclaiming = undefined;
+    });
+    return this.#reclaiming;
   }
 
   #isTooFarBehind(bytes: number): boolean {

@@ -81,5 +81,5 @@ export function promiseOf(
   const bytes = formatSize(Math.min(maxLagBytes ?? writeBuffer, writeBuffer));
   const age =
     maxLagMs === undefined ? 'of any age while the store is away' : `of the last ${maxLagMs / 1000} s`;
-  return `a flush is in the journal ${file.path}: it survives the death of the process and of power; the loss of that disk costs up to ${bytes} of changes, ${age}`;
+  return `a flush is in the journal ${file.path}: it survives the death of the process and a power failure; the loss of that disk costs up to ${bytes} of changes, ${age}`;
 }
