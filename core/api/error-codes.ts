@@ -1,4 +1,5 @@
 import { CONFIGURATION_ERRORS } from './error-codes/configuration.ts';
+import { COPY_ERRORS } from './error-codes/copies.ts';
 import { DISK_ERRORS } from './error-codes/disks.ts';
 import type { ErrorDocs } from './error-codes/error-docs.ts';
 import { FILTER_ERRORS } from './error-codes/filters.ts';
@@ -15,6 +16,7 @@ export const ERROR_CODES: Readonly<Record<string, ErrorDocs>> = {
   Filters: FILTER_ERRORS,
   'Disks and VDUSE': DISK_ERRORS,
   'Stores and volumes': STORE_ERRORS,
+  'Import and export': COPY_ERRORS,
   NBD: NBD_ERRORS,
   Redis: REDIS_ERRORS,
   'S3 server, demo and test VM': TOOL_ERRORS,

@@ -72,7 +72,7 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
 
 /** What the plugins of a disk are given. Creates the folder of its state. */
 export async function pluginContext(
-  plan: PreparedDisk,
+  plan: Pick<PreparedDisk, 'name' | 'readOnly'>,
   options: RunDiskOptions,
   signal: AbortSignal,
 ): Promise<OpenContext> {
@@ -99,6 +99,11 @@ export async function pluginContext(
   };
 }
 
+/** What a stack is built of; of the frontend only what it is called. */
+export interface DevicePlan extends Pick<PreparedDisk, 'name' | 'readOnly' | 'backend' | 'filters'> {
+  readonly frontend: { readonly plugin: { readonly name: string } };
+}
+
 interface OpenedDevice {
   /** The top of the stack. */
   readonly device: ResolvedDevice;
@@ -112,7 +117,7 @@ interface OpenedDevice {
 
 /** Opens the backend and puts the layers on it; `owned` disposes of them, the guest side first. */
 export async function buildDevice(
-  plan: PreparedDisk,
+  plan: DevicePlan,
   ctx: OpenContext,
   owned: AsyncDisposableStack,
 ): Promise<OpenedDevice> {
@@ -169,7 +174,7 @@ function automatic(added: readonly { name: string; reason: string }[]): StackLay
 async function wrap(
   filter: PreparedDisk['filters'][number],
   next: ResolvedDevice,
-  plan: PreparedDisk,
+  plan: DevicePlan,
   ctx: PluginContext,
 ) {
   try {
@@ -189,7 +194,7 @@ async function attach(plan: PreparedDisk, volume: DiskVolume, ctx: PluginContext
 }
 
 /** A plugin that explains itself with a `GatewayError` is not second-guessed. */
-function fail(code: string, what: string, plan: PreparedDisk, cause: unknown): never {
+function fail(code: string, what: string, plan: Pick<PreparedDisk, 'name'>, cause: unknown): never {
   if (GatewayError.is(cause)) throw cause;
   throw new GatewayError(code, `${what} disk "${plan.name}".`, { why: sentence(cause), cause });
 }

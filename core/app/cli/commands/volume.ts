@@ -9,6 +9,7 @@ import {
 } from '../gateway-options.ts';
 import { snapshotName } from '../snapshot-name.ts';
 import type { VolumeAction } from '../volumes.ts';
+import { addCopyCommands } from './volume-copy.ts';
 
 export interface VolumeOptions extends GatewayOptions {
   readonly json?: boolean;
@@ -120,5 +121,6 @@ export function volumeCommand(ctx: CommandContext): Command {
       ),
   );
   command.addCommand(named('delete-snapshot', 'delete a snapshot'));
+  addCopyCommands(command, ctx);
   return command;
 }
