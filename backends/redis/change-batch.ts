@@ -1,60 +1,52 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import type { Change } from './change.ts';
-import type { RedisClients } from './clients.ts';
+import type { HotCommands } from './hot-commands.ts';
 import type { KeySpace } from './keys.ts';
+import type { RespError } from './resp-connection.ts';
 
-/** One script keeps the server from everything else: no longer than this takes. Changes, and bytes. */
-const MAX_CHANGES = 16;
-const MAX_BYTES = 512 * 1024;
+/**
+ * From here on a transaction is faster than a script, to which the server hands every byte separately; below, the second
+ * round trip costs more. Bytes.
+ */
+const TRANSACTION_MIN = 16 * 1024;
 
-/** Changes of one shard, which one script carries out. */
+/** Changes of one shard, which the server carries out together. */
 export interface ChangeBatch {
+  /** Which of the connections carries it. */
+  readonly lane: number;
   readonly shard: number;
-  readonly changes: Change[];
+  readonly changes: readonly Change[];
 }
 
-/** In their order, as few batches as there may be. */
-export function batchesOf(changes: readonly Change[], keys: KeySpace): ChangeBatch[] {
-  const open = new Map<number, { batch: ChangeBatch; bytes: number }>();
-  const batches: ChangeBatch[] = [];
-  for (const change of changes) {
-    const shard = keys.shardOf(change.chunk);
-    let current = open.get(shard);
-    if (
-      current === undefined ||
-      current.batch.changes.length === MAX_CHANGES ||
-      current.bytes + change.weight > MAX_BYTES
-    ) {
-      current = { batch: { shard, changes: [] }, bytes: 0 };
-      open.set(shard, current);
-      batches.push(current.batch);
-    }
-    current.batch.changes.push(change);
-    current.bytes += change.weight;
-  }
-  return batches;
-}
+/** 0: done; 1: the chunk should be there and is not; or what the server says. */
+export type ChangeStatus = number | RespError;
 
-/** Returns the status of each change: see `SCRIPTS.bgChange`. `isThere`: the chunk exists, as far as we know. */
+/** Returns the status of each change. `isThere`: the chunk exists, as far as we know. */
 export async function sendBatch(
-  { hot }: RedisClients,
+  hot: HotCommands,
   keys: KeySpace,
   owner: string,
-  { shard, changes }: ChangeBatch,
+  { lane, shard, changes }: ChangeBatch,
   isThere: (chunk: number) => boolean,
-): Promise<readonly number[]> {
+): Promise<readonly ChangeStatus[]> {
   if (changes.every(({ kind, chunk }) => kind === 'w' && isThere(chunk))) {
-    const names = [keys.owner(shard), ...changes.map(({ chunk }) => keys.chunk(chunk))];
+    const ownerKey = keys.owner(shard);
+    if (changes.reduce((sum, { length }) => sum + length, 0) >= TRANSACTION_MIN) {
+      const names = Array.from(new Set(changes.map(({ key }) => key!)));
+      const errors = await hot.transact(lane, ownerKey, owner, names, changes);
+      if (errors !== undefined) return errors.map((error) => error ?? 0);
+    }
+    const names = [ownerKey, ...changes.map(({ key }) => key!)];
     const operands = changes.flatMap(({ offset, data }) => [offset, data!]);
-    const done = await hot.change('bgWrite', names, [owner, ...operands]);
+    const done = await hot.change(lane, 'bgWrite', names, [owner, ...operands]);
     if (done !== null) return changes.map(() => 0);
   }
   const names: string[] = [keys.owner(shard), keys.presence(shard)];
   const operands: (string | number | Uint8Array)[] = [owner];
-  for (const { chunk, kind, offset, length, data } of changes) {
-    names.push(keys.chunk(chunk));
+  for (const { chunk, key, kind, offset, length, data } of changes) {
+    names.push(key ?? keys.chunk(chunk));
     operands.push(keys.bitOf(chunk), kind, offset, data ?? length);
   }
-  return (await hot.change('bgChange', names, operands))!;
+  return (await hot.change(lane, 'bgChange', names, operands))!;
 }

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
 import { type PluginContext, readPemFile, resolveSecret } from '../../core/plugin.ts';
 import { ADDRESS, type RedisConfig } from './config.ts';
+import { OneBufferConnector } from './connector.ts';
 import { unavailable } from './errors.ts';
 import { ClusterCommands, type HotCommands, SingleCommands } from './hot-commands.ts';
 import { SCRIPTS, type Scripted } from './scripts.ts';
@@ -12,9 +13,12 @@ const SILENCE_MS = 15_000;
 const CONNECT_MS = 10_000;
 const KEEP_ALIVE_MS = 10_000;
 
+/** Connections for changes: while the server carries out what came on one, the next batch is made for another. */
+const LANES = 2;
+
 /**
- * Two connections for reads and writes (in a cluster, to every node): a flush waits on that which carried the writes, and what comes behind it
- * there waits as well; reads are on the other.
+ * Connections for reads and others for writes (in a cluster, one of each to every node): a flush waits on those which
+ * carried the writes, and what comes behind it there waits as well; reads are on the other.
  */
 export class RedisClients implements Disposable {
   readonly reader: Scripted;
@@ -36,12 +40,13 @@ export class RedisClients implements Disposable {
     this.writer = this.#watched(make());
     this.isCluster = this.writer instanceof Cluster;
     // The reader of replies in hot-commands.ts knows the older protocol, which every server speaks.
-    this.#hotClients = this.isCluster ? [] : [0, 1].map(() => this.#watched(make()) as unknown as Redis);
-    const [reader, writer] = this.#hotClients;
+    const hotClients = this.isCluster ? 0 : 1 + LANES;
+    this.#hotClients = Array.from({ length: hotClients }, () => this.#watched(make()) as unknown as Redis);
+    const [reader, ...writers] = this.#hotClients;
     this.hot =
-      reader === undefined || writer === undefined
+      reader === undefined
         ? new ClusterCommands(this.reader, this.writer, () => this.masters())
-        : new SingleCommands(reader, writer, SILENCE_MS);
+        : new SingleCommands(reader, writers, SILENCE_MS);
   }
 
   /** Connected, and let in. Throws `redis.unavailable`. */
@@ -81,8 +86,9 @@ export class RedisClients implements Disposable {
   /** On every connection that carries changes. */
   onWriters(...command: readonly (string | number)[]): Promise<unknown>[] {
     const [name, ...args] = command as [string, ...(string | number)[]];
-    const cold = this.isCluster ? [] : [(this.writer as Redis).call(name, ...args)];
-    return [...this.hot.onWriters(...command), ...cold];
+    // First those that may not be there: nothing must be left to nobody.
+    const hot = this.hot.onWriters(...command);
+    return this.isCluster ? hot : [...hot, (this.writer as Redis).call(name, ...args)];
   }
 
   /** Connections of `writer` to the masters. */
@@ -172,9 +178,10 @@ async function recipe(
   }
   if (socket !== undefined) {
     const path = resolve(ctx.baseDir, socket);
-    return { where: path, make: () => single({ ...one, path }) };
+    return { where: path, make: () => single({ ...one, path, Connector: OneBufferConnector }) };
   }
-  return { where: address!, make: () => single({ ...one, ...hostAndPort(address!) }) };
+  const options: RedisOptions = { ...one, ...hostAndPort(address!), Connector: OneBufferConnector };
+  return { where: address!, make: () => single(options) };
 }
 
 /** Its declarations do not allow for options that are given as undefined. */

@@ -4,7 +4,6 @@ import {
   type Bitmap,
   type BlockDevice,
   copyIn,
-  copyOut,
   type DeviceStatus,
   type Extent,
   fillZero,
@@ -16,7 +15,9 @@ import { Change } from './change.ts';
 import type { RedisClients } from './clients.ts';
 import { cannotShrink } from './errors.ts';
 import type { RedisLink } from './link.ts';
+import type { RangeRead } from './range-read.ts';
 import { readVolume, type VolumeRecord } from './volume-record.ts';
+import type { WriteMemory } from './write-memory.ts';
 
 /** Chunks that one call drops at a time. */
 const DROP_AT_A_TIME = 4096;
@@ -27,6 +28,7 @@ export interface DeviceParts {
   /** By chunk: it exists. */
   readonly present: Bitmap;
   readonly link: RedisLink;
+  readonly memory: WriteMemory;
   readonly dispose: () => Promise<void>;
 }
 
@@ -51,6 +53,7 @@ export class RedisDevice implements BlockDevice {
     this.#parts = parts;
     const { size, chunkSize } = parts.volume;
     this.#chunkSize = chunkSize;
+    parts.link.onShort = (read) => this.#readShort(read);
     this.info = {
       size,
       caps: { concurrency: 'parallel' as const },
@@ -67,22 +70,22 @@ export class RedisDevice implements BlockDevice {
     const length = iovLength(iov);
     const chunk = Math.floor(offset / this.#chunkSize);
     const from = offset - chunk * this.#chunkSize;
-    if (from + length <= this.#chunkSize) return this.#readPresent({ chunk, from, length, at: 0 }, iov);
-    return allDone(this.#split(offset, length).map((part) => this.#readPresent(part, iov)));
+    if (from + length <= this.#chunkSize) return this.#read(chunk, from, length, iov, 0);
+    return allDone(
+      this.#split(offset, length).map((part) => this.#read(part.chunk, part.from, part.length, iov, part.at)),
+    );
   }
 
   write(offset: number, iov: IoVec): Promise<void> {
+    const { link, volume, memory } = this.#parts;
+    const { keys } = volume;
     const length = iovLength(iov);
-    // Ours: it may have to be sent again.
-    const data = Buffer.allocUnsafe(length);
-    copyOut(iov, data);
-    const changes = this.#split(offset, length).map(
-      ({ chunk, from, length: size, at }) => new Change(chunk, 'w', from, size, data.subarray(at, at + size)),
-    );
-    return this.#parts.link.change(changes).then(() => {
-      // Not before the server has them: until then, a read that finds nothing there is right.
-      for (const { chunk } of changes) this.#parts.present.set(chunk);
-    });
+    const chunk = Math.floor(offset / this.#chunkSize);
+    const from = offset - chunk * this.#chunkSize;
+    const write = (part: Part): Change =>
+      Change.write(memory, { ...part, key: keys.chunk(part.chunk) }, iov, part.at);
+    if (from + length <= this.#chunkSize) return link.changeOne(write({ chunk, from, length, at: 0 }));
+    return link.change(this.#split(offset, length).map(write));
   }
 
   async flush(): Promise<void> {
@@ -161,34 +164,22 @@ export class RedisDevice implements BlockDevice {
       for (const change of changes) this.#dropping.add(change.chunk);
       try {
         await link.change(changes);
-        for (const change of changes) present.clear(change.chunk);
       } finally {
         for (const change of changes) this.#dropping.delete(change.chunk);
       }
     }
   }
 
-  #readPresent(part: Part, iov: IoVec): MaybePromise<void> {
-    if (this.#parts.present.has(part.chunk)) return this.#readPart(part, iov);
+  #read(chunk: number, from: number, length: number, iov: IoVec, at: number): MaybePromise<void> {
+    const { present, link } = this.#parts;
+    if (present.has(chunk)) return link.read(chunk, from, length, iov, at);
     // Nobody else writes: a chunk that was never there is zeros.
-    fillZero(iov, part.at, part.length);
+    fillZero(iov, at, length);
     return undefined;
   }
 
-  #readPart(part: Part, iov: IoVec): Promise<void> {
-    const { clients, volume, link } = this.#parts;
-    const { keys } = volume;
-    const { chunk, from, length, at } = part;
-    const key = keys.chunk(chunk);
-    const take = (bytes: Buffer): MaybePromise<void> => {
-      if (bytes.length === length) copyIn(iov, bytes, at);
-      // The end of a chunk that was never written to is not there; or all of it is not there, and should be.
-      else return this.#readShort(part, iov);
-    };
-    return link.read(() => clients.hot.getRange(key, from, from + length - 1).then(take));
-  }
-
-  async #readShort({ chunk, from, length, at }: Part, iov: IoVec): Promise<void> {
+  /** The end of a chunk that was never written to is not there; or all of it is not there, and should be. */
+  async #readShort({ chunk, from, length, iov, at }: RangeRead): Promise<void> {
     const { clients, volume, link, present } = this.#parts;
     const { keys } = volume;
     const shard = keys.shardOf(chunk);

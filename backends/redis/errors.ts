@@ -23,6 +23,19 @@ export function isReply(error: unknown): boolean {
   return name === 'ReplyError';
 }
 
+export function fenced(cause: unknown): BlockError {
+  return new BlockError('EIO', 'another gateway has taken the volume over: the server refuses our changes', {
+    cause,
+  });
+}
+
+export function gone(): BlockError {
+  return new BlockError(
+    'EIO',
+    'the volume is not on the Redis server any more: FLUSHALL, or a failover to a server that never had it',
+  );
+}
+
 /** Of a request. */
 export function requestError(error: unknown): BlockError {
   const message = messageOf(error);

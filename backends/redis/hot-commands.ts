@@ -1,21 +1,35 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import type { Change } from './change.ts';
+import type { RangeRead } from './range-read.ts';
 import { encodeCommand, RespConnection, RespError } from './resp-connection.ts';
-import { SCRIPTS, type Scripted } from './scripts.ts';
+import type { Scripted } from './scripts.ts';
+import { type ChangeScript, WriterConnection } from './writer-connection.ts';
 
 type Argument = string | number | Uint8Array;
 
 /** The commands of reads, writes and flushes. They fail as their connection does. */
 export interface HotCommands {
-  getRange(key: string, from: number, to: number): Promise<Buffer>;
+  /** Connections for changes, each of which has one batch at a time. None: one, which has as many as there are. */
+  readonly lanes: number;
+  /** GETRANGE. */
+  read(key: string, read: RangeRead): void;
   /** One of the scripts that return numbers; `null` where it returns none. */
   change(
-    script: 'bgChange' | 'bgWrite',
+    lane: number,
+    script: ChangeScript,
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<number[] | null>;
+  /** See `WriterConnection.transact`; undefined as well where there are no transactions. */
+  transact(
+    lane: number,
+    ownerKey: string,
+    owner: string,
+    keys: readonly string[],
+    writes: readonly Change[],
+  ): Promise<readonly (RespError | undefined)[] | undefined>;
   /** Every connection is there, and answers. */
   ping(): Promise<unknown>;
   /** Of each connection that carries changes: a command of words and numbers. */
@@ -24,6 +38,7 @@ export interface HotCommands {
 
 /** By way of ioredis, which knows where in a cluster a key is. */
 export class ClusterCommands implements HotCommands {
+  readonly lanes = 0;
   readonly #reader: Scripted;
   readonly #writer: Scripted;
   readonly #masters: () => Redis[];
@@ -34,17 +49,27 @@ export class ClusterCommands implements HotCommands {
     this.#masters = masters;
   }
 
-  getRange(key: string, from: number, to: number): Promise<Buffer> {
-    return this.#reader.getrangeBuffer(key, from, to);
+  read(key: string, read: RangeRead): void {
+    const take = (bytes: Buffer): void => {
+      read.takes();
+      read.bytes(bytes, 0, bytes.length);
+      read.replied(bytes.length);
+    };
+    const fail = (error: Error): void =>
+      error.name === 'ReplyError' ? read.replied(new RespError(error.message)) : read.lost();
+    this.#reader.getrangeBuffer(key, read.from, read.from + read.length - 1).then(take, fail);
   }
 
   change(
-    script: 'bgChange' | 'bgWrite',
+    _lane: number,
+    script: ChangeScript,
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<number[] | null> {
     return this.#writer[script](keys.length, ...keys, ...(args as (string | number | Buffer)[]));
   }
+
+  async transact(): Promise<undefined> {}
 
   ping(): Promise<unknown> {
     return Promise.all([this.#reader.ping(), this.#writer.ping()]);
@@ -55,65 +80,66 @@ export class ClusterCommands implements HotCommands {
   }
 }
 
-const SHA = {
-  bgChange: createHash('sha1').update(SCRIPTS.bgChange.lua).digest('hex'),
-  bgWrite: createHash('sha1').update(SCRIPTS.bgWrite.lua).digest('hex'),
-};
-
-/** On two connections of ioredis that nothing else uses any more. */
+/** On connections of ioredis that nothing else uses any more. */
 export class SingleCommands implements HotCommands {
+  readonly lanes: number;
   readonly #silenceMs: number;
   #reader: RespConnection | undefined;
-  #writer: RespConnection | undefined;
+  readonly #writers: (WriterConnection | undefined)[];
 
-  constructor(reader: Redis, writer: Redis, silenceMs: number) {
+  constructor(reader: Redis, writers: readonly Redis[], silenceMs: number) {
+    this.lanes = writers.length;
     this.#silenceMs = silenceMs;
+    this.#writers = writers.map(() => undefined);
     this.#follow(reader, (connection) => {
       this.#reader = connection;
     });
-    this.#follow(writer, (connection) => {
-      this.#writer = connection;
-      // Before anything else on it: a server that was started again knows no scripts.
-      if (connection === undefined) return;
-      for (const name of ['bgChange', 'bgWrite'] as const) void this.#load(name).catch(() => undefined);
-    });
+    for (const [lane, writer] of writers.entries())
+      this.#follow(writer, (connection) => {
+        this.#writers[lane] = connection && new WriterConnection(connection);
+      });
   }
 
-  getRange(key: string, from: number, to: number): Promise<Buffer> {
-    const [first, last] = [String(from), String(to)];
-    const words = `$8\r\nGETRANGE\r\n$${key.length}\r\n${key}\r\n$${first.length}\r\n${first}\r\n$${last.length}\r\n${last}\r\n`;
-    if (this.#reader === undefined) return Promise.reject(noConnection());
-    return this.#reader.send(`*4\r\n${words}`) as Promise<Buffer>;
+  read(key: string, read: RangeRead): void {
+    if (this.#reader === undefined) {
+      read.lost();
+      return;
+    }
+    const [first, last] = [String(read.from), String(read.from + read.length - 1)];
+    this.#reader.send(
+      `*4\r\n$8\r\nGETRANGE\r\n$${key.length}\r\n${key}\r\n$${first.length}\r\n${first}\r\n$${last.length}\r\n${last}\r\n`,
+      read,
+    );
   }
 
   async change(
-    script: 'bgChange' | 'bgWrite',
+    lane: number,
+    script: ChangeScript,
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<number[] | null> {
-    const command = encodeCommand(['EVALSHA', SHA[script], keys.length, ...keys, ...args]);
-    const writer = connected(this.#writer);
-    try {
-      return (await writer.send(command)) as number[] | null;
-    } catch (error) {
-      if (!(error instanceof RespError) || !error.message.startsWith('NOSCRIPT')) throw error;
-      await this.#load(script);
-      return (await writer.send(command)) as number[] | null;
-    }
+    return await connected(this.#writers[lane]).run(script, keys, args);
+  }
+
+  async transact(
+    lane: number,
+    ownerKey: string,
+    owner: string,
+    keys: readonly string[],
+    writes: readonly Change[],
+  ): Promise<readonly (RespError | undefined)[] | undefined> {
+    return await connected(this.#writers[lane]).transact(ownerKey, owner, keys, writes);
   }
 
   async ping(): Promise<void> {
-    // Both are there before either is asked: an answer of the one must not be left to nobody while the other is away.
-    const connections = [connected(this.#reader), connected(this.#writer)];
-    await Promise.all(connections.map((connection) => connection.send(encodeCommand(['PING']))));
+    // All are there before any is asked: an answer of the one must not be left to nobody while another is away.
+    const reader = connected(this.#reader);
+    const writers = this.onWriters('PING');
+    await Promise.all([reader.ask(encodeCommand(['PING'])), ...writers]);
   }
 
   onWriters(...command: readonly (string | number)[]): Promise<unknown>[] {
-    return [connected(this.#writer).send(encodeCommand(command))];
-  }
-
-  async #load(script: 'bgChange' | 'bgWrite'): Promise<void> {
-    await connected(this.#writer).send(encodeCommand(['SCRIPT', 'LOAD', SCRIPTS[script].lua]));
+    return this.#writers.map((writer) => connected(writer)).map((writer) => writer.ask(command));
   }
 
   #follow(redis: Redis, use: (connection: RespConnection | undefined) => void): void {
@@ -124,9 +150,7 @@ export class SingleCommands implements HotCommands {
   }
 }
 
-function connected(connection: RespConnection | undefined): RespConnection {
-  if (connection === undefined) throw noConnection();
+function connected<T>(connection: T | undefined): T {
+  if (connection === undefined) throw new Error('there is no connection to the Redis server');
   return connection;
 }
-
-const noConnection = (): Error => new Error('there is no connection to the Redis server');

@@ -11,11 +11,14 @@
 export class KeySpace {
   readonly volume: string;
   readonly shards: number;
+  /** Of a shard. */
+  readonly #prefixes: readonly string[];
 
   /** `shards`: a power of two. */
   constructor(volume: string, shards: number) {
     this.volume = volume;
     this.shards = shards;
+    this.#prefixes = Array.from({ length: shards }, (_, shard) => `bg:{${volume}:${shard}}:`);
   }
 
   /** Neighbouring chunks are in different shards. */
@@ -53,7 +56,7 @@ export class KeySpace {
   }
 
   #prefix(shard: number): string {
-    return `bg:{${this.volume}:${shard}}:`;
+    return this.#prefixes[shard]!;
   }
 }
 

@@ -1,13 +1,17 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { BlockError, backoffMs, type Logger, sleep } from '../../core/plugin.ts';
-import { type Change, chunkLost } from './change.ts';
-import { batchesOf, type ChangeBatch, sendBatch } from './change-batch.ts';
+import { type Bitmap, BlockError, backoffMs, type IoVec, type Logger, sleep } from '../../core/plugin.ts';
+import { type Change, chunkLost, settledAll } from './change.ts';
+import { type ChangeBatch, sendBatch } from './change-batch.ts';
+import { ChangeQueue } from './change-queue.ts';
 import type { RedisClients } from './clients.ts';
 import type { Durability } from './durability.ts';
-import { isFenced, isGone, isReply, messageOf, requestError } from './errors.ts';
+import { fenced, gone, isFenced, isGone, isReply, messageOf, requestError } from './errors.ts';
 import type { KeySpace } from './keys.ts';
 import type { Ownership } from './ownership.ts';
+import { RangeRead, type ReadOwner } from './range-read.ts';
+import { RespError, type RespReply } from './resp-connection.ts';
+import type { WriteMemory } from './write-memory.ts';
 
 const RETRY = { baseMs: 50, maxMs: 2_000 } as const;
 
@@ -16,8 +20,10 @@ export interface LinkOptions {
   readonly keys: KeySpace;
   readonly ownership: Ownership;
   readonly durability: Durability;
-  /** A chunk exists, as far as we know. */
-  readonly isThere: (chunk: number) => boolean;
+  /** By chunk: it exists, as far as we know. */
+  readonly present: Bitmap;
+  /** Where the writes are. */
+  readonly memory: WriteMemory;
   readonly logger: Logger;
   /** Aborts when it is time to give up waiting. */
   readonly signal: AbortSignal;
@@ -29,29 +35,26 @@ export interface LinkOptions {
 
 export type LinkState = 'connected' | 'recovering' | 'given up' | 'failed';
 
-interface PendingRead {
-  readonly run: () => unknown;
-  readonly reject: (error: BlockError) => void;
-}
-
 /**
  * The way to a volume, across connections and failovers. When a connection breaks, nothing new is sent until what was
  * under way has come to its end; then the volume is claimed again, what the server may have forgotten is sent again in its
  * order, and everything that waited goes on. What was read meanwhile may have come from a server that had forgotten
  * something: it is read again.
  */
-export class RedisLink implements AsyncDisposable {
+export class RedisLink implements AsyncDisposable, ReadOwner {
   readonly #options: LinkOptions;
   readonly #closing = new AbortController();
   /** Changes that are answered and not durable, in the order of their answers. */
   #window: Change[] = [];
   #windowBytes = 0;
   #pendingBytes = 0;
-  /** Changes of this turn of the event loop, which leave together. */
-  #gathered: Change[] = [];
+  readonly #queue: ChangeQueue;
+  #willSend = false;
   /** Changes that wait: for a server, or for room in the window. Oldest first. */
   #waiting: Change[] = [];
-  #reads: PendingRead[] = [];
+  #reads: RangeRead[] = [];
+  /** Does what is left of a read that got fewer bytes than it asked for. */
+  onShort!: (read: RangeRead) => Promise<void>;
   /** Flushes that wait for a server. */
   #flushes: (() => void)[] = [];
   #underWay = 0;
@@ -67,6 +70,7 @@ export class RedisLink implements AsyncDisposable {
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.#queue = new ChangeQueue(options.keys, options.clients.hot.lanes);
     options.clients.onDisrupted = () => this.#disrupted();
   }
 
@@ -88,41 +92,41 @@ export class RedisLink implements AsyncDisposable {
     this.#danger = why;
   }
 
-  /** Settles when the server has carried them all out; rejects with a `BlockError`. */
-  change(changes: readonly Change[]): Promise<void> {
-    for (const change of changes) {
-      if (this.#failure !== undefined) change.reject(this.#failure);
-      else if (this.#state !== 'connected' || this.#waiting.length > 0 || !this.#hasRoom(change))
-        this.#waiting.push(change);
-      else this.#gather(change);
-    }
-    return changes.length === 1 ? changes[0]!.promise : settledAll(changes);
+  /** Settles when the server has carried it out; rejects with a `BlockError`. */
+  changeOne(change: Change): Promise<void> {
+    if (this.#failure !== undefined) change.reject(this.#failure);
+    else if (this.#state !== 'connected' || this.#waiting.length > 0 || !this.#hasRoom(change))
+      this.#waiting.push(change);
+    else this.#gather(change);
+    return change.promise;
   }
 
-  /** `ask` reads from the server, and may be called again. */
-  read(ask: () => Promise<void>): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#state !== 'connected')
-      return new Promise((resolve, reject) =>
-        this.#reads.push({ run: () => this.read(ask).then(resolve, reject), reject }),
+  /** All of them. */
+  change(changes: readonly Change[]): Promise<void> {
+    return settledAll(changes.map((change) => this.changeOne(change)));
+  }
+
+  /** Of one chunk, into the part of `iov` that begins at byte `at`. */
+  read(chunk: number, from: number, length: number, iov: IoVec, at: number): Promise<void> {
+    const read = new RangeRead(this, chunk, from, length, iov, at);
+    this.#ask(read);
+    return read.promise;
+  }
+
+  replied(read: RangeRead, reply: RespReply | Error): void {
+    if (reply === read.length) this.#wasRead(read);
+    else if (reply instanceof Error) this.#wasNotRead(read, reply);
+    else
+      this.onShort(read).then(
+        () => this.#wasRead(read),
+        (error: unknown) => this.#wasNotRead(read, error),
       );
-    const { clients } = this.#options;
-    const { generation } = clients;
-    this.#underWay++;
-    return ask().then(
-      () => {
-        this.#leave();
-        // Otherwise it may have come from a server that had forgotten something.
-        return clients.generation === generation ? undefined : this.read(ask);
-      },
-      (error: unknown) => {
-        this.#leave();
-        if (BlockError.is(error)) throw error;
-        if (isReply(error)) throw this.#refused(error);
-        this.#disrupted();
-        return this.read(ask);
-      },
-    );
+  }
+
+  lost(read: RangeRead): void {
+    this.#leave();
+    this.#disrupted();
+    this.#ask(read);
   }
 
   /** Everything that was answered before is durable. */
@@ -157,32 +161,68 @@ export class RedisLink implements AsyncDisposable {
     this.#fail(new BlockError('ESHUTDOWN', 'the disk is closed'));
   }
 
-  #gather(change: Change): void {
-    this.#pendingBytes += change.weight;
-    if (this.#gathered.push(change) === 1) process.nextTick(this.#sendGathered);
+  #ask(read: RangeRead): void {
+    if (this.#failure !== undefined) read.reject(this.#failure);
+    else if (this.#state !== 'connected') this.#reads.push(read);
+    else {
+      const { clients, keys } = this.#options;
+      read.generation = clients.generation;
+      this.#underWay++;
+      clients.hot.read(keys.chunk(read.chunk), read);
+    }
   }
 
-  readonly #sendGathered = (): void => {
-    const gathered = this.#gathered;
-    this.#gathered = [];
-    if (this.#state !== 'connected') {
-      for (const { weight } of gathered) this.#pendingBytes -= weight;
-      if (this.#failure !== undefined) for (const change of gathered) change.reject(this.#failure);
-      else this.#waiting.unshift(...gathered);
+  #wasRead(read: RangeRead): void {
+    this.#leave();
+    // Otherwise it may have come from a server that had forgotten something.
+    if (this.#options.clients.generation === read.generation) read.resolve();
+    else this.#ask(read);
+  }
+
+  #wasNotRead(read: RangeRead, error: unknown): void {
+    if (!BlockError.is(error) && !isReply(error)) {
+      this.lost(read);
       return;
     }
-    for (const batch of batchesOf(gathered, this.#options.keys)) void this.#send(batch);
+    this.#leave();
+    read.reject(BlockError.is(error) ? error : this.#refused(error));
+  }
+
+  #gather(change: Change): void {
+    this.#pendingBytes += change.weight;
+    this.#queue.add(change);
+    this.#sendSoon();
+  }
+
+  /** Changes of one turn of the event loop leave together. */
+  #sendSoon(): void {
+    if (this.#willSend) return;
+    this.#willSend = true;
+    process.nextTick(this.#sendQueue);
+  }
+
+  readonly #sendQueue = (): void => {
+    this.#willSend = false;
+    if (this.#state !== 'connected') return;
+    for (let batch = this.#queue.next(); batch !== undefined; batch = this.#queue.next())
+      void this.#send(batch);
   };
 
   async #send(batch: ChangeBatch): Promise<void> {
-    const { clients, keys, ownership, isThere } = this.#options;
+    const { clients, keys, ownership, present } = this.#options;
     this.#underWay++;
     try {
-      const statuses = await sendBatch(clients, keys, ownership.token, batch, isThere);
+      const statuses = await sendBatch(clients.hot, keys, ownership.token, batch, (chunk) =>
+        present.has(chunk),
+      );
       for (const [index, change] of batch.changes.entries()) {
+        const status = statuses[index];
         this.#pendingBytes -= change.weight;
-        if (statuses[index] === 0) this.#answered(change);
-        else change.reject(this.chunkMissing(change.chunk));
+        if (status === 0) this.#answered(change);
+        else
+          change.reject(
+            status instanceof RespError ? this.#refused(status) : this.chunkMissing(change.chunk),
+          );
       }
     } catch (error) {
       for (const { weight } of batch.changes) this.#pendingBytes -= weight;
@@ -190,26 +230,40 @@ export class RedisLink implements AsyncDisposable {
         const refused = this.#refused(error);
         for (const change of batch.changes) change.reject(refused);
       } else {
-        this.#waiting.unshift(...batch.changes);
         this.#disrupted();
+        this.#waiting.unshift(...batch.changes);
       }
     } finally {
+      this.#queue.over(batch);
       this.#leave();
     }
-    if (this.#state === 'connected' && this.#waiting.length > 0) this.#sendWaiting();
+    if (this.#queue.length > 0) this.#sendSoon();
+    else if (this.#state === 'connected' && this.#waiting.length > 0) this.#sendWaiting();
   }
 
   #answered(change: Change): void {
     this.#window.push(change);
     this.#windowBytes += change.weight;
+    // Not before the server has it: until then, a read that finds nothing there is right.
+    if (change.kind === 'w') this.#options.present.set(change.chunk);
+    else if (change.kind === 'd') this.#options.present.clear(change.chunk);
     change.resolve();
   }
 
   #flushed(mark: Change | undefined): void {
     const count = mark === undefined ? 0 : this.#window.indexOf(mark) + 1;
-    for (let i = 0; i < count; i++) this.#windowBytes -= this.#window[i]!.weight;
-    this.#window = this.#window.slice(count);
+    for (const { weight, slab } of this.#window.splice(0, count)) {
+      this.#windowBytes -= weight;
+      if (slab !== undefined) this.#options.memory.giveBack(slab);
+    }
     if (this.#state === 'connected') this.#sendWaiting();
+  }
+
+  /** Changes that have not left. */
+  #takeBack(): Change[] {
+    const changes = this.#queue.clear();
+    for (const { weight } of changes) this.#pendingBytes -= weight;
+    return changes;
   }
 
   #hasRoom({ weight }: Change): boolean {
@@ -258,6 +312,7 @@ export class RedisLink implements AsyncDisposable {
   #disrupted(): void {
     if (this.#state !== 'connected') return;
     this.#state = 'recovering';
+    this.#waiting.unshift(...this.#takeBack());
     this.#disconnectedAt = performance.now();
     this.#options.logger.warn('the connection to the Redis server is lost; requests wait', {
       why: this.#options.clients.lastError?.message ?? 'it was closed',
@@ -309,9 +364,12 @@ export class RedisLink implements AsyncDisposable {
   /** Each batch once those before it are answered: later changes of a place have to come later. */
   async #replay(): Promise<void> {
     const { clients, keys, ownership } = this.#options;
-    for (const batch of batchesOf(this.#window, keys)) {
+    const queue = new ChangeQueue(keys, 1);
+    for (const change of this.#window) queue.add(change);
+    for (let batch = queue.next(); batch !== undefined; batch = queue.next()) {
       // What we know to be there may be what this server has forgotten.
-      const statuses = await sendBatch(clients, keys, ownership.token, batch, () => false);
+      const statuses = await sendBatch(clients.hot, keys, ownership.token, batch, () => false);
+      queue.over(batch);
       const missing = batch.changes.find((_, index) => statuses[index] !== 0);
       if (missing !== undefined) this.chunkMissing(missing.chunk);
     }
@@ -321,7 +379,7 @@ export class RedisLink implements AsyncDisposable {
     this.#state = 'connected';
     this.#failure = undefined;
     this.#recoveries++;
-    for (const { run } of this.#reads.splice(0)) run();
+    for (const read of this.#reads.splice(0)) this.#ask(read);
     for (const resolve of this.#flushes.splice(0)) resolve();
     this.#sendWaiting();
   }
@@ -345,28 +403,8 @@ export class RedisLink implements AsyncDisposable {
   }
 
   #rejectAll(error: BlockError): void {
-    for (const change of this.#waiting.splice(0)) change.reject(error);
-    for (const { reject } of this.#reads.splice(0)) reject(error);
+    for (const change of [...this.#takeBack(), ...this.#waiting.splice(0)]) change.reject(error);
+    for (const read of this.#reads.splice(0)) read.reject(error);
     for (const resolve of this.#flushes.splice(0)) resolve();
   }
-}
-
-/** All of them have come to their end. */
-async function settledAll(changes: readonly Change[]): Promise<void> {
-  const results = await Promise.allSettled(changes.map(({ promise }) => promise));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-}
-
-function fenced(cause: unknown): BlockError {
-  return new BlockError('EIO', 'another gateway has taken the volume over: the server refuses our changes', {
-    cause,
-  });
-}
-
-function gone(): BlockError {
-  return new BlockError(
-    'EIO',
-    'the volume is not on the Redis server any more: FLUSHALL, or a failover to a server that never had it',
-  );
 }

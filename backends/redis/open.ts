@@ -10,6 +10,7 @@ import { loadPresence } from './presence.ts';
 import { readOnlyDevice } from './read-only-device.ts';
 import { assertSafe, dangerOf, serverFacts } from './server-facts.ts';
 import { createVolume, findVolume } from './volume-record.ts';
+import { WriteMemory } from './write-memory.ts';
 
 /** How often the servers are asked whether they can still be trusted. Milliseconds. */
 const WATCH_MS = 5_000;
@@ -35,13 +36,16 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
     const present = await loadPresence(clients, volume);
     const { window, giveUpAfter } = config;
     const giveUpMs = giveUpAfter === undefined ? undefined : giveUpAfter * 1000;
+    // A flush is due when half of the window is full.
+    const memory = new WriteMemory(window / 2);
     const link = owned.use(
       new RedisLink({
         clients,
         keys: volume.keys,
         ownership,
         durability,
-        isThere: (chunk) => present.has(chunk),
+        present,
+        memory,
         logger,
         signal,
         window,
@@ -54,7 +58,7 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
       logger.warn('the disk is in the memory of the Redis server only', report);
     else logger.info('the volume is open', report);
     const stack = owned.move();
-    return new RedisDevice({ clients, volume, present, link, dispose: () => stack.disposeAsync() });
+    return new RedisDevice({ clients, volume, present, link, memory, dispose: () => stack.disposeAsync() });
   });
 }
 

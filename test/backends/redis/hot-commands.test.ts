@@ -32,7 +32,7 @@ class FakeRedis extends EventEmitter {
 describe('the commands of reads and writes', () => {
   it('leave no failure to nobody while one of the two connections is away', async () => {
     const [reader, writer] = [new FakeRedis(), new FakeRedis()];
-    const commands = new SingleCommands(reader.redis, writer.redis, 1000);
+    const commands = new SingleCommands(reader.redis, [writer.redis], 1000);
     reader.connect('-LOADING Redis is loading the dataset in memory\r\n');
     const unhandled: unknown[] = [];
     const collect = (error: unknown) => unhandled.push(error);
@@ -49,7 +49,7 @@ describe('the commands of reads and writes', () => {
 
   it('ask both connections whether they are there', async () => {
     const [reader, writer] = [new FakeRedis(), new FakeRedis()];
-    const commands = new SingleCommands(reader.redis, writer.redis, 1000);
+    const commands = new SingleCommands(reader.redis, [writer.redis], 1000);
     for (const side of [reader, writer]) side.connect('+PONG\r\n');
     await commands.ping();
     for (const side of [reader, writer]) expect(side.asked.join('')).toContain('PING');
