@@ -7,7 +7,6 @@ import type { Slab, WriteMemory } from './write-memory.ts';
 /** What a change does to its chunk: see scripts.ts. */
 export type ChangeKind = 'w' | 'z' | 'd';
 
-const END = '\r\n';
 const DONE = Promise.resolve();
 const nothing = (): void => {};
 
@@ -46,21 +45,25 @@ export class Change {
    */
   static write(
     memory: WriteMemory,
-    place: { readonly chunk: number; readonly key: string; readonly from: number; readonly length: number },
+    chunk: number,
+    key: string,
+    from: number,
+    length: number,
     iov: IoVec,
     at: number,
   ): Change {
-    const { chunk, key, from, length } = place;
     const change = new Change(chunk, 'w', from, length);
     const head = `*4\r\n$8\r\nSETRANGE\r\n${encodeWord(key)}${encodeWord(String(from))}$${length}\r\n`;
-    const slab = memory.take(head.length + length + END.length);
+    const slab = memory.take(head.length + length + 2);
     const { bytes } = slab;
     change.key = key;
     change.slab = slab;
     change.start = memory.start;
     change.#dataStart = change.start + bytes.write(head, change.start, 'latin1');
     const dataEnd = change.#dataStart + length;
-    change.end = dataEnd + bytes.write(END, dataEnd, 'latin1');
+    change.end = dataEnd + 2;
+    bytes[dataEnd] = 0x0d;
+    bytes[dataEnd + 1] = 0x0a;
     const [only] = iov;
     if (at === 0 && only?.length === length) bytes.set(only, change.#dataStart);
     else copyOut(iov, bytes.subarray(change.#dataStart, dataEnd), at);

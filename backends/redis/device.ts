@@ -82,10 +82,13 @@ export class RedisDevice implements BlockDevice {
     const length = iovLength(iov);
     const chunk = Math.floor(offset / this.#chunkSize);
     const from = offset - chunk * this.#chunkSize;
-    const write = (part: Part): Change =>
-      Change.write(memory, { ...part, key: keys.chunk(part.chunk) }, iov, part.at);
-    if (from + length <= this.#chunkSize) return link.changeOne(write({ chunk, from, length, at: 0 }));
-    return link.change(this.#split(offset, length).map(write));
+    if (from + length <= this.#chunkSize)
+      return link.changeOne(Change.write(memory, chunk, keys.chunk(chunk), from, length, iov, 0));
+    return link.change(
+      this.#split(offset, length).map((part) =>
+        Change.write(memory, part.chunk, keys.chunk(part.chunk), part.from, part.length, iov, part.at),
+      ),
+    );
   }
 
   async flush(): Promise<void> {

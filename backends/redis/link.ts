@@ -10,6 +10,7 @@ import { fenced, gone, isFenced, isGone, isReply, messageOf, requestError } from
 import type { KeySpace } from './keys.ts';
 import type { Ownership } from './ownership.ts';
 import { RangeRead, type ReadOwner } from './range-read.ts';
+import { ReplayWindow } from './replay-window.ts';
 import { RespError, type RespReply } from './resp-connection.ts';
 import type { WriteMemory } from './write-memory.ts';
 
@@ -44,9 +45,7 @@ export type LinkState = 'connected' | 'recovering' | 'given up' | 'failed';
 export class RedisLink implements AsyncDisposable, ReadOwner {
   readonly #options: LinkOptions;
   readonly #closing = new AbortController();
-  /** Changes that are answered and not durable, in the order of their answers. */
-  #window: Change[] = [];
-  #windowBytes = 0;
+  readonly #window: ReplayWindow;
   #pendingBytes = 0;
   readonly #queue: ChangeQueue;
   #willSend = false;
@@ -71,6 +70,7 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#queue = new ChangeQueue(options.keys, options.clients.hot.lanes);
+    this.#window = new ReplayWindow(options.memory);
     options.clients.onDisrupted = () => this.#disrupted();
   }
 
@@ -82,7 +82,7 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
         : { 'without server for': `${Math.round((performance.now() - this.#disconnectedAt) / 1000)} s` }),
       durability: this.#options.durability.mode,
       recoveries: this.#recoveries,
-      unflushed: `${this.#windowBytes} bytes`,
+      unflushed: `${this.#window.bytes} bytes`,
       epoch: this.#options.ownership.epoch,
     };
   }
@@ -136,14 +136,15 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
       await this.#connected();
       if (this.#danger !== undefined)
         throw new BlockError('EIO', `nothing can be promised at the moment: ${this.#danger}`);
-      const mark = this.#window.at(-1);
+      const mark = this.#window.last;
       const { generation } = clients;
       this.#underWay++;
       try {
         await durability.flush(clients);
         // Of another connection than the one that carried the writes, the answer says nothing.
         if (clients.generation !== generation) continue;
-        this.#flushed(mark);
+        this.#window.flushed(mark);
+        if (this.#state === 'connected') this.#sendWaiting();
         return;
       } catch (error) {
         if (BlockError.is(error)) throw error;
@@ -212,17 +213,14 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
     const { clients, keys, ownership, present } = this.#options;
     this.#underWay++;
     try {
-      const statuses = await sendBatch(clients.hot, keys, ownership.token, batch, (chunk) =>
-        present.has(chunk),
-      );
-      for (const [index, change] of batch.changes.entries()) {
-        const status = statuses[index];
+      const isThere = (chunk: number) => present.has(chunk);
+      const statuses = await sendBatch(clients.hot, keys, ownership.token, batch, isThere);
+      for (let i = 0; i < batch.changes.length; i++) {
+        const [change, status] = [batch.changes[i]!, statuses[i]];
         this.#pendingBytes -= change.weight;
         if (status === 0) this.#answered(change);
-        else
-          change.reject(
-            status instanceof RespError ? this.#refused(status) : this.chunkMissing(change.chunk),
-          );
+        else if (status instanceof RespError) change.reject(this.#refused(status));
+        else change.reject(this.chunkMissing(change.chunk));
       }
     } catch (error) {
       for (const { weight } of batch.changes) this.#pendingBytes -= weight;
@@ -231,7 +229,8 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
         for (const change of batch.changes) change.reject(refused);
       } else {
         this.#disrupted();
-        this.#waiting.unshift(...batch.changes);
+        if (this.#failure === undefined) this.#waiting.unshift(...batch.changes);
+        else for (const change of batch.changes) change.reject(this.#failure);
       }
     } finally {
       this.#queue.over(batch);
@@ -242,21 +241,11 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   }
 
   #answered(change: Change): void {
-    this.#window.push(change);
-    this.#windowBytes += change.weight;
+    this.#window.add(change);
     // Not before the server has it: until then, a read that finds nothing there is right.
     if (change.kind === 'w') this.#options.present.set(change.chunk);
     else if (change.kind === 'd') this.#options.present.clear(change.chunk);
     change.resolve();
-  }
-
-  #flushed(mark: Change | undefined): void {
-    const count = mark === undefined ? 0 : this.#window.indexOf(mark) + 1;
-    for (const { weight, slab } of this.#window.splice(0, count)) {
-      this.#windowBytes -= weight;
-      if (slab !== undefined) this.#options.memory.giveBack(slab);
-    }
-    if (this.#state === 'connected') this.#sendWaiting();
   }
 
   /** Changes that have not left. */
@@ -267,14 +256,14 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   }
 
   #hasRoom({ weight }: Change): boolean {
-    const taken = this.#windowBytes + this.#pendingBytes;
+    const taken = this.#window.bytes + this.#pendingBytes;
     if (taken > this.#options.window / 2) this.#makeRoom();
     return taken === 0 || taken + weight <= this.#options.window;
   }
 
   /** What waits for room fails with this flush: otherwise it would wait for as long as the server cannot flush. */
   #makeRoom(): void {
-    if (this.#making || this.#window.length === 0) return;
+    if (this.#making || this.#window.last === undefined) return;
     this.#making = true;
     const over = (error?: BlockError): void => {
       this.#making = false;
@@ -342,7 +331,7 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
           await this.#replay();
           if (clients.generation !== generation) continue;
           this.#resume();
-          logger.info('the Redis server is back', { replayed: this.#window.length });
+          logger.info('the Redis server is back', { replayed: this.#window.changes.length });
           return;
         } catch (error) {
           if (signal.aborted) {
@@ -365,7 +354,7 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   async #replay(): Promise<void> {
     const { clients, keys, ownership } = this.#options;
     const queue = new ChangeQueue(keys, 1);
-    for (const change of this.#window) queue.add(change);
+    for (const change of this.#window.changes) queue.add(change);
     for (let batch = queue.next(); batch !== undefined; batch = queue.next()) {
       // What we know to be there may be what this server has forgotten.
       const statuses = await sendBatch(clients.hot, keys, ownership.token, batch, () => false);
