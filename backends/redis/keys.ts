@@ -2,7 +2,7 @@
  * The keys of a volume. The part in braces decides in a cluster which node has a key: all keys of a shard are together,
  * so that one script reaches them.
  *
- *     bg:{<volume>:<shard>}:o          owner: <epoch>:<nonce>
+ *     bg:{<volume>:<shard>}:o          owner: <epoch>:<nonce>.<claims>
  *     bg:{<volume>:<shard>}:p          presence bitmap: bit n is set when the shard's chunk n exists
  *     bg:{<volume>:<shard>}:c:<hex>    chunk
  *     bg:{<volume>:0}:m                hash that describes the volume

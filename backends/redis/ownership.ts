@@ -36,6 +36,7 @@ export class Ownership implements AsyncDisposable {
   readonly #nonce: string;
   readonly #holder: string;
   readonly epoch: number;
+  #claims = 0;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(clients: RedisClients, keys: KeySpace, nonce: string, holder: string, epoch: number) {
@@ -50,7 +51,7 @@ export class Ownership implements AsyncDisposable {
 
   /** What the owner keys hold. */
   get token(): string {
-    return `${this.epoch}:${this.#nonce}`;
+    return `${this.epoch}:${this.#nonce}.${this.#claims}`;
   }
 
   /** Throws `volume.owned` or `volume.owner-contended`. */
@@ -90,11 +91,17 @@ export class Ownership implements AsyncDisposable {
     }
   }
 
-  /** Every shard is ours, also on a server that has not heard of it yet. Fails as the scripts do. */
+  /**
+   * Every shard is ours, also on a server that has not heard of it yet. What we have sent before, on connections that were
+   * given up, is refused from then on: a server that was held up may come to it late. Fails as the scripts do.
+   */
   async assert(): Promise<void> {
+    const claims = ++this.#claims;
     const shards = Array.from({ length: this.#keys.shards }, (_, shard) => shard);
     await Promise.all(
-      shards.map((shard) => this.#clients.writer.bgClaim(this.#keys.owner(shard), this.epoch, this.#nonce)),
+      shards.map((shard) =>
+        this.#clients.writer.bgClaim(this.#keys.owner(shard), this.epoch, this.#nonce, claims),
+      ),
     );
   }
 

@@ -6,7 +6,7 @@ import type { Cluster, Redis } from 'ioredis';
  * server does not know it.
  */
 
-/** Only for whoever has the volume. Owner keys hold `<epoch>:<nonce>`. */
+/** Only for whoever has the volume. Owner keys hold `<epoch>:<nonce>.<claims>`. */
 const CHECK_OWNER = `
 local owner = redis.call('GET', KEYS[1])
 if not owner then return redis.error_reply('BGGONE the volume is not there') end
@@ -63,16 +63,20 @@ if redis.call('GETBIT', KEYS[2], ARGV[1]) == 0 then return {0, ''} end
 if redis.call('EXISTS', KEYS[3]) == 0 then return {1, ''} end
 return {2, redis.call('GETRANGE', KEYS[3], ARGV[2], ARGV[3])}`;
 
-/** KEYS: owner. ARGV: epoch, nonce. Whoever has the greater epoch has the shard. */
+/**
+ * KEYS: owner. ARGV: epoch, nonce, and how many times it was claimed. Whoever has the greater epoch has the shard. A claim
+ * that comes late, from a connection that was given up, undoes none of its own gateway's later ones.
+ */
 const CLAIM = `
 local owner = redis.call('GET', KEYS[1])
 if not owner then return redis.error_reply('BGGONE the volume is not there') end
-local mine = ARGV[1] .. ':' .. ARGV[2]
-if owner == mine then return 1 end
-if tonumber(string.match(owner, '^(%d+):')) >= tonumber(ARGV[1]) then
+local mine = ARGV[1] .. ':' .. ARGV[2] .. '.'
+if string.sub(owner, 1, #mine) == mine then
+  if tonumber(string.sub(owner, #mine + 1)) >= tonumber(ARGV[3]) then return 1 end
+elseif tonumber(string.match(owner, '^(%d+):')) >= tonumber(ARGV[1]) then
   return redis.error_reply('BGFENCED the volume belongs to ' .. owner)
 end
-redis.call('SET', KEYS[1], mine)
+redis.call('SET', KEYS[1], mine .. ARGV[3])
 return 1`;
 
 /** KEYS: description. ARGV: fields and values. Returns 0 when there is a volume already. */
@@ -111,7 +115,7 @@ export type Scripted<C = Redis | Cluster> = C & {
   bgChange(keys: number, ...rest: Argument[]): Promise<number[]>;
   bgWrite(keys: number, ...rest: Argument[]): Promise<number[] | null>;
   bgReadBuffer(keys: number, ...rest: Argument[]): Promise<[number, Buffer]>;
-  bgClaim(owner: string, epoch: number, nonce: string): Promise<number>;
+  bgClaim(owner: string, epoch: number, nonce: string, claims: number): Promise<number>;
   bgCreate(description: string, ...fields: Argument[]): Promise<number>;
   bgHold(holder: string, nonce: string, record: string, ms: number): Promise<string | null>;
   bgRelease(holder: string, nonce: string): Promise<number>;

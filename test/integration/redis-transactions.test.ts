@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { redisConfig } from '../../backends/redis/config.ts';
 import redis from '../../backends/redis/index.ts';
+import { SCRIPTS } from '../../backends/redis/scripts.ts';
 import type { OpenContext } from '../../core/api/backend.ts';
 import type { BlockDevice } from '../../core/api/device.ts';
 import { seededRandom } from '../../core/util/random.ts';
@@ -240,6 +241,28 @@ describe('writes in transactions', () => {
     expect((await read(device, 0, 32 * BLOCK)).equals(Buffer.alloc(32 * BLOCK, 1))).toBe(true);
     for (const result of await all(3)) expect(result.status).toBe('fulfilled');
     expect((await read(device, 0, 32 * BLOCK)).equals(Buffer.alloc(32 * BLOCK, 3))).toBe(true);
+  });
+});
+
+describe('what was sent on a connection that was given up', () => {
+  it('is refused once the volume was claimed again, and so is a claim', async () => {
+    const server = await serve();
+    const device = await filled({ address: server.address }, 1);
+    const owner = () => server.cli('GET', 'bg:{vol:0}:o');
+    const before = await owner();
+    await server.kill9();
+    await server.start();
+    await write(device, 0, 2);
+    const after = await owner();
+    expect(after).not.toBe(before);
+    const late = [SCRIPTS.bgWrite.lua, '2', 'bg:{vol:0}:o', 'bg:{vol:0}:c:0', before, '0', 'late'];
+    expect(await server.cli('EVAL', ...late).catch(String)).toContain('BGFENCED');
+    const [, epoch, nonce, claims] = /^(\d+):(.+)\.(\d+)$/.exec(before)!;
+    await server.cli('EVAL', SCRIPTS.bgClaim.lua, '1', 'bg:{vol:0}:o', epoch!, nonce!, claims!);
+    expect(await owner()).toBe(after);
+    await write(device, 0, 3);
+    expect(await read(device, 0)).toEqual(Buffer.alloc(BLOCK, 3));
+    expect(stateOf(device)).toBe('connected');
   });
 });
 
