@@ -33,7 +33,7 @@ export async function sendBatch(
   if (changes.every(({ kind, chunk }) => kind === 'w' && isThere(chunk))) {
     const ownerKey = keys.owner(shard);
     if (changes.reduce((sum, { length }) => sum + length, 0) >= TRANSACTION_MIN) {
-      const names = Array.from(new Set(changes.map(({ key }) => key!)));
+      const names = namesOf(changes);
       const errors = await hot.transact(lane, ownerKey, owner, names, changes);
       if (errors !== undefined) return errors.map((error) => error ?? 0);
     }
@@ -49,4 +49,16 @@ export async function sendBatch(
     operands.push(keys.bitOf(chunk), kind, offset, data ?? length);
   }
   return (await hot.change(lane, 'bgChange', names, operands))!;
+}
+
+/** Of writes: the keys of their chunks, each of them once. */
+function namesOf(writes: readonly Change[]): string[] {
+  const chunks: number[] = [];
+  const names: string[] = [];
+  for (const { chunk, key } of writes)
+    if (!chunks.includes(chunk)) {
+      chunks.push(chunk);
+      names.push(key!);
+    }
+  return names;
 }

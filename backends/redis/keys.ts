@@ -1,3 +1,5 @@
+const RECENT = 1024;
+
 /**
  * The keys of a volume. The part in braces decides in a cluster which node has a key: all keys of a shard are together,
  * so that one script reaches them.
@@ -13,6 +15,9 @@ export class KeySpace {
   readonly shards: number;
   /** Of a shard. */
   readonly #prefixes: readonly string[];
+  /** Of chunks that were used last: putting a key together costs more than finding it. */
+  readonly #chunks = new Float64Array(RECENT).fill(-1);
+  readonly #names: string[] = Array.from({ length: RECENT }, () => '');
 
   /** `shards`: a power of two. */
   constructor(volume: string, shards: number) {
@@ -44,7 +49,12 @@ export class KeySpace {
   }
 
   chunk(chunk: number): string {
-    return `${this.#prefix(this.shardOf(chunk))}c:${this.bitOf(chunk).toString(16)}`;
+    const place = chunk % RECENT;
+    if (this.#chunks[place] !== chunk) {
+      this.#names[place] = `${this.#prefix(this.shardOf(chunk))}c:${this.bitOf(chunk).toString(16)}`;
+      this.#chunks[place] = chunk;
+    }
+    return this.#names[place]!;
   }
 
   get description(): string {
