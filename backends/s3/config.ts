@@ -45,6 +45,19 @@ const journal = z
   })
   .meta({ description: 'The journal of "flush": "local". Without encryption of its own.' });
 
+const diskCache = z
+  .strictObject({
+    path: z
+      .string()
+      .min(1)
+      .meta({
+        description: 'A folder, made when it is missing. Disks of one machine may share one.',
+        examples: ['/var/cache/blockgate/disk0'],
+      }),
+    size: sizeSchema({ min: 16 * 2 ** 20 }).meta({ description: 'The most it takes of its file system.' }),
+  })
+  .meta({ description: 'Keeps what was read on a local disk, over restarts. Of the layout "log".' });
+
 const keys = z.strictObject({
   bucket: z
     .string()
@@ -117,12 +130,17 @@ const keys = z.strictObject({
       'With "flush": "local": writes wait while something older than this, in milliseconds, is in the journal only. Default: no limit.',
   }),
   readCache: sizeSchema().prefault('32MiB').meta({ description: 'Memory for what was read.' }),
+  diskCache: diskCache.optional(),
   maxRequests: z
     .int()
     .min(2)
     .max(256)
     .default(16)
     .meta({ description: 'Requests to the store at once. A quarter of them is never used by uploads.' }),
+  hedge: z.boolean().default(true).meta({
+    description:
+      'Send a read again that takes longer than nearly all others; the first answer counts. At most 2 % more GETs.',
+  }),
   requestTimeout: z
     .number()
     .positive()

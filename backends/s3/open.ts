@@ -21,6 +21,10 @@ export function openVolume(
     if (file === undefined) throw volumeNotFound(config);
     const layout = layoutOf(file);
     checkLayout(config, layout);
+    if (layout === 'chunk' && config.diskCache !== undefined)
+      ctx.logger.warn(
+        '"diskCache" is for the layout "log"; this volume has the layout "chunk" and goes without',
+      );
     return await (layout === 'log' ? openLog : openChunk)(session, config, ctx, file);
   });
 }

@@ -1,5 +1,6 @@
 import { type PluginContext, Semaphore } from '../../core/plugin.ts';
 import type { S3Config } from './config.ts';
+import { HedgedStore } from './store/hedged-store.ts';
 import { Meter } from './store/meter.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import { RetryingStore, type RetryPolicy } from './store/retrying-store.ts';
@@ -14,16 +15,17 @@ export interface Session {
 
 export function startSession(
   store: ObjectStore,
-  config: Pick<S3Config, 'maxRequests'>,
+  config: Pick<S3Config, 'maxRequests' | 'hedge'>,
   { logger }: Pick<PluginContext, 'logger'>,
   signal: AbortSignal,
 ): Session {
   const slots = new Semaphore(config.maxRequests);
   const health = new StoreHealth(logger);
   const meter = new Meter();
+  const below = config.hedge ? new HedgedStore(store, slots, meter) : store;
   return {
     with: (policy, other = signal) =>
-      new RetryingStore(store, { policy, slots, health, meter, signal: other }),
+      new RetryingStore(below, { policy, slots, health, meter, signal: other }),
     meter,
   };
 }

@@ -14,8 +14,9 @@ import { type S3Config, s3Config } from '../../backends/s3/config.ts';
 import s3 from '../../backends/s3/index.ts';
 import type { BlockDevice, GatewayError, OpenContext } from '../../core/plugin.ts';
 import { seededRandom } from '../../core/util/random.ts';
-import { context, pattern } from '../backends/s3/harness.ts';
+import { context, pattern, sameBytes } from '../backends/s3/harness.ts';
 import { S3_SERVERS, startS3, type TestS3 } from '../support/s3.ts';
+import { tempFolder } from '../support/temp-folder.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -305,6 +306,29 @@ describe.each(S3_SERVERS)('the s3 backend on %s', (name) => {
     await detach(grown);
     await volumes.delete(config, { force: false, progress: () => {} }, context());
     expect(await keys(`${config.prefix}/`)).toEqual([]);
+  });
+
+  it('reads from its cache on disk, after a restart, what the store does not even have any more', async () => {
+    using folder = tempFolder();
+    volumes++;
+    const config = settings({
+      chunkSize: undefined,
+      size: 16 * MIB,
+      diskCache: { path: folder.path, size: '16MiB' },
+    });
+    await s3.volumes!.create(config, context());
+    const writing = await attach(config);
+    await writing.write!(0, [pattern(4 * MIB, 3)], 0);
+    await writing.flush!(0);
+    await detach(writing);
+    const cold = await attach(config);
+    expect(sameBytes(await read(cold, 0, 4 * MIB), pattern(4 * MIB, 3))).toBe(true);
+    await detach(cold);
+    const warm = await attach(config);
+    for (const Key of await keys(`${config.prefix}/log/`))
+      await server.client.send(new DeleteObjectCommand({ Bucket: server.bucket, Key }));
+    expect(sameBytes(await read(warm, 0, 4 * MIB), pattern(4 * MIB, 3))).toBe(true);
+    expect(warm.status!()['disk cache']).toMatch(/^\d+ hits, 0 misses, 0 damaged/);
   });
 
   it('finds nothing wrong with a store that works', async () => {

@@ -146,7 +146,7 @@ export class SimGateway {
         return;
       }
       this.epoch = file.content.epoch;
-      const frames = new FrameCache(running, codec, this.#tuning.readCache, this.#tuning.tables);
+      const frames = new FrameCache(running, codec, this.#tuning.readCache, { tables: this.#tuning.tables });
       const writer = await LogWriter.open(options, file, frames);
       const { map, table } = writer.recovered;
       this.writer = writer;

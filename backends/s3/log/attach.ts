@@ -9,6 +9,7 @@ import { FrameCache } from './frame-cache.ts';
 import { FrameCodec } from './frame-codec.ts';
 import { openJournalFile, promiseOf, replayJournal, useJournal } from './journal/open-journal.ts';
 import { LogNames } from './names.ts';
+import { ObjectCache } from './object-cache.ts';
 import { BLOCK } from './object-header.ts';
 import { observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
@@ -32,7 +33,7 @@ export async function openLog(
 }
 
 async function openReadOnly(
-  { starting, running }: DiskSession,
+  { starting, running, undo }: DiskSession,
   config: S3Config,
   ctx: OpenContext,
   _file: VolumeFile,
@@ -40,9 +41,12 @@ async function openReadOnly(
   const names = new LogNames(config.prefix);
   const { head, recovered, key } = await observe(starting, names, config, ctx);
   const { map, table } = recovered;
-  const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache);
+  const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache, {
+    disk: await ObjectCache.open(config, running, ctx, undo),
+  });
   return {
     size: head.head.size,
+    frames,
     reader: new LogReader(map, new Overlay(), table, frames),
     writer: undefined,
     grow: async (wanted) => {
@@ -64,7 +68,9 @@ async function openWriter(
   const volume = await readLogVolume(starting, names, config, file);
   const key = await unlockVolume(starting, names, volume.record, config, ctx);
   const codec = codecOf(volume.record, config, key);
-  const frames = new FrameCache(running, codec, config.readCache);
+  const frames = new FrameCache(running, codec, config.readCache, {
+    disk: await ObjectCache.open(config, running, ctx, undo),
+  });
   const journal = await openJournalFile(config, ctx, volume.record.uuid, undo);
   const writer = await takeVolume({
     stores: { starting, running },
@@ -91,6 +97,7 @@ async function openWriter(
   logger.info('the volume is open', { epoch: writer.head.epoch, replayed, durability });
   return {
     size: writer.head.size,
+    frames,
     reader: new LogReader(map, writer.overlay, table, frames),
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),

@@ -12,6 +12,7 @@ import {
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
 import { FencedError } from './fenced.ts';
+import type { FrameCache } from './frame-cache.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
@@ -26,6 +27,7 @@ export interface DeviceParts {
   /** Bytes. */
   readonly size: number;
   readonly reader: LogReader;
+  readonly frames: FrameCache;
   readonly writer: LogWriter | undefined;
   /** Requests to the store so far. */
   readonly meter: Meter;
@@ -117,8 +119,9 @@ export class LogDevice implements BlockDevice {
   }
 
   status(): DeviceStatus {
-    const { writer, meter } = this.#parts;
-    if (writer === undefined) return { state: 'read-only', ...meter.status() };
+    const { writer, frames, meter } = this.#parts;
+    const counters = { ...frames.status(), ...meter.status() };
+    if (writer === undefined) return { state: 'read-only', ...counters };
     const { failure, bytes } = writer.appender;
     const { epoch } = writer.head;
     return {
@@ -128,7 +131,7 @@ export class LogDevice implements BlockDevice {
       'objects to replay': writer.debt,
       ...writer.appender.journal?.status(),
       compression: `${writer.compression}, ratio ${compressionRatio(usageOf(writer.recovered.table))}`,
-      ...meter.status(),
+      ...counters,
     };
   }
 

@@ -7,7 +7,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { FrameCodec } from './frame-codec.ts';
 import { FrameTable } from './frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
-import { decodeHeader, FRAME, headerLength, type Opening } from './object-header.ts';
+import type { ObjectCache } from './object-cache.ts';
+import { decodeHeader, FRAME, headerLength, type ObjectHeader, type Opening } from './object-header.ts';
 
 /** Of an object's header, what is asked for first: most are shorter. Bytes. */
 export const HEADER_GUESS = 32 * 1024;
@@ -26,6 +27,7 @@ export class FrameCache {
   readonly #codec: FrameCodec;
   readonly #maxFrames: number;
   readonly #maxKnown: number;
+  readonly #disk: ObjectCache | undefined;
   /** By object and frame; the first is the one unused for longest. */
   readonly #frames = new Map<number, Buffer>();
   readonly #coming = new Map<number, Promise<Buffer>>();
@@ -33,16 +35,33 @@ export class FrameCache {
   /** Objects whose frames are known; the first is the one unused for longest. */
   readonly #known = new Set<LogObject>();
   #knownBytes = 0;
+  #hits = 0;
+  #misses = 0;
 
   /**
-   * @param bytes keeps at most this much of frames.
-   * @param tables keeps at most this much of where they are.
+   * @param bytes keeps at most this much of frames in memory.
+   * @param options `tables`: at most this much of where they are; `disk`: keeps what is read as well.
    */
-  constructor(store: ObjectStore, codec: FrameCodec, bytes: number, tables = TABLES) {
+  constructor(
+    store: ObjectStore,
+    codec: FrameCodec,
+    bytes: number,
+    { tables = TABLES, disk }: { readonly tables?: number; readonly disk?: ObjectCache | undefined } = {},
+  ) {
     this.#store = store;
     this.#codec = codec;
     this.#maxFrames = Math.floor(bytes / FRAME);
     this.#maxKnown = tables;
+    this.#disk = disk;
+  }
+
+  /** For `blockgate status`. */
+  status(): Record<string, string> {
+    const bytes = this.#frames.size * FRAME;
+    return {
+      'memory cache': `${this.#hits} hits, ${this.#misses} misses, ${bytes} bytes`,
+      ...(this.#disk && { 'disk cache': this.#disk.status() }),
+    };
   }
 
   /** How many frames may be fetched ahead without driving out what is in use. */
@@ -51,6 +70,12 @@ export class FrameCache {
   }
 
   peek(object: LogObject, frame: number): Buffer | undefined {
+    const found = this.#find(object, frame);
+    if (found !== undefined) this.#hits++;
+    return found;
+  }
+
+  #find(object: LogObject, frame: number): Buffer | undefined {
     const key = keyOf(object, frame);
     const found = this.#frames.get(key);
     if (found === undefined) return undefined;
@@ -89,12 +114,13 @@ export class FrameCache {
   }
 
   #at(object: LogObject, frame: number): Promise<Buffer> | undefined {
-    const cached = this.peek(object, frame);
+    const cached = this.#find(object, frame);
     return cached === undefined ? this.#coming.get(keyOf(object, frame)) : Promise.resolve(cached);
   }
 
   #start(object: LogObject, first: number, count: number): Promise<Buffer>[] {
     object.readers++;
+    this.#misses += count;
     const all = this.#read(object, first, count).finally(() => {
       object.readers--;
       for (let i = 0; i < count; i++) this.#coming.delete(keyOf(object, first + i));
@@ -116,22 +142,49 @@ export class FrameCache {
     try {
       const table = object.frames ?? (await this.#learn(object, key));
       this.#know(object);
-      const offset = table.start(first);
-      const length = table.start(first + count) - offset;
-      for (let attempt = 1; ; attempt++) {
-        const bytes = Buffer.allocUnsafeSlow(length);
-        const info = await this.#store.read(key, object.headerBytes + offset, [bytes]);
-        if (info === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
-        const stored = Array.from({ length: count }, (_, i) =>
-          bytes.subarray(table.start(first + i) - offset, table.start(first + i + 1) - offset),
-        );
-        const isWhole = stored.every((frame, i) => crc32(frame) === table.crc(first + i));
-        if (isWhole) return await this.#decode(key, table, first, stored);
-        if (attempt === ATTEMPTS)
-          throw new BlockError('EIO', `${key} is damaged: its checksums do not match`);
-      }
+      const stored = await this.#stored(object, key, table, first, count);
+      return await this.#decode(key, table, first, stored);
     } catch (error) {
       throw toBlockError(error);
+    }
+  }
+
+  /** Frames from `first` on as the store has them: what is on the disk, and the rest with one request. */
+  async #stored(
+    object: LogObject,
+    key: string,
+    table: FrameTable,
+    first: number,
+    count: number,
+  ): Promise<Buffer[]> {
+    if (this.#disk === undefined) return await this.#download(object, key, table, first, count);
+    const cached = await this.#disk.read(object, first, table.entries(first, count));
+    const from = cached.indexOf(undefined);
+    if (from < 0) return cached as Buffer[];
+    const to = cached.lastIndexOf(undefined) + 1;
+    const missing = await this.#download(object, key, table, first + from, to - from);
+    this.#disk.keep(object, first + from, missing);
+    return [...cached.slice(0, from), ...missing, ...cached.slice(to)] as Buffer[];
+  }
+
+  async #download(
+    object: LogObject,
+    key: string,
+    table: FrameTable,
+    first: number,
+    count: number,
+  ): Promise<Buffer[]> {
+    const offset = table.start(first);
+    const length = table.start(first + count) - offset;
+    for (let attempt = 1; ; attempt++) {
+      const bytes = Buffer.allocUnsafeSlow(length);
+      const info = await this.#store.read(key, object.headerBytes + offset, [bytes]);
+      if (info === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
+      const stored = Array.from({ length: count }, (_, i) =>
+        bytes.subarray(table.start(first + i) - offset, table.start(first + i + 1) - offset),
+      );
+      if (stored.every((frame, i) => crc32(frame) === table.crc(first + i))) return stored;
+      if (attempt === ATTEMPTS) throw new BlockError('EIO', `${key} is damaged: its checksums do not match`);
     }
   }
 
@@ -147,25 +200,24 @@ export class FrameCache {
   #learn(object: LogObject, key: string): Promise<FrameTable> {
     let learning = this.#headers.get(object.id);
     if (learning === undefined) {
-      learning = readHeader(this.#store, { name: key, key: this.#codec.key })
-        .then((found) => {
-          if (found === undefined) throw new BlockError('EIO', `${key} is missing from the bucket`);
-          if (typeof found === 'string') throw new BlockError('EIO', `${key} is damaged: ${found}`);
-          const { place, blocks, frames, cipher } = found.header;
-          if (
-            place.epoch !== object.place!.epoch ||
-            place.seq !== object.place!.seq ||
-            blocks !== object.blocks
-          )
-            throw new BlockError('EIO', `${key} is damaged: it is another object, under this name`);
-          const table = new FrameTable(blocks, frames, cipher);
-          learnFrames(object, table, found.bytes.length);
-          return table;
-        })
-        .finally(() => this.#headers.delete(object.id));
+      learning = this.#readHeader(object, key).finally(() => this.#headers.delete(object.id));
       this.#headers.set(object.id, learning);
     }
     return learning;
+  }
+
+  async #readHeader(object: LogObject, name: string): Promise<FrameTable> {
+    const opening = { name, key: this.#codec.key };
+    const cached = await this.#disk?.header(object);
+    const known = cached && decodeHeader(cached, opening);
+    if (typeof known === 'object' && isOf(object, known)) return learned(object, known, cached!.length);
+    const found = await readHeader(this.#store, opening);
+    if (found === undefined) throw new BlockError('EIO', `${name} is missing from the bucket`);
+    if (typeof found === 'string') throw new BlockError('EIO', `${name} is damaged: ${found}`);
+    if (!isOf(object, found.header))
+      throw new BlockError('EIO', `${name} is damaged: it is another object, under this name`);
+    this.#disk?.keepHeader(object, found.bytes);
+    return learned(object, found.header, found.bytes.length);
   }
 
   /** Where its frames are was just used. */
@@ -211,3 +263,12 @@ export async function readHeader(store: ObjectStore, opening: Opening) {
 }
 
 const keyOf = ({ id }: LogObject, frame: number): number => id * FRAMES_PER_OBJECT + frame;
+
+const isOf = ({ place, blocks }: LogObject, header: ObjectHeader): boolean =>
+  header.place.epoch === place!.epoch && header.place.seq === place!.seq && header.blocks === blocks;
+
+function learned(object: LogObject, { blocks, frames, cipher }: ObjectHeader, bytes: number): FrameTable {
+  const table = new FrameTable(blocks, frames, cipher);
+  learnFrames(object, table, bytes);
+  return table;
+}

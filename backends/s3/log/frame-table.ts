@@ -48,6 +48,14 @@ export class FrameTable {
     return this.#codecs[frame]!;
   }
 
+  entries(first: number, count: number): FrameEntry[] {
+    return Array.from({ length: count }, (_, i) => {
+      const frame = first + i;
+      const stored = this.start(frame + 1) - this.start(frame);
+      return { stored, codec: this.codec(frame), crc: this.crc(frame) };
+    });
+  }
+
   /** Bytes of data in it. */
   length(frame: number): number {
     return Math.min(FRAME, this.#bytes - frame * FRAME);

@@ -18,6 +18,7 @@ describe('the configuration of an s3 backend', () => {
       flush: 'remote',
       readCache: 32 * 2 ** 20,
       maxRequests: 16,
+      hedge: true,
       requestTimeout: 20,
       unsafeNoFence: false,
     });
