@@ -131,6 +131,10 @@ const keys = z.strictObject({
   }),
   readCache: sizeSchema().prefault('32MiB').meta({ description: 'Memory for what was read.' }),
   diskCache: diskCache.optional(),
+  spaceAmplification: z.number().min(1.1).max(10).default(1.4).meta({
+    description:
+      'What a volume with the layout "log" may occupy for each byte in use, 1.1 to 10. Less means that more is copied.',
+  }),
   maxRequests: z
     .int()
     .min(2)

@@ -3,14 +3,12 @@ import { MAX_DELETE_KEYS, type ObjectStore } from '../store/object-store.ts';
 import type { Appender } from './appender.ts';
 import type { BlockMap } from './block-map.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
+import { checkpointStep } from './collection-policy.ts';
 import { FencedError } from './fenced.ts';
 import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from './head.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
 import type { VolumeKey } from './volume-key.ts';
-
-/** So much more garbage, of what is in use, is worth a checkpoint, which frees it. */
-const GARBAGE_SHARE = 0.2;
 
 export interface CheckpointerOptions {
   readonly store: ObjectStore;
@@ -28,6 +26,8 @@ export interface CheckpointerOptions {
   readonly every: number;
   /** Less garbage than this is not worth one. Blocks. */
   readonly muchGarbage: number;
+  /** What the log may occupy for each block in use. */
+  readonly spaceTarget: number;
   readonly logger: Logger;
   /** One was written. */
   readonly onWritten: () => void;
@@ -82,8 +82,8 @@ export class Checkpointer {
 
   /** Not again for what the last checkpoint could not free: a snapshot may need it. */
   #limitGarbage(): void {
-    this.#garbageLimit =
-      this.#garbage + Math.max(this.#options.muchGarbage, this.#options.map.used * GARBAGE_SHARE);
+    const { muchGarbage, spaceTarget, map } = this.#options;
+    this.#garbageLimit = this.#garbage + Math.max(muchGarbage, map.used * checkpointStep(spaceTarget));
   }
 
   /** Makes a checkpoint of what is durable now. Those who ask while one is being made get that. */

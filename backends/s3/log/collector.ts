@@ -1,19 +1,20 @@
 import type { Logger } from '../../../core/plugin.ts';
 import type { Appender } from './appender.ts';
 import type { BlockMap } from './block-map.ts';
+import { type Candidate, COPY_BYTES, chooseVictims } from './collection-policy.ts';
 import type { FrameCache } from './frame-cache.ts';
+import { gather, type LiveRun } from './gather.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { LogNames } from './names.ts';
-import { BLOCK, FRAME_BLOCKS } from './object-header.ts';
-
-/** Of copies that become one object. Bytes. */
-const BATCH = 8 * 2 ** 20;
+import type { ObjectAges } from './object-ages.ts';
+import { BLOCK } from './object-header.ts';
 
 export interface CollectorOptions {
   readonly names: LogNames;
   readonly table: ObjectTable;
   readonly map: BlockMap;
   readonly frames: FrameCache;
+  readonly ages: ObjectAges;
   readonly appender: Appender;
   readonly pinned: ReadonlySet<string>;
   /** Blocks that the log may hold for each block of the disk that is in use. */
@@ -23,17 +24,15 @@ export interface CollectorOptions {
   readonly onCollected: () => void;
 }
 
-interface LiveRun {
+interface Victim extends Candidate {
   readonly object: LogObject;
-  readonly lba: number;
-  readonly block: number;
-  readonly count: number;
 }
 
 /**
- * Frees what is occupied by blocks that were overwritten: what is still needed of the emptiest objects is appended to the
- * log as copies, and the next checkpoint condemns what then is empty. Judges by the map alone, which knows nothing that is
- * not durable; a copy counts only while its block is still where it was copied from, so nothing newer is undone.
+ * Frees what is occupied by blocks that were overwritten: what is still needed of some objects is appended to the log as
+ * copies, and the next checkpoint condemns what then is empty. Judges by the map alone, which knows nothing that is not
+ * durable; a copy counts only while its block is still where it was copied from, so nothing newer is undone. Objects that a
+ * snapshot or another volume has are left alone.
  */
 export class Collector {
   readonly #options: CollectorOptions;
@@ -68,64 +67,78 @@ export class Collector {
 
   async #run(): Promise<void> {
     const victims = this.#victims();
-    if (victims.size === 0) return;
-    const runs: LiveRun[] = [];
-    for (const { id, lba, block, count } of this.#options.map.runs()) {
-      const object = victims.get(id);
-      if (object !== undefined) runs.push({ object, lba, block, count });
-    }
-    let batch: LiveRun[] = [];
-    let bytes = 0;
-    for (const run of runs) {
-      batch.push(run);
-      bytes += run.count * BLOCK;
-      if (bytes < BATCH) continue;
+    if (victims.length === 0) return;
+    for (const batch of batches(this.#runsOf(victims))) {
       await this.#copy(batch);
-      batch = [];
-      bytes = 0;
       if (this.#stopped) return;
     }
-    if (batch.length > 0) await this.#copy(batch);
     this.#options.onCollected();
   }
 
-  /** The emptiest objects, as many as have to go. */
-  #victims(): Map<number, LogObject> {
-    const { names, table, pinned, spaceTarget } = this.#options;
+  /** Oldest content first: what was written at about the same time is copied together, and lives about as long. */
+  #victims(): LogObject[] {
+    const { names, table, pinned, ages, spaceTarget } = this.#options;
     let [stored, live] = [0, 0];
-    const candidates: LogObject[] = [];
+    const candidates: Victim[] = [];
     for (const object of table.values()) {
       // Those that are not durable, empty, kept by a snapshot, or of somebody else.
       if (object.place === undefined || object.data !== undefined || object.live === 0) continue;
       if (object.names.root !== names.root || pinned.has(names.object(object.place))) continue;
       stored += object.blocks;
       live += object.live;
-      if (object.live < object.blocks) candidates.push(object);
+      candidates.push({
+        object,
+        blocks: object.blocks,
+        live: object.live,
+        age: ages.age(object),
+        hours: ages.hours(object),
+      });
     }
-    const victims = new Map<number, LogObject>();
-    candidates.sort((a, b) => a.live / a.blocks - b.live / b.blocks);
-    for (const object of candidates) {
-      if (stored <= live * spaceTarget) break;
-      victims.set(object.id, object);
-      stored -= object.blocks - object.live;
-    }
-    return victims;
+    return chooseVictims(candidates, { stored, live, target: spaceTarget })
+      .sort((a, b) => b.age - a.age)
+      .map(({ object }) => object);
+  }
+
+  /** What is needed of each object. */
+  #runsOf(objects: readonly LogObject[]): LiveRun[] {
+    const byObject = new Map<number, LiveRun[]>(objects.map(({ id }) => [id, []]));
+    for (const { id, lba, block, count } of this.#options.map.runs())
+      byObject.get(id)?.push({ object: this.#options.table.get(id), lba, block, count });
+    return [...byObject.values()].flat();
   }
 
   async #copy(runs: readonly LiveRun[]): Promise<void> {
-    const data: Buffer[] = [];
-    for (const { object, block, count } of runs) {
-      const first = Math.floor(block / FRAME_BLOCKS);
-      const last = Math.floor((block + count - 1) / FRAME_BLOCKS);
-      const frames = Buffer.concat(await this.#options.frames.fetch(object, first, last - first + 1));
-      const skip = (block - first * FRAME_BLOCKS) * BLOCK;
-      data.push(frames.subarray(skip, skip + count * BLOCK));
-    }
-    if (this.#stopped || this.#options.appender.failure !== undefined) return;
-    this.#options.appender.append((batch) => {
-      for (const [i, { object, lba, block }] of runs.entries())
-        batch.copy(lba, data[i]!, { ...object.place!, block });
+    const { frames, appender, ages } = this.#options;
+    const data = await gather(frames, runs);
+    if (this.#stopped || appender.failure !== undefined || data.every((bytes) => bytes === undefined)) return;
+    let copies: LogObject | undefined;
+    let [blocks, written] = [0, 0];
+    appender.append((batch) => {
+      copies = batch.object;
+      for (const [i, { object, lba, block, count }] of runs.entries()) {
+        if (data[i] === undefined) continue;
+        batch.copy(lba, data[i], { ...object.place!, block });
+        blocks += count;
+        written += count * ages.written(object);
+      }
     });
-    await this.#options.appender.flush();
+    await appender.flush();
+    ages.backdate(copies!, written / blocks);
   }
+}
+
+/** Runs that become one object, in the order of the disk. */
+function* batches(runs: readonly LiveRun[]): Generator<LiveRun[]> {
+  let batch: LiveRun[] = [];
+  let bytes = 0;
+  const ordered = (): LiveRun[] => batch.sort((a, b) => a.lba - b.lba);
+  for (const run of runs) {
+    batch.push(run);
+    bytes += run.count * BLOCK;
+    if (bytes < COPY_BYTES) continue;
+    yield ordered();
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield ordered();
 }

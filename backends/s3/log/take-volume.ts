@@ -19,7 +19,6 @@ const TUNING = {
   checkpointEvery: 256,
   // 32 MiB that nothing refers to are worth a checkpoint, which frees them.
   muchGarbage: 8192,
-  spaceTarget: 1.4,
 } as const;
 /** What nobody flushes is stored after so long all the same. Milliseconds. */
 const MAX_AGE_MS = 2000;
@@ -64,6 +63,7 @@ export async function takeVolume({
     writeBuffer: config.writeBuffer,
     maxAgeMs: Math.min(MAX_AGE_MS, (config.maxLagMs ?? Number.POSITIVE_INFINITY) / 2),
     needsJournal: (head) => judge(head, journal, ctx) === 'replay',
+    spaceTarget: config.spaceAmplification,
     logger: ctx.logger,
     onFailed,
   };

@@ -5,6 +5,7 @@ import type { EncryptionConfig } from '../encryption-config.ts';
 import { describeHolder, refuseUnlessGone } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { storagePrice } from '../store/prices.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
 import { refuseWithClones } from './clones.ts';
@@ -33,9 +34,6 @@ import {
   readRecord,
   writeRecord,
 } from './volume-record.ts';
-
-/** S3 Standard in us-east-1, per GiB and month. Dollars. */
-const STORAGE_PRICE = 0.023;
 
 /** volume.json first, which makes one of several creators the first; then the head. Continues what was interrupted. */
 export async function createVolume({ store, config, ctx }: Operation): Promise<VolumeInfo> {
@@ -71,9 +69,10 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
     used,
     stored,
     amplification: used === 0 ? 1 : Number((data / used).toFixed(2)),
+    'amplification at most': config.spaceAmplification,
     'compression ratio': compressionRatio(usage),
     'objects to replay': replayed,
-    'storage, $ per month': Number(((stored / 2 ** 30) * STORAGE_PRICE).toFixed(4)),
+    'storage, $ per month': Number(storagePrice(stored, 1).toFixed(4)),
   });
 }
 

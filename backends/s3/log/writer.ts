@@ -18,6 +18,7 @@ import {
 } from './head.ts';
 import type { Journal } from './journal/journal.ts';
 import type { LogNames } from './names.ts';
+import { ObjectAges } from './object-ages.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
 import { type Recovered, recover } from './recovery.ts';
@@ -113,6 +114,7 @@ export class LogWriter {
     const { running, names, nonce, codec, logger } = options;
     const { table, map, last, replayed } = recovered;
     const { epoch } = head.content;
+    const ages = new ObjectAges(table.values());
     this.appender = new Appender({
       store: running,
       names,
@@ -127,7 +129,10 @@ export class LogWriter {
       maxBytes: options.writeBuffer,
       logger,
       onStored: (object, data) => frames.keepStored(object, data),
-      onDurable: (object) => this.#checkpointer.durable(object),
+      onDurable: (object) => {
+        ages.add(object);
+        this.#checkpointer.durable(object);
+      },
       onFailed: options.onFailed,
     });
     this.#checkpointer = new Checkpointer(
@@ -143,6 +148,7 @@ export class LogWriter {
         pinned,
         every: options.checkpointEvery,
         muchGarbage: options.muchGarbage,
+        spaceTarget: options.spaceTarget,
         logger,
         onWritten: () => this.#collector.start(),
       },
@@ -153,6 +159,7 @@ export class LogWriter {
       table,
       map,
       frames,
+      ages,
       appender: this.appender,
       pinned,
       spaceTarget: options.spaceTarget,

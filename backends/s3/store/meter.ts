@@ -1,9 +1,6 @@
-/** Requests as stores charge for them. */
-export type RequestClass = 'PUT' | 'GET' | 'DELETE';
+import { REQUEST_PRICE, type RequestClass } from './prices.ts';
 
-/** S3 Standard in us-east-1, dollars per request; LIST is charged as PUT, HEAD as GET. */
-const PRICE: Readonly<Record<RequestClass, number>> = { PUT: 5e-6, GET: 4e-7, DELETE: 0 };
-const CLASSES = Object.keys(PRICE) as RequestClass[];
+const CLASSES = Object.keys(REQUEST_PRICE) as RequestClass[];
 
 /** What is asked of a store, and what that costs. */
 export class Meter {
@@ -34,7 +31,7 @@ export class Meter {
 
   /** For `blockgate status`. */
   status(): Record<string, string | number> {
-    const dollars = CLASSES.reduce((sum, kind) => sum + this.#requests[kind] * PRICE[kind], 0);
+    const dollars = CLASSES.reduce((sum, kind) => sum + this.#requests[kind] * REQUEST_PRICE[kind], 0);
     const hours = (performance.now() - this.#since) / 3_600_000;
     return {
       requests: CLASSES.map((kind) => `${this.#requests[kind]} ${kind}`).join(', '),

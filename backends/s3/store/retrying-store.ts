@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { backoffMs, type IoVec, iovLength, type Semaphore, sleep } from '../../../core/plugin.ts';
-import type { Meter, RequestClass } from './meter.ts';
+import type { Meter } from './meter.ts';
 import type {
   DeleteFailure,
   ListOptions,
@@ -9,6 +9,7 @@ import type {
   ObjectStore,
   PutOptions,
 } from './object-store.ts';
+import type { RequestClass } from './prices.ts';
 import { isStoreError, StoreError } from './store-error.ts';
 import type { StoreHealth } from './store-health.ts';
 

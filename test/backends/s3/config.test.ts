@@ -11,11 +11,16 @@ function problems(overrides: Record<string, unknown>): string[] {
 }
 
 describe('the configuration of an s3 backend', () => {
+  it.each([1, 1.05, 11, '1.4'])('refuses %j as space amplification', (spaceAmplification) => {
+    expect(s3Config.safeParse({ ...MINIMAL, spaceAmplification }).success).toBe(false);
+  });
+
   it('needs a bucket and a prefix, and has defaults for the rest', () => {
     expect(s3Config.parse(MINIMAL)).toEqual({
       ...MINIMAL,
       writeBuffer: 64 * 2 ** 20,
       flush: 'remote',
+      spaceAmplification: 1.4,
       readCache: 32 * 2 ** 20,
       maxRequests: 16,
       hedge: true,
