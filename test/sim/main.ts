@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { introduce, MUTANTS } from './mutants.ts';
+import type { Limits } from './scenario.ts';
 
 const USAGE = `Usage: npm run sim -- [options]
 
@@ -8,6 +9,12 @@ other, over a store that fails. Prints the seeds that found something.
 
   --seeds N    how many seeds (1000)
   --from N     the first of them (1)
+  --minimise S leave out of seed S what is not needed for its problem, for a minute at most; prints what remains and
+               the options that repeat it:
+  --without H  no such hazards, separated by commas
+  --gateways N how many may live at once (3)
+  --steps N    no more steps than that
+  --skip N     nobody begins anything at these steps, separated by commas
   --trace      say what happens, for few seeds
   --mutant M   with a mistake in the engine, until it is found:
 ${MUTANTS.map(({ name }) => `                 ${name}\n`).join('')}`;
@@ -19,6 +26,11 @@ async function main(): Promise<number> {
       from: { type: 'string', default: '1' },
       trace: { type: 'boolean', default: false },
       mutant: { type: 'string' },
+      minimise: { type: 'string' },
+      without: { type: 'string', default: '' },
+      gateways: { type: 'string', default: '3' },
+      steps: { type: 'string' },
+      skip: { type: 'string', default: '' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -31,14 +43,29 @@ async function main(): Promise<number> {
     throw new Error(`there is no mutant "${values.mutant}"`);
   if (mutant !== undefined) introduce(mutant);
   // Not before the mistake is made.
-  const { runScenario } = await import('./scenario.ts');
+  const { HAZARDS, runScenario, UNLIMITED } = await import('./scenario.ts');
+  const listed = (list: string): string[] => list.split(',').filter((item) => item !== '');
+  const limits: Limits = {
+    without: listed(values.without).map((name) => {
+      const hazard = HAZARDS.find((other) => other === name);
+      if (hazard === undefined) throw new Error(`there is no hazard "${name}", only ${HAZARDS.join(', ')}`);
+      return hazard;
+    }),
+    gateways: Number(values.gateways),
+    steps: values.steps === undefined ? UNLIMITED.steps : Number(values.steps),
+    skip: listed(values.skip).map(Number),
+  };
+  if (values.minimise !== undefined) {
+    const { minimise } = await import('./minimise.ts');
+    return await minimise(Number(values.minimise), limits, values.mutant);
+  }
   const [seeds, from] = [Number(values.seeds), Number(values.from)];
   const start = process.hrtime.bigint();
   const seconds = (): number => Number((process.hrtime.bigint() - start) / 1_000_000n) / 1000;
   let [events, changes, gateways, failed] = [0, 0, 0, 0];
   for (let seed = from; seed < from + seeds; seed++) {
     const trace = values.trace ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
-    const outcome = await runScenario(seed, trace);
+    const outcome = await runScenario(seed, trace, limits);
     events += outcome.events;
     changes += outcome.changes;
     gateways += outcome.gateways;

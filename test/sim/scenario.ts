@@ -21,18 +21,47 @@ export interface Outcome {
   readonly changes: number;
 }
 
-const CALM: Nemesis = { throttled: 0, unreachable: 0, lostResponse: 0, stalled: 0, duplicated: 0 };
+const CALM: Nemesis = {
+  throttled: 0,
+  unreachable: 0,
+  lostResponse: 0,
+  torn: 0,
+  stalled: 0,
+  duplicated: 0,
+};
+
+/** What can be left out of a run. */
+export const HAZARDS = [...(Object.keys(CALM) as (keyof Nemesis)[]), 'deaths', 'pauses'] as const;
+export type Hazard = (typeof HAZARDS)[number];
+
+/** Makes the run of a seed smaller. */
+export interface Limits {
+  readonly without: readonly Hazard[];
+  /** Gateways alive at once, 1 … 3. */
+  readonly gateways: number;
+  /** No more steps than this before everything is made to work again. */
+  readonly steps: number;
+  /** Steps, from 0 on, at which nobody begins anything. */
+  readonly skip: readonly number[];
+}
+
+export const UNLIMITED: Limits = { without: [], gateways: 3, steps: Number.POSITIVE_INFINITY, skip: [] };
 
 /** Gateways that write, die, stall and take the volume from each other, over a store with a nemesis; and an oracle. */
-export async function runScenario(seed: number, trace: (line: string) => void = () => {}): Promise<Outcome> {
+export async function runScenario(
+  seed: number,
+  trace: (line: string) => void = () => {},
+  limits: Limits = UNLIMITED,
+): Promise<Outcome> {
   using world = new World(seed);
-  const scenario = new Scenario(world, trace);
+  const scenario = new Scenario(world, trace, limits);
   return await scenario.run();
 }
 
 class Scenario {
   readonly #world: World;
   readonly #trace: (line: string) => void;
+  readonly #limits: Limits;
   readonly #bucket = new SimBucket();
   readonly #nemesis: Nemesis;
   readonly #tuning: Tuning;
@@ -43,18 +72,22 @@ class Scenario {
   #version = 0;
   #events = 0;
 
-  constructor(world: World, trace: (line: string) => void) {
+  constructor(world: World, trace: (line: string) => void, limits: Limits) {
     this.#world = world;
     this.#trace = trace;
+    this.#limits = limits;
     const mild = world.chance(0.3);
     const some = (): number => (mild ? 0 : world.random() * world.random() * 0.3);
     this.#nemesis = {
       throttled: some(),
       unreachable: some(),
       lostResponse: some(),
+      torn: some(),
       stalled: some(),
       duplicated: some(),
     };
+    for (const hazard of limits.without)
+      if (hazard !== 'deaths' && hazard !== 'pauses') this.#nemesis[hazard] = 0;
     this.#tuning = {
       blocks: 16 + world.below(48),
       checkpointEvery: 2 + world.below(8),
@@ -72,9 +105,9 @@ class Scenario {
     const world = this.#world;
     this.#bucket.put(NAMES.head, this.#encodedHead(), {});
     await this.#start();
-    const steps = 30 + world.below(120);
+    const steps = Math.min(30 + world.below(120), this.#limits.steps);
     for (let i = 0; i < steps && this.#problems.length === 0; i++) {
-      await this.#act();
+      if (!this.#limits.skip.includes(i)) await this.#act();
       for (let n = world.below(14); n > 0; n--) if (await world.step()) this.#events++;
       this.#judge();
     }
@@ -105,15 +138,19 @@ class Scenario {
     const open = this.#gateways.filter((gateway) => gateway.isOpen);
     const draw = world.random();
     if (draw < 0.03 || this.#gateways.every(({ actor, failed }) => !actor.alive || failed !== undefined)) {
-      if (this.#gateways.filter(({ actor }) => actor.alive).length < 3) await this.#start();
+      if (this.#gateways.filter(({ actor }) => actor.alive).length < this.#limits.gateways)
+        await this.#start();
       return;
     }
     if (open.length === 0) return;
     const gateway = open[world.below(open.length)]!;
+    const { without } = this.#limits;
     if (draw < 0.05) {
+      if (without.includes('deaths')) return;
       this.#say(`${gateway.actor.name} dies`);
       gateway.kill();
     } else if (draw < 0.07) {
+      if (without.includes('pauses')) return;
       const ms = world.below(200_000);
       this.#say(`${gateway.actor.name} stands still for ${ms} ms`);
       gateway.actor.pausedUntil = world.now + ms;

@@ -22,6 +22,8 @@ export interface Nemesis {
   unreachable: number;
   /** Done, and the answer is lost. */
   lostResponse: number;
+  /** An upload breaks half-way: it leaves nothing, or the store has all of it and keeps it whole, minutes later. */
+  torn: number;
   /** Nobody hears of it for long, and then it is done. */
   stalled: number;
   /** Done once more, later. */
@@ -103,7 +105,7 @@ export class SimStore implements ObjectStore {
   #request<T>(signal: AbortSignal | undefined, changes: boolean, apply: () => T): Promise<T> {
     const world = this.#world;
     this.#bucket.requests++;
-    const { throttled, unreachable, lostResponse, stalled, duplicated } = this.#nemesis;
+    const { throttled, unreachable, lostResponse, torn, stalled, duplicated } = this.#nemesis;
     const fate = world.random();
     const there = 1 + world.below(40);
     const back = 1 + world.below(10);
@@ -127,6 +129,11 @@ export class SimStore implements ObjectStore {
         answer(there, () => reject(new StoreError('unreachable', 'ECONNRESET')));
         return;
       }
+      if (changes && world.chance(torn)) {
+        answer(there, () => reject(new StoreError('unreachable', 'EPIPE')));
+        if (world.chance(0.5)) world.after(there + world.below(300_000), undefined, () => unheard(apply));
+        return;
+      }
       const isLost = fate < throttled + unreachable + lostResponse;
       const isStalled = !isLost && world.chance(stalled);
       // Up to longer than anything is kept for.
@@ -143,13 +150,15 @@ export class SimStore implements ObjectStore {
         answer(back, settle);
       });
       if (changes && world.chance(duplicated))
-        world.after(delay + world.below(60_000), undefined, () => {
-          try {
-            apply();
-          } catch {
-            // Nobody listens.
-          }
-        });
+        world.after(delay + world.below(60_000), undefined, () => unheard(apply));
     });
+  }
+}
+
+function unheard(apply: () => unknown): void {
+  try {
+    apply();
+  } catch {
+    // Nobody listens.
   }
 }
