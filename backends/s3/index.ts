@@ -31,27 +31,26 @@ export default defineBackend<S3Config>({
       onVolume(config, ctx, (operation, { rekeyVolume }) => rekeyVolume(operation, encryption)),
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
-    check: async (config, options, ctx) => {
-      const { checkLog } = await import('./log/check-volume.ts');
-      return onVolume(config, ctx, async (operation, { requireLog }) => {
-        await requireLog(operation, 'can be checked');
-        return await checkLog(operation, options);
-      });
-    },
     qualify: async (config, ctx) => {
       const { qualifyStore } = await import('./qualify.ts');
       return onVolume(config, ctx, qualifyStore);
     },
+    check: (config, options, ctx) =>
+      onLog(config, ctx, 'can be checked', async (operation) => {
+        const { checkVolume } = await import('./log/check/check-volume.ts');
+        return await checkVolume(operation, options);
+      }),
     snapshots: {
       create: (config, name, ctx) =>
-        onLog(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name)),
-      list: (config, ctx) => onLog(config, ctx, (operation, { listSnapshots }) => listSnapshots(operation)),
+        onSnapshots(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name)),
+      list: (config, ctx) =>
+        onSnapshots(config, ctx, (operation, { listSnapshots }) => listSnapshots(operation)),
       delete: (config, name, ctx) =>
-        onLog(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
+        onSnapshots(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
       rollback: (config, name, ctx) =>
-        onLog(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
+        onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
       clone: (config, name, target, ctx) =>
-        onLog(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target)),
+        onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target)),
     },
   },
 });
@@ -69,11 +68,22 @@ async function onVolume<T>(
 function onLog<T>(
   config: S3Config,
   ctx: PluginContext,
-  run: (operation: Operation, snapshots: typeof import('./log/snapshot-operations.ts')) => Promise<T>,
+  what: string,
+  run: (operation: Operation) => Promise<T>,
 ): Promise<T> {
   return onVolume(config, ctx, async (operation) => {
     const { requireLog } = await import('./volumes.ts');
-    await requireLog(operation, 'have snapshots');
-    return await run(operation, await import('./log/snapshot-operations.ts'));
+    await requireLog(operation, what);
+    return await run(operation);
   });
+}
+
+function onSnapshots<T>(
+  config: S3Config,
+  ctx: PluginContext,
+  run: (operation: Operation, snapshots: typeof import('./log/snapshot-operations.ts')) => Promise<T>,
+): Promise<T> {
+  return onLog(config, ctx, 'have snapshots', async (operation) =>
+    run(operation, await import('./log/snapshot-operations.ts')),
+  );
 }

@@ -46,6 +46,42 @@ export interface VolumeInfo {
 /** Reports progress of a long operation: `done` of `total` units. */
 export type Progress = (done: number, total: number) => void;
 
+/** A part of the disk, or of a snapshot of it. Bytes. */
+export interface AffectedRange {
+  /** The snapshot's name. */
+  readonly snapshot?: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What a check of a volume found. */
+export interface VolumeFinding {
+  /** `warning`: the disk holds what it should all the same. */
+  readonly severity: 'warning' | 'error';
+  readonly what: string;
+  /** What of the store it is said of, such as the key of an object; of several, the first. */
+  readonly where: string;
+  /** How many of them it is said of. */
+  readonly count: number;
+  /** What cannot be read as it was written. */
+  readonly affected: readonly AffectedRange[];
+  readonly repair: 'none' | 'possible' | 'done';
+}
+
+export interface VolumeCheck {
+  readonly findings: readonly VolumeFinding[];
+  /** What was looked at, and how much of it. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface CheckOptions {
+  /** Read all data as well. */
+  readonly data: boolean;
+  /** Repair what can be repaired without guessing; nobody may have the volume open. */
+  readonly repair: boolean;
+  readonly progress: Progress;
+}
+
 /** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile; `BlockDevice.snapshot` is for a disk in use. */
 export interface SnapshotOperations<C> {
   /** Fails with `volume.snapshot-exists`. */
@@ -58,14 +94,6 @@ export interface SnapshotOperations<C> {
   rollback(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
   /** Makes a new volume, which `target` describes, that begins as the snapshot is and shares its data. */
   clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
-}
-
-export interface CheckOptions {
-  /** Read all of the data as well. */
-  readonly data: boolean;
-  /** Mend what can be mended without guessing; nobody may have the volume open. */
-  readonly repair: boolean;
-  readonly progress: Progress;
 }
 
 /** For stores that have volumes. Every operation may be repeated safely after an interruption. */
@@ -88,9 +116,9 @@ export interface VolumeOperations<C> {
    * the backend has it in its configuration, and not validated.
    */
   rekey?(config: C, encryption: unknown, ctx: PluginContext): Promise<VolumeInfo>;
+  /** Verifies everything that is stored of it. Without `repair` it changes nothing, and somebody may have it open. */
+  check?(config: C, options: CheckOptions, ctx: PluginContext): Promise<VolumeCheck>;
   readonly snapshots?: SnapshotOperations<C>;
-  /** Looks whether everything that the volume needs is there and as it should be; also of a volume in use. */
-  check?(config: C, options: CheckOptions, ctx: PluginContext): Promise<readonly Finding[]>;
   /** Tries whether the store keeps to what volumes need of it, with data of its own that it removes. */
   qualify?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
 }

@@ -1,4 +1,5 @@
 import { BlockMap } from '../../backends/s3/log/block-map.ts';
+import { inspect } from '../../backends/s3/log/check/inspect.ts';
 import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
 import { FrameCodec } from '../../backends/s3/log/frame-codec.ts';
 import { firstHead, readHead } from '../../backends/s3/log/head.ts';
@@ -70,6 +71,7 @@ class Scenario {
   readonly #snapshots: { name: string; possible: Content[] }[] = [];
   readonly #problems: string[] = [];
   #version = 0;
+  #isChecked = false;
   #events = 0;
 
   constructor(world: World, trace: (line: string) => void, limits: Limits) {
@@ -278,9 +280,29 @@ class Scenario {
     const store = new SimStore(this.#world, this.#bucket, actor, this.#nemesis);
     await this.#world.as(
       actor,
-      () => void this.#readSnapshots(store).catch((error) => this.#problem(String(error))),
+      () =>
+        void this.#readSnapshots(store)
+          .then(() => this.#checkVolume(store))
+          .catch((error) => this.#problem(String(error))),
     );
     await this.#world.run(60_000);
+    if (!this.#isChecked) this.#problem('the volume could not be checked');
+  }
+
+  /** As `blockgate volume check --data`. What nothing needs any more may be left: of gateways that died, of late requests. */
+  async #checkVolume(store: SimStore): Promise<void> {
+    const { head } = (await readHead(store, NAMES))!;
+    const record = { uuid: VOLUME, size: this.#tuning.blocks * BLOCK };
+    const { key, compression } = this.#tuning;
+    const { report } = await inspect({
+      ...{ store, names: NAMES, key, record, head },
+      // Of what is compressed the headers alone: the threads that decompress know nothing of the world's clock.
+      data: compression === 'none',
+      progress: () => undefined,
+    });
+    this.#isChecked = true;
+    for (const { severity, what, where } of report.findings)
+      if (severity === 'error') this.#problem(`the check finds of ${where}: ${what}`);
   }
 
   async #readSnapshots(store: SimStore): Promise<void> {

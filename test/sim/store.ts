@@ -1,5 +1,6 @@
 import type {
   DeleteFailure,
+  ListOptions,
   ListPage,
   ObjectInfo,
   ObjectStore,
@@ -96,8 +97,13 @@ export class SimStore implements ObjectStore {
     });
   }
 
-  list(): Promise<ListPage> {
-    return Promise.reject(new StoreError('rejected', 'nobody needs a list'));
+  list(prefix: string, _options?: ListOptions, signal?: AbortSignal): Promise<ListPage> {
+    return this.#request(signal, false, () => {
+      const objects = [...this.#bucket.objects]
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, { info }]) => ({ key, size: info.size }));
+      return { objects, prefixes: [], next: undefined };
+    });
   }
 
   [Symbol.dispose](): void {}

@@ -103,6 +103,15 @@ function seal(tables: readonly Buffer[], fixed: Buffer, name: string, key: Volum
   return [salt, key.cipher(name, salt).seal(TABLES, Buffer.concat(tables), fixed)];
 }
 
+/** Bytes from which `checkpointPosition` finds out. */
+export const CHECKPOINT_START = FIXED;
+
+/** The last object that is in the checkpoint that begins like this; undefined where it is none. */
+export function checkpointPosition(start: Buffer): LogPosition | undefined {
+  if (start.length < FIXED || !start.subarray(0, 8).equals(MAGIC)) return undefined;
+  return { epoch: Number(start.readBigUInt64LE(16)), seq: Number(start.readBigUInt64LE(24)) };
+}
+
 /** Returns what is wrong with it otherwise. */
 export function decodeCheckpoint(body: Uint8Array, { name, key }: Opening): Checkpoint | string {
   let bytes = Buffer.from(body);

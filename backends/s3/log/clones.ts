@@ -2,18 +2,16 @@ import { GatewayError } from '../../../core/plugin.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { LogNames } from './names.ts';
 
-const MAX_REF_BYTES = 64 * 1024;
+export const MAX_REF_BYTES = 64 * 1024;
 
 /** A clone's claim on a snapshot of its parent: the content of `refs/<uuid of the clone>`. */
-export interface CloneRef {
-  /** Of the clone. */
-  readonly uuid: string;
+interface CloneRef {
   /** Of the clone. */
   readonly prefix: string;
   readonly snapshot: string;
 }
 
-export async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
+async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
   const keys: string[] = [];
   let continuation: string | undefined;
   do {
@@ -22,15 +20,8 @@ export async function cloneRefs(store: ObjectStore, names: LogNames): Promise<Cl
     continuation = page.next;
   } while (continuation !== undefined);
   const bodies = await Promise.all(keys.map((key) => store.get(key, MAX_REF_BYTES)));
-  return bodies.flatMap((object, i) =>
-    object === undefined
-      ? []
-      : [
-          {
-            ...JSON.parse(Buffer.from(object.body).toString('utf8')),
-            uuid: keys[i]!.slice(names.refs.length),
-          },
-        ],
+  return bodies.flatMap((object) =>
+    object === undefined ? [] : [JSON.parse(Buffer.from(object.body).toString('utf8')) as CloneRef],
   );
 }
 

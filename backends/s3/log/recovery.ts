@@ -28,7 +28,7 @@ export interface Recovered {
 }
 
 /** The beginning of a log. */
-const NOWHERE: LogEnd = { place: { epoch: 0, seq: 0 }, hash: NO_HASH };
+export const NOWHERE: LogEnd = { place: { epoch: 0, seq: 0 }, hash: NO_HASH };
 
 /**
  * The map as of the end of the log: the checkpoint, and every object after it. `fence`: with it the ends of epochs that

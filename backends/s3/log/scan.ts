@@ -107,6 +107,6 @@ async function look({ store, key }: LogSource, name: string): Promise<FoundObjec
 export function corrupt(key: string, why: string): GatewayError {
   return new GatewayError('volume.corrupt', `The object ${key} of the log is damaged.`, {
     why,
-    fix: 'Restore it from a backup or an older version. Without it the disk would be another one than it was.',
+    fix: 'Restore it from a backup or an older version. What of the disk is affected: blockgate volume check <disk>',
   });
 }

@@ -5,25 +5,20 @@ import type { Operation } from '../operation.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { volumeExists } from '../volume-errors.ts';
 import { refuseWithClones } from './clones.ts';
-import { FrameCache } from './frame-cache.ts';
 import { firstHead, type Head, type Snapshot, writeHead } from './head.ts';
-import type { LogSource } from './log-source.ts';
 import { LogNames } from './names.ts';
 import { pinnedBySnapshots } from './snapshots.ts';
-import { takeVolume } from './take-volume.ts';
 import { copyKeys, unlockVolume } from './volume-keys.ts';
 import {
-  codecOf,
   featuresOf,
   LOG_FORMAT,
   LOG_VERSION,
   type LogRecord,
-  readLogVolume,
   readRecord,
   writeRecord,
 } from './volume-record.ts';
 import { changeHead, describe, refuseIfOwned } from './volumes.ts';
-import type { LogWriter } from './writer.ts';
+import { readVolume, withWriter } from './with-writer.ts';
 
 /** Snapshots of volumes that nobody has open. */
 
@@ -35,7 +30,7 @@ export async function createSnapshot(operation: Operation, name: string): Promis
 }
 
 export async function listSnapshots(operation: Operation): Promise<readonly SnapshotInfo[]> {
-  return (await read(operation)).head.head.snapshots.map(info);
+  return (await readVolume(operation)).head.head.snapshots.map(info);
 }
 
 /**
@@ -45,7 +40,7 @@ export async function listSnapshots(operation: Operation): Promise<readonly Snap
 export async function deleteSnapshot(operation: Operation, name: string): Promise<void> {
   const { store, config, ctx } = operation;
   const names = new LogNames(config.prefix);
-  const { head } = await read(operation);
+  const { head } = await readVolume(operation);
   refuseIfOwned(head.head, ctx, false);
   find(head.head, name, config);
   const without = ({ snapshots }: Head): Snapshot[] => snapshots.filter((other) => other.name !== name);
@@ -84,9 +79,9 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
 /** The volume becomes what the snapshot is. */
 export async function rollbackVolume(operation: Operation, name: string): Promise<SnapshotInfo> {
   const { store, config, ctx } = operation;
-  find((await read(operation)).head.head, name, config);
+  find((await readVolume(operation)).head.head, name, config);
   const kept = await createSnapshot(operation, `before-rollback-${new Date().toISOString()}`);
-  const { head } = await read(operation);
+  const { head } = await readVolume(operation);
   refuseIfOwned(head.head, ctx, false);
   const { checkpoint, size } = find(head.head, name, config);
   await changeHead(store, new LogNames(config.prefix), head, { checkpoint, size, epochs: [] });
@@ -104,7 +99,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
     });
   }
   if ((await readRecord(store, to)) !== undefined) throw volumeExists(target);
-  const parent = await read(operation);
+  const parent = await readVolume(operation);
   const { size } = find(parent.head.head, name, config);
   const compression = target.compression ?? parent.record.compression;
   // What opens the parent opens its clone.
@@ -127,7 +122,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   await store.put(from.refs + record.uuid, ref, { condition: 'absent' });
   let head: Head;
   try {
-    head = (await read(operation)).head.head;
+    head = (await readVolume(operation)).head.head;
     if (find(head, name, config).isGoing) throw notFound(name, config);
     await writeRecord(store, to, record);
   } catch (error) {
@@ -140,35 +135,6 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint };
   if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw volumeExists(target);
   return describe(record, own, target, {});
-}
-
-const read = ({ store, config }: Operation) =>
-  readLogVolume(store, new LogNames(config.prefix), { ...config, size: undefined });
-
-/** Takes the volume for as long as `run` lasts. */
-export async function withWriter<T>(
-  operation: Operation,
-  run: (writer: LogWriter, source: LogSource) => Promise<T>,
-): Promise<T> {
-  const { store, config, ctx } = operation;
-  const volume = await read(operation);
-  const names = new LogNames(config.prefix);
-  const key = await unlockVolume(store, names, volume.record, config, ctx);
-  const codec = codecOf(volume.record, config, key);
-  const writer = await takeVolume({
-    stores: { starting: store, running: store },
-    volume,
-    config,
-    ctx: { ...ctx, takeOver: false },
-    codec,
-    frames: new FrameCache(store, codec, config.readCache),
-    onFailed: () => undefined,
-  });
-  try {
-    return await run(writer, { store, names, key });
-  } finally {
-    await writer.release();
-  }
 }
 
 function find({ snapshots }: Head, name: string, config: S3Config): Snapshot {

@@ -7,7 +7,7 @@ export const ExitCode = {
   FAILED: 1,
   /** Wrong usage, or a mistake in plugins.json: nothing was started. */
   USAGE: 2,
-  /** `doctor` found something that has to be fixed. */
+  /** `doctor`, or a check of a volume or store, found something that has to be fixed. */
   FINDINGS: 3,
   /** Refused because somebody uses or owns the disk or volume. */
   IN_USE: 4,

@@ -10,6 +10,7 @@ import { unknownDisk } from '../select-disks.ts';
 import type { Settings } from '../settings.ts';
 import { onTermination } from '../signals.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
+import { checkVolume } from './check-volume.ts';
 import { ExitCode, Interrupted } from './exit-code.ts';
 import { printFindings, statusOf } from './findings.ts';
 import { installedPlugins } from './installed-plugins.ts';
@@ -45,9 +46,9 @@ export interface VolumeRequest {
   /** Do not ask before deleting. */
   readonly yes?: boolean;
   readonly force?: boolean;
-  /** For `check`: read all of the data as well. */
+  /** For `check`: read all data as well. */
   readonly data?: boolean;
-  /** For `check`: mend what can be mended. */
+  /** For `check`. */
   readonly repair?: boolean;
 }
 
@@ -83,8 +84,8 @@ export async function operateOnVolume(
     if (clone !== undefined && clone.backend.plugin.name !== target.backend.plugin.name)
       throw cloneElsewhere(target, clone);
     const operation = { volumes, config: target.backend.config, clone: clone?.backend.config, ctx };
+    if (action === 'check') return await checkVolume(operation, request, terminal);
     if (action === 'qualify') return await qualify(operation, request, terminal);
-    if (action === 'check') return await check(operation, request, terminal);
     await operate(action, operation, request, terminal);
   } catch (error) {
     throw giveUp.signal.aborted ? giveUp.signal.reason : error;
@@ -101,7 +102,7 @@ export interface VolumeOperation {
 }
 
 async function operate(
-  action: Exclude<VolumeAction, 'qualify' | 'check'>,
+  action: Exclude<VolumeAction, 'check' | 'qualify'>,
   operation: VolumeOperation,
   request: VolumeRequest,
   terminal: Terminal,
@@ -157,27 +158,6 @@ async function qualify(
   const found = await (async () => {
     using _progress = new ProgressBar(terminal, 'Trying');
     return await volumes.qualify!(config, ctx);
-  })();
-  const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
-  if (json) terminal.printJson({ findings });
-  else printFindings(findings, terminal);
-  return statusOf(findings);
-}
-
-async function check(
-  { volumes, config, ctx }: VolumeOperation,
-  { target, json, data = false, repair = false }: VolumeRequest,
-  terminal: Terminal,
-): Promise<number> {
-  if (volumes.check === undefined) {
-    throw new GatewayError('volume.unsupported', `The backend of ${target} has nothing to check.`, {
-      why: 'What it stores is for the tools of its store to check.',
-    });
-  }
-  const found = await (async () => {
-    using bar = new ProgressBar(terminal, 'Checking', { unit: 'count' });
-    const progress = (done: number, total: number) => bar.update(done, total);
-    return await volumes.check!(config, { data, repair, progress }, ctx);
   })();
   const findings = found.map((finding) => ({ subject: ctx.disk, ...finding }));
   if (json) terminal.printJson({ findings });

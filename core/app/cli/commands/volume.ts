@@ -26,6 +26,7 @@ Examples:
   blockgate volume create disk0
   blockgate volume info disk0 --json
   blockgate volume resize disk0 20GiB
+  blockgate volume check disk0 --data
   blockgate volume snapshot disk0 before-upgrade
   blockgate volume clone disk0 before-upgrade disk1
   blockgate volume delete disk0 --yes`;
@@ -62,7 +63,7 @@ export function volumeCommand(ctx: CommandContext): Command {
       act(name, { ...options, target }),
     );
   const command = new Command('volume')
-    .description('create, look at, grow, keep, clone and delete volumes in stores that have them')
+    .description('create, look at, check, grow, keep, clone and delete volumes in stores that have them')
     .addHelpText('after', NOTES);
   command.addCommand(simple('create', 'make the volume; fails when there already is one'));
   command.addCommand(simple('info', 'size, use and owner of the volume'));
@@ -89,9 +90,9 @@ export function volumeCommand(ctx: CommandContext): Command {
       .action((target: string, options: VolumeOptions) => act('delete', { ...options, target })),
   );
   command.addCommand(
-    subcommand('check', 'look whether all that the volume needs is there and as it should be')
-      .option('--data', 'read all of the data as well')
-      .option('--repair', 'delete what nothing needs; nobody may have the volume open')
+    subcommand('check', 'verify everything that is stored of the volume')
+      .option('--data', 'read all data as well, and compare its checksums')
+      .option('--repair', 'delete what nothing needs; the volume must not be open')
       .action((target: string, options: VolumeOptions) => act('check', { ...options, target })),
   );
   command.addCommand(

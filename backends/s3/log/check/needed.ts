@@ -1,0 +1,67 @@
+import type { LogNames, LogPosition } from '../names.ts';
+import type { Blocks } from './report.ts';
+
+/** An object of the log that the disk or a snapshot of it needs. */
+export interface NeededObject {
+  readonly key: string;
+  readonly names: LogNames;
+  readonly place: LogPosition;
+  /** Blocks of data that it should hold; undefined where only the object itself says so. */
+  blocks: number | undefined;
+  /** It is reported already. */
+  isBad: boolean;
+  /** For each run of blocks that comes from it: number of the view, first block of the disk, blocks, first block in it. */
+  readonly uses: number[];
+}
+
+/** A run of blocks of a view of the disk that comes from an object. */
+export interface Use extends Blocks {
+  /** First block in the object. */
+  readonly block: number;
+}
+
+/** Every object that is needed, and what for. */
+export class NeededObjects {
+  readonly #byKey = new Map<string, NeededObject>();
+  /** Names of snapshots; the first is the disk as it is now. */
+  readonly #views: (string | undefined)[] = [undefined];
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  get(key: string): NeededObject | undefined {
+    return this.#byKey.get(key);
+  }
+
+  add(names: LogNames, place: LogPosition, blocks: number | undefined): NeededObject {
+    const key = names.object(place);
+    let object = this.#byKey.get(key);
+    if (object === undefined) {
+      object = { key, names, place, blocks, isBad: false, uses: [] };
+      this.#byKey.set(key, object);
+    }
+    object.blocks ??= blocks;
+    return object;
+  }
+
+  use(object: NeededObject, view: string | undefined, lba: number, count: number, block: number): void {
+    let number = this.#views.lastIndexOf(view);
+    if (number < 0) number = this.#views.push(view) - 1;
+    object.uses.push(number, lba, count, block);
+  }
+
+  *usesOf({ uses }: NeededObject): Generator<Use> {
+    for (let at = 0; at < uses.length; at += 4)
+      yield {
+        view: this.#views[uses[at]!],
+        lba: uses[at + 1]!,
+        count: uses[at + 2]!,
+        block: uses[at + 3]!,
+      };
+  }
+
+  values(): IterableIterator<NeededObject> {
+    return this.#byKey.values();
+  }
+}

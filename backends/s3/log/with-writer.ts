@@ -1,0 +1,38 @@
+import type { Operation } from '../operation.ts';
+import { FrameCache } from './frame-cache.ts';
+import type { LogSource } from './log-source.ts';
+import { LogNames } from './names.ts';
+import { takeVolume } from './take-volume.ts';
+import { unlockVolume } from './volume-keys.ts';
+import { codecOf, readLogVolume } from './volume-record.ts';
+import type { LogWriter } from './writer.ts';
+
+/** The volume of an operation, whatever size the configuration says. */
+export const readVolume = ({ store, config }: Operation) =>
+  readLogVolume(store, new LogNames(config.prefix), { ...config, size: undefined });
+
+/** Takes the volume for as long as `run` lasts. */
+export async function withWriter<T>(
+  operation: Operation,
+  run: (writer: LogWriter, source: LogSource) => Promise<T>,
+): Promise<T> {
+  const { store, config, ctx } = operation;
+  const volume = await readVolume(operation);
+  const names = new LogNames(config.prefix);
+  const key = await unlockVolume(store, names, volume.record, config, ctx);
+  const codec = codecOf(volume.record, config, key);
+  const writer = await takeVolume({
+    stores: { starting: store, running: store },
+    volume,
+    config,
+    ctx: { ...ctx, takeOver: false },
+    codec,
+    frames: new FrameCache(store, codec, config.readCache),
+    onFailed: () => undefined,
+  });
+  try {
+    return await run(writer, { store, names, key });
+  } finally {
+    await writer.release();
+  }
+}
