@@ -22,6 +22,7 @@ export async function copyVolume(
   const config = await loadConfig(settings.configFile, { overrides: settings.overrides });
   const giveUp = new AbortController();
   using _signals = onTermination((signal) => giveUp.abort(new Interrupted(signal)));
+  let isCopied = false;
   try {
     using bar = new ProgressBar(terminal, 'Copying');
     const bytes = await copyDisk(
@@ -36,7 +37,8 @@ export async function copyVolume(
         }),
         signal: giveUp.signal,
         progress: (what, done, total) => {
-          if (what === 'comparing') bar.relabel('Comparing');
+          isCopied = what === 'comparing';
+          if (isCopied) bar.relabel('Comparing');
           bar.update(done, total);
         },
       },
@@ -49,7 +51,11 @@ export async function copyVolume(
       );
   } catch (error) {
     if (!giveUp.signal.aborted) throw error;
-    terminal.say('interrupted; --resume goes on where everything was durable');
+    terminal.say(
+      isCopied
+        ? 'interrupted while both were compared; the copy itself is complete'
+        : 'interrupted; --resume goes on where everything was durable',
+    );
     throw giveUp.signal.reason;
   }
   return ExitCode.OK;

@@ -9,8 +9,12 @@ const AT_ONCE = 8;
 const WINDOW = 64 * PIECE;
 
 export interface CopyOptions {
-  /** Copied and durable already, from an earlier attempt. Bytes. */
-  readonly from: number;
+  /** How much of the target is to be made so. Bytes. */
+  readonly size: number;
+  /** Copied and durable already, by an earlier attempt. Bytes. */
+  readonly done: number;
+  /** Nobody can have changed that since: otherwise it is compared, and copied where it differs. */
+  readonly isSame: boolean;
   /** Everything before `done` is durable. */
   readonly onDurable: (done: number) => Promise<void>;
   readonly progress: (done: number, total: number) => void;
@@ -25,47 +29,44 @@ interface Piece {
 }
 
 /**
- * Makes the beginning of `target` what `source` is, and the rest of it zeros. What is zeros already is left alone where
- * `target` knows. Durable when it settles.
+ * Makes the first `size` bytes of `target` what `source` is, and zeros where that ends. What is zeros already is left alone
+ * where `target` knows. Durable when it settles.
  */
 export async function copyImage(source: Volume, target: Volume, options: CopyOptions): Promise<void> {
-  const { signal, progress, onDurable } = options;
-  for (let at = options.from; at < target.size; at += WINDOW) {
-    const end = Math.min(target.size, at + WINDOW);
+  const { signal, progress, onDurable, size } = options;
+  for (let at = options.isSame ? options.done : 0; at < size; at += WINDOW) {
+    const end = Math.min(size, at + WINDOW);
+    const isCopied = at < options.done;
     let done = at;
     await inParallel(await pieces(source, at, end), async (piece) => {
       signal.throwIfAborted();
-      await copyPiece(source, target, piece);
+      if (!isCopied || (await differs(source, target, piece)) !== undefined)
+        await copyPiece(source, target, piece);
       done += piece.length;
-      progress(done, target.size);
+      progress(done, size);
     });
     await target.flush(0);
-    await onDurable(end);
+    await onDurable(Math.max(end, options.done));
   }
-  if (options.from >= target.size) await target.flush(0);
+  await target.flush(0);
 }
 
 /** Reads both, and throws `copy.different` at the first byte that is not the same. */
 export async function compareImages(
   source: Volume,
   target: Volume,
-  { progress, signal }: Pick<CopyOptions, 'progress' | 'signal'>,
+  { progress, signal, size }: Pick<CopyOptions, 'progress' | 'signal' | 'size'>,
 ): Promise<void> {
-  for (let at = 0; at < target.size; at += WINDOW) {
-    const end = Math.min(target.size, at + WINDOW);
+  for (let at = 0; at < size; at += WINDOW) {
+    const end = Math.min(size, at + WINDOW);
     let done = at;
     const differences: number[] = [];
-    await inParallel(await pieces(source, at, end), async ({ offset, length, isHole }) => {
+    await inParallel(await pieces(source, at, end), async (piece) => {
       signal.throwIfAborted();
-      const is = Buffer.alloc(length);
-      const should = Buffer.alloc(length);
-      await Promise.all([
-        named('the target', offset, () => target.read(offset, [is], 0)),
-        isHole ? undefined : readSource(source, offset, should),
-      ]);
-      if (!is.equals(should)) differences.push(offset + firstDifference(is, should));
-      done += length;
-      progress(done, target.size);
+      const difference = await differs(source, target, piece);
+      if (difference !== undefined) differences.push(difference);
+      done += piece.length;
+      progress(done, size);
     });
     if (differences.length === 0) continue;
     throw new GatewayError(
@@ -77,6 +78,21 @@ export async function compareImages(
       },
     );
   }
+}
+
+/** The first byte that is not the same, if there is one. */
+async function differs(
+  source: Volume,
+  target: Volume,
+  { offset, length, isHole }: Piece,
+): Promise<number | undefined> {
+  const is = Buffer.alloc(length);
+  const should = Buffer.alloc(length);
+  await Promise.all([
+    named('the target', offset, () => target.read(offset, [is], 0)),
+    isHole ? undefined : readSource(source, offset, should),
+  ]);
+  return is.equals(should) ? undefined : offset + firstDifference(is, should);
 }
 
 async function copyPiece(source: Volume, target: Volume, { offset, length, isHole }: Piece): Promise<void> {

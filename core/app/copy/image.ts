@@ -9,8 +9,10 @@ import { GatewayError } from '../../api/errors.ts';
 export interface Image {
   /** A backend that opens it, as in plugins.json. */
   readonly backend: Readonly<Record<string, unknown>> & { readonly type: string };
-  /** Changes when its content may have: for going on with a copy. */
+  /** What is the same as long as it is the same image: for going on with a copy. */
   readonly identity: object;
+  /** `identity` changes with its content. */
+  readonly showsChanges: boolean;
 }
 
 export interface NewImage {
@@ -33,7 +35,7 @@ export async function existingImage(
   format: string | undefined,
   owned: AsyncDisposableStack,
 ): Promise<Image> {
-  if (isUri(place)) return { backend: { type: 'nbd', uri: place }, identity: { place } };
+  if (isUri(place)) return { backend: { type: 'nbd', uri: place }, identity: { place }, showsChanges: false };
   const path = resolve(place);
   const found = await stat(path).catch((cause: Error) => {
     throw new GatewayError('copy.no-image', `The image ${path} cannot be read.`, {
@@ -43,9 +45,11 @@ export async function existingImage(
     });
   });
   const identity = { path, size: found.size, changed: found.mtimeMs };
+  // The time of a block device says nothing of its content.
+  const showsChanges = found.isFile();
   const kind = format ?? (await formatOf(path));
-  if (kind === 'raw') return { backend: { type: 'file', path, create: false }, identity };
-  return { backend: await throughQemu(path, kind, ['--read-only'], owned), identity };
+  if (kind === 'raw') return { backend: { type: 'file', path, create: false }, identity, showsChanges };
+  return { backend: await throughQemu(path, kind, ['--read-only'], owned), identity, showsChanges };
 }
 
 /** An image to write: a file is made, whose folder is durable. Throws `copy.exists`, `copy.no-image` or `copy.no-qemu`. */
@@ -55,19 +59,19 @@ export async function newImage(
   { size, overwrite, resume }: NewImage,
   owned: AsyncDisposableStack,
 ): Promise<Image> {
-  if (isUri(place)) return { backend: { type: 'nbd', uri: place }, identity: { place } };
+  if (isUri(place)) return { backend: { type: 'nbd', uri: place }, identity: { place }, showsChanges: false };
   const path = resolve(place);
   const there = await stat(path).catch(() => undefined);
-  const identity = { path, size };
+  const image = { identity: { path, size }, showsChanges: false };
   const kind = format ?? (/\.(qcow2|vmdk|vdi|vhdx)$/.exec(path)?.[1] as string | undefined) ?? 'raw';
-  if (there?.isBlockDevice()) return { backend: { type: 'file', path, create: false }, identity };
+  if (there?.isBlockDevice()) return { backend: { type: 'file', path, create: false }, ...image };
   if (there !== undefined && !overwrite && !resume)
     throw new GatewayError('copy.exists', `There is a file ${path} already.`, {
       fix: 'Name another one, or add --overwrite.',
     });
   if (!resume) await makeFile(path, kind, size);
-  if (kind === 'raw') return { backend: { type: 'file', path, create: false }, identity };
-  return { backend: await throughQemu(path, kind, ['--discard=unmap'], owned), identity };
+  if (kind === 'raw') return { backend: { type: 'file', path, create: false }, ...image };
+  return { backend: await throughQemu(path, kind, ['--discard=unmap'], owned), ...image };
 }
 
 async function makeFile(path: string, format: string, size: number): Promise<void> {
@@ -113,8 +117,11 @@ async function throughQemu(
   const { temporaryFolder } = await import('../temporary-folder.ts');
   const folder = owned.use(await temporaryFolder());
   const socket = join(folder.path, 'nbd.sock');
-  const child = spawn('qemu-nbd', ['--persistent', '--socket', socket, '--format', format, ...more, path], {
+  const server = ['qemu-nbd', '--persistent', '--socket', socket, '--format', format, ...more, path];
+  // It goes when we do, however that comes about, and not before us by a Ctrl-C.
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', ...server], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
   });
   let said = '';
   child.stderr.on('data', (text: Buffer) => {

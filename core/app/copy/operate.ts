@@ -35,7 +35,7 @@ export interface CopyContext {
   readonly progress: (what: 'copying' | 'comparing', done: number, total: number) => void;
 }
 
-/** Copies a whole image into a disk that nobody has open, or out of it. Returns the bytes of the target. */
+/** Copies a whole image into a disk that nobody has open, or out of it. Returns how many bytes that are. */
 export async function copyDisk(request: CopyRequest, ctx: CopyContext): Promise<number> {
   const { direction, disk, image, format, resume, overwrite } = request;
   const { config, signal } = ctx;
@@ -49,32 +49,41 @@ export async function copyDisk(request: CopyRequest, ctx: CopyContext): Promise<
     return open({ name: disk, backend: prepared, filters: [], frontend, readOnly }, readOnly);
   };
   const plan = await registry.prepareDisk(diskConfig!);
+  const state = new CopyProgress(join(ctx.stateDir, disk, `${direction}.json`));
   const { source, target, other } = await (async () => {
     if (direction === 'import') {
       const other = await existingImage(image, format, owned);
       const source = await openImage(other, true);
-      return { source, target: await open(plan, false), other };
+      const target = await open(plan, false);
+      fits(source.size, target.size, request);
+      return { source, target, other };
     }
     const source = await open(plan, true);
+    if (!resume) await state.clear();
     const other = await newImage(image, format, { size: source.size, overwrite, resume }, owned);
     return { source, target: await openImage(other, false), other };
   })();
   fits(source.size, target.size, request);
   const identity = { direction, disk, image: other.identity, from: source.size, to: target.size };
-  const state = new CopyProgress(join(ctx.stateDir, disk, `${direction}.json`), identity);
+  if (!resume) await state.clear();
+  // What is behind the end of the disk in a larger target is not ours.
+  const size = direction === 'import' ? target.size : source.size;
   await copyImage(source, target, {
-    from: resume ? await state.read() : 0,
-    onDurable: (done) => state.write(done),
+    size,
+    done: resume ? await state.read(identity) : 0,
+    isSame: direction === 'import' && other.showsChanges,
+    onDurable: (done) => state.write(identity, done),
     progress: (done, total) => ctx.progress('copying', done, total),
     signal,
   });
   await state.clear();
   if (request.verify)
     await compareImages(source, target, {
+      size,
       progress: (done, total) => ctx.progress('comparing', done, total),
       signal,
     });
-  return target.size;
+  return size;
 }
 
 /** In messages, where a disk has the name of its frontend. */

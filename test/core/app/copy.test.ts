@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'no
 import { describe, expect, it } from 'vitest';
 import type { IoVec, Volume } from '../../../core/api/device.ts';
 import type { GatewayError } from '../../../core/api/errors.ts';
-import { compareImages } from '../../../core/app/copy/copy-image.ts';
+import { compareImages, copyImage } from '../../../core/app/copy/copy-image.ts';
 import { type CopyRequest, copyDisk } from '../../../core/app/copy/operate.ts';
 import { loadConfig } from '../../../core/config/load.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';
@@ -108,6 +108,38 @@ describe('a copy', () => {
     expect((await refusal(copy(at, 'import', 'in.img', { resume: true }))).code).toBe('copy.not-resumable');
   });
 
+  it('goes on with an export whatever has happened to the disk and to the copy meanwhile', async () => {
+    const at = place(200 * MIB);
+    writeFileSync(at.path('disk.img'), sparse(200 * MIB, 3));
+    await expect(copy(at, 'export', 'out.img', { stopAfter: 140 * MIB })).rejects.toThrow('stopped');
+    const disk = sparse(200 * MIB, 4);
+    writeFileSync(at.path('disk.img'), disk);
+    await copy(at, 'export', 'out.img', { resume: true });
+    expect(readFileSync(at.path('out.img')).equals(disk)).toBe(true);
+  });
+
+  it('does not go on with what was begun anew since', async () => {
+    const at = place(200 * MIB);
+    writeFileSync(at.path('disk.img'), sparse(200 * MIB, 5));
+    await expect(copy(at, 'export', 'out.img', { stopAfter: 140 * MIB })).rejects.toThrow('stopped');
+    // Dies before anything of it is durable.
+    await expect(copy(at, 'export', 'out.img', { overwrite: true, stopAfter: MIB })).rejects.toThrow(
+      'stopped',
+    );
+    expect((await refusal(copy(at, 'export', 'out.img', { resume: true }))).code).toBe('copy.not-resumable');
+  });
+
+  it('leaves alone what is behind the end of the disk in a larger target', async () => {
+    const [from, to] = [Buffer.alloc(2 * MIB, 5), Buffer.alloc(3 * MIB, 9)];
+    await copyImage(volumeOf(from), volumeOf(to), {
+      ...{ size: from.length, done: 0, isSame: false },
+      onDurable: async () => undefined,
+      progress: () => undefined,
+      signal: new AbortController().signal,
+    });
+    expect(to.equals(Buffer.concat([from, Buffer.alloc(MIB, 9)]))).toBe(true);
+  });
+
   it('does not go on with a source that was changed', async () => {
     const at = place(130 * MIB);
     writeFileSync(at.path('in.img'), sparse(130 * MIB, 7));
@@ -157,6 +189,7 @@ describe('a copy', () => {
     const [is, should] = [Buffer.alloc(4 * MIB, 1), Buffer.alloc(4 * MIB, 1)];
     is[3_000_001] = 2;
     const compared = compareImages(volumeOf(should), volumeOf(is), {
+      size: is.length,
       progress: () => undefined,
       signal: new AbortController().signal,
     });
@@ -167,10 +200,13 @@ describe('a copy', () => {
   });
 });
 
-/** What a comparison needs of a volume. */
+/** What a copy needs of a volume. */
 const volumeOf = (bytes: Buffer): Volume =>
   ({
     size: bytes.length,
+    caps: { extents: false },
     read: async (offset: number, [into]: IoVec) => void bytes.copy(into!, 0, offset, offset + into!.length),
+    write: async (offset: number, [from]: IoVec) => void bytes.set(from!, offset),
+    flush: async () => undefined,
     extents: async (offset: number, length: number) => [{ offset, length, kind: 'data' }],
   }) as unknown as Volume;
