@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { secretSchema, sizeSchema } from '../../core/plugin.ts';
 import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunk/layout.ts';
 import { encryptionConfig } from './encryption-config.ts';
-import { COMPRESSIONS } from './log/compression.ts';
+import { COMPRESSIONS } from './log/frames/compression.ts';
 
 const KEY_PREFIX = /^[^/\s](?:[^\s]*[^/\s])?$/;
 

@@ -81,9 +81,9 @@ function onLog<T>(
 function onSnapshots<T>(
   config: S3Config,
   ctx: PluginContext,
-  run: (operation: Operation, snapshots: typeof import('./log/snapshot-operations.ts')) => Promise<T>,
+  run: (operation: Operation, snapshots: typeof import('./log/volume/snapshot-operations.ts')) => Promise<T>,
 ): Promise<T> {
   return onLog(config, ctx, 'have snapshots', async (operation) =>
-    run(operation, await import('./log/snapshot-operations.ts')),
+    run(operation, await import('./log/volume/snapshot-operations.ts')),
   );
 }

@@ -2,9 +2,9 @@ import { GatewayError, type Progress, type VolumeInfo } from '../../core/plugin.
 import * as chunk from './chunk/volumes.ts';
 import type { S3Config } from './config.ts';
 import { encryptionConfig } from './encryption-config.ts';
-import { LOG_FORMAT } from './log/volume-record.ts';
-import * as log from './log/volumes.ts';
-import { rekeyVolume as rekeyLog } from './log/volumes.ts';
+import { LOG_FORMAT } from './log/volume/volume-record.ts';
+import * as log from './log/volume/volumes.ts';
+import { rekeyVolume as rekeyLog } from './log/volume/volumes.ts';
 import type { Operation } from './operation.ts';
 import { formatOf, readVolumeFile, type VolumeFile } from './volume-file.ts';
 

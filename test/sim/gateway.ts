@@ -1,11 +1,11 @@
-import type { Compression } from '../../backends/s3/log/compression.ts';
-import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
-import { FrameCodec } from '../../backends/s3/log/frame-codec.ts';
+import { FrameCache } from '../../backends/s3/log/cache/frame-cache.ts';
+import type { VolumeKey } from '../../backends/s3/log/encryption/volume-key.ts';
+import type { Compression } from '../../backends/s3/log/frames/compression.ts';
+import { FrameCodec } from '../../backends/s3/log/frames/frame-codec.ts';
 import { readHead } from '../../backends/s3/log/head.ts';
 import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
-import type { VolumeKey } from '../../backends/s3/log/volume-key.ts';
 import { claim, LogWriter, type WriterOptions } from '../../backends/s3/log/writer.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';

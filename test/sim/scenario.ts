@@ -1,14 +1,14 @@
-import { BlockMap } from '../../backends/s3/log/block-map.ts';
+import { FrameCache } from '../../backends/s3/log/cache/frame-cache.ts';
 import { inspect } from '../../backends/s3/log/check/inspect.ts';
-import { FrameCache } from '../../backends/s3/log/frame-cache.ts';
-import { FrameCodec } from '../../backends/s3/log/frame-codec.ts';
+import { KEY_BYTES, VolumeKey } from '../../backends/s3/log/encryption/volume-key.ts';
+import { FrameCodec } from '../../backends/s3/log/frames/frame-codec.ts';
 import { firstHead, readHead } from '../../backends/s3/log/head.ts';
 import { ObjectTable } from '../../backends/s3/log/log-object.ts';
+import { BlockMap } from '../../backends/s3/log/map/block-map.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { Overlay } from '../../backends/s3/log/overlay.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { loadCheckpoint } from '../../backends/s3/log/recovery.ts';
-import { KEY_BYTES, VolumeKey } from '../../backends/s3/log/volume-key.ts';
 import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
 import { type Nemesis, SimBucket, SimStore } from './store.ts';
 import { type Actor, World } from './world.ts';

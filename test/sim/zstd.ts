@@ -1,5 +1,5 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import type { Zstd } from '../../backends/s3/log/zstd.ts';
+import type { Zstd } from '../../backends/s3/log/frames/zstd.ts';
 import type { World } from './world.ts';
 
 /** Compression that takes time of the world. */

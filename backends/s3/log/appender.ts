@@ -4,13 +4,13 @@ import { BlockError, type IoVec, type Logger, type MaybePromise } from '../../..
 import { toBlockError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
-import { applyToMap } from './apply.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
-import type { BlockMap } from './block-map.ts';
 import { FencedError } from './fenced.ts';
-import type { FrameCodec } from './frame-codec.ts';
+import type { FrameCodec } from './frames/frame-codec.ts';
 import type { Journal } from './journal/journal.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
+import { applyToMap } from './map/apply.ts';
+import type { BlockMap } from './map/block-map.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import type { Overlay } from './overlay.ts';

@@ -1,14 +1,14 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import { copyOut, type IoVec } from '../../../core/plugin.ts';
-import { PAGE_BLOCKS } from './block-map.ts';
-import type { StoredFrames } from './frame-codec.ts';
-import { FrameTable } from './frame-table.ts';
+import type { ObjectCipher } from './encryption/volume-key.ts';
+import type { StoredFrames } from './frames/frame-codec.ts';
+import { FrameTable } from './frames/frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
+import { PAGE_BLOCKS } from './map/block-map.ts';
 import type { LogPosition } from './names.ts';
 import { BLOCK, encodeHeader, type LogExtent, type ObjectHeader, type Opening } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
-import type { ObjectCipher } from './volume-key.ts';
 
 /** Memory of a batch at first, at least; doubled as it fills. Blocks. */
 const FIRST_BLOCKS = 16;

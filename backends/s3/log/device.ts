@@ -11,8 +11,8 @@ import {
   type SnapshotInfo,
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
+import type { FrameCache } from './cache/frame-cache.ts';
 import { FencedError } from './fenced.ts';
-import type { FrameCache } from './frame-cache.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';

@@ -1,4 +1,4 @@
-import type { FrameTable } from './frame-table.ts';
+import type { FrameTable } from './frames/frame-table.ts';
 import type { LogNames, LogPosition } from './names.ts';
 
 /** An object of the log, as long as any block of the disk may come from it. */

@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../store/object-store.ts';
+import type { VolumeKey } from './encryption/volume-key.ts';
 import type { LogNames } from './names.ts';
-import type { VolumeKey } from './volume-key.ts';
 
 /** From where the objects of a volume are read. */
 export interface LogSource {

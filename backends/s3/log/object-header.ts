@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { type ObjectCipher, TABLES, TAG_BYTES, type VolumeKey } from './encryption/volume-key.ts';
 import type { LogPosition } from './names.ts';
-import { type ObjectCipher, TABLES, TAG_BYTES, type VolumeKey } from './volume-key.ts';
 
 /**
  * A data object of the log: this header, then its frames one after another. All numbers are little-endian.

@@ -2,13 +2,13 @@ import type { PluginContext } from '../../../core/plugin.ts';
 import { GatewayError } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { VolumeKey } from './encryption/volume-key.ts';
+import { unlockVolume } from './encryption/volume-keys.ts';
 import type { StoredHead } from './head.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { type Recovered, recover } from './recovery.ts';
-import type { VolumeKey } from './volume-key.ts';
-import { unlockVolume } from './volume-keys.ts';
-import { type LogRecord, readLogVolume } from './volume-record.ts';
+import { type LogRecord, readLogVolume } from './volume/volume-record.ts';
 
 /** How often the volume may change while it is looked at. */
 const MAX_CHANGES = 5;

@@ -1,9 +1,9 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import { copyIn, fillZero, type IoVec } from '../../../core/plugin.ts';
-import type { BlockMap, Run } from './block-map.ts';
-import type { FrameCache } from './frame-cache.ts';
+import type { FrameCache } from './cache/frame-cache.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
+import type { BlockMap, Run } from './map/block-map.ts';
 import { BLOCK, FRAME, FRAME_BLOCKS } from './object-header.ts';
 import { type Overlay, ZEROS } from './overlay.ts';
 

@@ -1,13 +1,13 @@
-import { applyToMap } from './apply.ts';
 import type { Signature } from './batch.ts';
-import { BlockMap } from './block-map.ts';
-import { FrameTable } from './frame-table.ts';
+import { FrameTable } from './frames/frame-table.ts';
 import type { CheckpointRef, Head } from './head.ts';
 import { learnFrames, ObjectTable } from './log-object.ts';
 import type { LogSource } from './log-source.ts';
+import { applyToMap } from './map/apply.ts';
+import { BlockMap } from './map/block-map.ts';
+import { readCheckpoint } from './map/read-checkpoint.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader, NO_HASH } from './object-header.ts';
-import { readCheckpoint } from './read-checkpoint.ts';
 import { corrupt, type FoundObject, readObjects, readOpenEpoch } from './scan.ts';
 
 export interface LogEnd {

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../core/plugin.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { encodeFence, type Signature } from './batch.ts';
-import { readHeader } from './frame-cache.ts';
+import { readHeader } from './cache/frame-cache.ts';
 import type { LogSource } from './log-source.ts';
 import type { ObjectHeader } from './object-header.ts';
 

@@ -1,11 +1,11 @@
 import { BlockError } from '../../../core/plugin.ts';
 import type { Batch, Signature } from './batch.ts';
-import type { FrameCodec, StoredFrames } from './frame-codec.ts';
+import type { ObjectCipher } from './encryption/volume-key.ts';
+import type { FrameCodec, StoredFrames } from './frames/frame-codec.ts';
 import type { ObjectTable } from './log-object.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader } from './object-header.ts';
 import type { LogEnd } from './recovery.ts';
-import type { ObjectCipher } from './volume-key.ts';
 
 export interface SealerOptions {
   readonly names: LogNames;

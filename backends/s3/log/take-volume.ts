@@ -5,13 +5,13 @@ import { refuseUnlessGone } from '../holder.ts';
 import { refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { noConditionalWrites } from '../volume-errors.ts';
-import type { FrameCache } from './frame-cache.ts';
-import type { FrameCodec } from './frame-codec.ts';
+import type { FrameCache } from './cache/frame-cache.ts';
+import type { FrameCodec } from './frames/frame-codec.ts';
 import { encodeHead, type HeadFile, holderOf, readHead, type StoredHead } from './head.ts';
 import type { JournalFile } from './journal/journal-file.ts';
 import { judge } from './journal/verdict.ts';
 import { LogNames } from './names.ts';
-import type { LogRecord } from './volume-record.ts';
+import type { LogRecord } from './volume/volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from './writer.ts';
 
 const TUNING = {

@@ -1,12 +1,12 @@
 import { BlockError, GatewayError, type Logger } from '../../../core/plugin.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { Appender } from './appender.ts';
-import { Checkpointer } from './checkpointer.ts';
-import { Collector } from './collector.ts';
-import type { Compression } from './compression.ts';
+import type { FrameCache } from './cache/frame-cache.ts';
+import { Collector } from './collection/collector.ts';
+import { ObjectAges } from './collection/object-ages.ts';
 import { FencedError } from './fenced.ts';
-import type { FrameCache } from './frame-cache.ts';
-import type { FrameCodec } from './frame-codec.ts';
+import type { Compression } from './frames/compression.ts';
+import type { FrameCodec } from './frames/frame-codec.ts';
 import {
   type Head,
   HeadFile,
@@ -17,12 +17,12 @@ import {
   writeHead,
 } from './head.ts';
 import type { Journal } from './journal/journal.ts';
+import { Checkpointer } from './map/checkpointer.ts';
 import type { LogNames } from './names.ts';
-import { ObjectAges } from './object-ages.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
 import { type Recovered, recover } from './recovery.ts';
-import { pinnedBySnapshots } from './snapshots.ts';
+import { pinnedBySnapshots } from './volume/snapshots.ts';
 
 export interface WriterOptions {
   /** For opening: somebody waits. */

@@ -7,12 +7,12 @@ import {
 import { deleteAll, type Operation } from '../../operation.ts';
 import { MAX_DELETE_KEYS } from '../../store/object-store.ts';
 import { volumeNotFound } from '../../volume-errors.ts';
+import { unlockVolume } from '../encryption/volume-keys.ts';
 import { holderOf, readHead } from '../head.ts';
 import { LogNames } from '../names.ts';
 import { BLOCK } from '../object-header.ts';
-import { unlockVolume } from '../volume-keys.ts';
-import { type LogRecord, readRecord } from '../volume-record.ts';
-import { readVolume, withWriter } from '../with-writer.ts';
+import { type LogRecord, readRecord } from '../volume/volume-record.ts';
+import { readVolume, withWriter } from '../volume/with-writer.ts';
 import { type Inspection, inspect } from './inspect.ts';
 import { takeInventory } from './inventory.ts';
 import { Report } from './report.ts';

@@ -1,9 +1,9 @@
 import { GatewayError } from '../../../../core/plugin.ts';
-import type { Checkpoint } from '../checkpoint.ts';
 import type { CheckpointRef } from '../head.ts';
 import type { LogSource } from '../log-source.ts';
+import type { Checkpoint } from '../map/checkpoint.ts';
+import { readCheckpoint } from '../map/read-checkpoint.ts';
 import { BLOCK } from '../object-header.ts';
-import { readCheckpoint } from '../read-checkpoint.ts';
 import type { Report } from './report.ts';
 
 export interface CheckedCheckpoint {

@@ -1,7 +1,7 @@
 import type { Head } from '../head.ts';
 import type { LogNames } from '../names.ts';
 import { BLOCK } from '../object-header.ts';
-import type { LogRecord } from '../volume-record.ts';
+import type { LogRecord } from '../volume/volume-record.ts';
 import type { Report } from './report.ts';
 
 const HASH = /^[0-9a-f]{64}$/;

@@ -1,13 +1,13 @@
 import type { Progress } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { BlockMap } from '../block-map.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
 import type { Head, Snapshot } from '../head.ts';
 import { ObjectTable } from '../log-object.ts';
+import { BlockMap } from '../map/block-map.ts';
 import type { LogNames } from '../names.ts';
 import { uuidBytes } from '../object-header.ts';
 import { NOWHERE } from '../recovery.ts';
-import type { VolumeKey } from '../volume-key.ts';
-import type { LogRecord } from '../volume-record.ts';
+import type { LogRecord } from '../volume/volume-record.ts';
 import { checkChain } from './chain.ts';
 import { checkCheckpoint } from './checkpoints.ts';
 import { checkHead } from './head-facts.ts';

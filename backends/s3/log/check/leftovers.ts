@@ -1,10 +1,10 @@
 import type { ObjectStore } from '../../store/object-store.ts';
 import { MAX_IN_FLIGHT } from '../appender.ts';
-import { CHECKPOINT_START, checkpointPosition } from '../checkpoint.ts';
-import { readHeader } from '../frame-cache.ts';
+import { readHeader } from '../cache/frame-cache.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
 import type { Head } from '../head.ts';
+import { CHECKPOINT_START, checkpointPosition } from '../map/checkpoint.ts';
 import type { LogNames, LogPosition } from '../names.ts';
-import type { VolumeKey } from '../volume-key.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Inventory } from './inventory.ts';
 import type { NeededObjects } from './needed.ts';

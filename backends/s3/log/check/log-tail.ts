@@ -1,14 +1,14 @@
 import type { ObjectStore } from '../../store/object-store.ts';
-import { applyToMap } from '../apply.ts';
-import type { BlockMap } from '../block-map.ts';
-import { readHeader } from '../frame-cache.ts';
-import { FrameTable } from '../frame-table.ts';
+import { readHeader } from '../cache/frame-cache.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
+import { FrameTable } from '../frames/frame-table.ts';
 import type { Head } from '../head.ts';
 import { learnFrames, type ObjectTable } from '../log-object.ts';
+import { applyToMap } from '../map/apply.ts';
+import type { BlockMap } from '../map/block-map.ts';
 import type { LogNames, LogPosition } from '../names.ts';
 import { BLOCK, hashHeader, type LogExtent, type ObjectHeader } from '../object-header.ts';
 import type { LogEnd } from '../recovery.ts';
-import type { VolumeKey } from '../volume-key.ts';
 import type { NeededObjects } from './needed.ts';
 import type { Blocks, Report } from './report.ts';
 

@@ -1,13 +1,13 @@
 import { crc32 } from 'node:zlib';
 import type { Progress } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { readHeader } from '../frame-cache.ts';
-import { FrameCodec } from '../frame-codec.ts';
-import { FrameTable } from '../frame-table.ts';
+import { readHeader } from '../cache/frame-cache.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
+import { FrameCodec } from '../frames/frame-codec.ts';
+import { FrameTable } from '../frames/frame-table.ts';
 import type { LogNames } from '../names.ts';
 import { BLOCK, FRAME_BLOCKS, hashHeader, type ObjectHeader, uuidBytes } from '../object-header.ts';
-import type { VolumeKey } from '../volume-key.ts';
-import { type LogRecord, readRecord } from '../volume-record.ts';
+import { type LogRecord, readRecord } from '../volume/volume-record.ts';
 import { inParallel } from './in-parallel.ts';
 import { identityProblem } from './log-tail.ts';
 import type { NeededObject, NeededObjects, Use } from './needed.ts';

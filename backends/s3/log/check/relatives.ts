@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { MAX_REF_BYTES } from '../clones.ts';
 import { type Head, readHead } from '../head.ts';
 import { LogNames } from '../names.ts';
-import { type LogRecord, readRecord } from '../volume-record.ts';
+import { MAX_REF_BYTES } from '../volume/clones.ts';
+import { type LogRecord, readRecord } from '../volume/volume-record.ts';
 import { inParallel } from './in-parallel.ts';
 import { readable } from './readable.ts';
 import type { Report } from './report.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkVolume } from '../../../../backends/s3/log/check/check-volume.ts';
-import { createSnapshot } from '../../../../backends/s3/log/snapshot-operations.ts';
+import { createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import type { FakeBucket } from '../fake-store.ts';
 import { MIB, pattern } from '../harness.ts';
 import { newVolume, opened, operate } from './disk.ts';

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { readHeader } from '../../../../backends/s3/log/frame-cache.ts';
+import { readHeader } from '../../../../backends/s3/log/cache/frame-cache.ts';
 import {
   cloneVolume,
   createSnapshot,
   deleteSnapshot,
   rollbackVolume,
-} from '../../../../backends/s3/log/snapshot-operations.ts';
-import { withWriter } from '../../../../backends/s3/log/with-writer.ts';
+} from '../../../../backends/s3/log/volume/snapshot-operations.ts';
+import { withWriter } from '../../../../backends/s3/log/volume/with-writer.ts';
 import { deleteVolume } from '../../../../backends/s3/volumes.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
 import { FakeStore } from '../fake-store.ts';

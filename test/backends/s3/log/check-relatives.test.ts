@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cloneVolume } from '../../../../backends/s3/log/snapshot-operations.ts';
+import { cloneVolume } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { MIB } from '../harness.ts';
 import {
   bodyOf,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkVolume } from '../../../../backends/s3/log/check/check-volume.ts';
-import { cloneVolume, deleteSnapshot } from '../../../../backends/s3/log/snapshot-operations.ts';
+import { cloneVolume, deleteSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
 import { ownIdentity } from '../../../../core/plugin.ts';
 import { FakeStore } from '../fake-store.ts';

@@ -3,7 +3,7 @@ import { type S3Config, s3Config } from '../../../../backends/s3/config.ts';
 import { checkVolume } from '../../../../backends/s3/log/check/check-volume.ts';
 import { encodeHead, type Head } from '../../../../backends/s3/log/head.ts';
 import { LogNames } from '../../../../backends/s3/log/names.ts';
-import { createSnapshot } from '../../../../backends/s3/log/snapshot-operations.ts';
+import { createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { openVolume } from '../../../../backends/s3/open.ts';
 import { type Operation, withStore } from '../../../../backends/s3/operation.ts';
 import { createVolume } from '../../../../backends/s3/volumes.ts';

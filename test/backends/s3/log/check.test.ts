@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createSnapshot } from '../../../../backends/s3/log/snapshot-operations.ts';
+import { createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { MIB } from '../harness.ts';
 import {
   bodyOf,

@@ -3,7 +3,7 @@ import {
   type Candidate,
   checkpointStep,
   chooseVictims,
-} from '../../../../backends/s3/log/collection-policy.ts';
+} from '../../../../backends/s3/log/collection/collection-policy.ts';
 
 const HOUR = 1;
 const MONTH = 730 * HOUR;

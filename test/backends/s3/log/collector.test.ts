@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { s3Config } from '../../../../backends/s3/config.ts';
-import { FrameCache } from '../../../../backends/s3/log/frame-cache.ts';
-import { FrameCodec } from '../../../../backends/s3/log/frame-codec.ts';
+import { FrameCache } from '../../../../backends/s3/log/cache/frame-cache.ts';
+import { FrameCodec } from '../../../../backends/s3/log/frames/frame-codec.ts';
 import { readHead } from '../../../../backends/s3/log/head.ts';
 import { LogNames } from '../../../../backends/s3/log/names.ts';
 import { BLOCK } from '../../../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../../../backends/s3/log/reader.ts';
-import { readRecord } from '../../../../backends/s3/log/volume-record.ts';
+import { readRecord } from '../../../../backends/s3/log/volume/volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from '../../../../backends/s3/log/writer.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
 import { createVolume } from '../../../../backends/s3/volumes.ts';

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { crc32, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { FrameCodec } from '../../../../backends/s3/log/frame-codec.ts';
-import { FrameTable } from '../../../../backends/s3/log/frame-table.ts';
+import { FrameCodec } from '../../../../backends/s3/log/frames/frame-codec.ts';
+import { FrameTable } from '../../../../backends/s3/log/frames/frame-table.ts';
+import { NodeZstd } from '../../../../backends/s3/log/frames/zstd.ts';
 import {
   Codec,
   decodeHeader,
@@ -10,7 +11,6 @@ import {
   FRAME,
   headerLength,
 } from '../../../../backends/s3/log/object-header.ts';
-import { NodeZstd } from '../../../../backends/s3/log/zstd.ts';
 import { createVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
 import type { FakeBucket } from '../fake-store.ts';

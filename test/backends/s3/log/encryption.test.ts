@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { VolumeKey } from '../../../../backends/s3/log/encryption/volume-key.ts';
 import { decodeHeader, encodeHeader, FRAME } from '../../../../backends/s3/log/object-header.ts';
 import {
   cloneVolume,
   createSnapshot,
   deleteSnapshot,
   rollbackVolume,
-} from '../../../../backends/s3/log/snapshot-operations.ts';
-import { VolumeKey } from '../../../../backends/s3/log/volume-key.ts';
+} from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import {
   createVolume,
   deleteVolume,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { readKeySource } from '../../../../backends/s3/log/key-source.ts';
+import { readKeySource } from '../../../../backends/s3/log/encryption/key-source.ts';
 import { context } from '../harness.ts';
 import { refusal } from './disk.ts';
 import { keyFile, passphrase } from './key-files.ts';

@@ -5,7 +5,7 @@ import {
   cloneVolume,
   createSnapshot,
   rollbackVolume,
-} from '../../../../backends/s3/log/snapshot-operations.ts';
+} from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
 import type { FakeBucket } from '../fake-store.ts';
 import { MIB, pattern } from '../harness.ts';

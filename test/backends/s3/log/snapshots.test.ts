@@ -6,7 +6,7 @@ import {
   deleteSnapshot,
   listSnapshots,
   rollbackVolume,
-} from '../../../../backends/s3/log/snapshot-operations.ts';
+} from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { openVolume } from '../../../../backends/s3/open.ts';
 import { type Operation, withStore } from '../../../../backends/s3/operation.ts';
 import { createVolume, deleteVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { GatewayError, type PluginContext, resolveSecret, type Secret } from '../../../core/plugin.ts';
-import type { EncryptionConfig } from '../encryption-config.ts';
+import { GatewayError, type PluginContext, resolveSecret, type Secret } from '../../../../core/plugin.ts';
+import type { EncryptionConfig } from '../../encryption-config.ts';
 import { KEY_BYTES } from './volume-key.ts';
 
 /** A command that takes longer hangs. Milliseconds. */

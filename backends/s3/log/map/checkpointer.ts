@@ -1,14 +1,14 @@
-import type { Logger } from '../../../core/plugin.ts';
-import { MAX_DELETE_KEYS, type ObjectStore } from '../store/object-store.ts';
-import type { Appender } from './appender.ts';
+import type { Logger } from '../../../../core/plugin.ts';
+import { MAX_DELETE_KEYS, type ObjectStore } from '../../store/object-store.ts';
+import type { Appender } from '../appender.ts';
+import { checkpointStep } from '../collection/collection-policy.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
+import { FencedError } from '../fenced.ts';
+import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from '../head.ts';
+import type { LogObject, ObjectTable } from '../log-object.ts';
+import type { LogNames } from '../names.ts';
 import type { BlockMap } from './block-map.ts';
 import { encodeCheckpoint } from './checkpoint.ts';
-import { checkpointStep } from './collection-policy.ts';
-import { FencedError } from './fenced.ts';
-import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from './head.ts';
-import type { LogObject, ObjectTable } from './log-object.ts';
-import type { LogNames } from './names.ts';
-import type { VolumeKey } from './volume-key.ts';
 
 export interface CheckpointerOptions {
   readonly store: ObjectStore;

@@ -1,14 +1,14 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import { crc32 } from 'node:zlib';
-import { BlockError } from '../../../core/plugin.ts';
-import { toBlockError } from '../errors.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import type { FrameCodec } from './frame-codec.ts';
-import { FrameTable } from './frame-table.ts';
-import { type LogObject, learnFrames } from './log-object.ts';
+import { BlockError } from '../../../../core/plugin.ts';
+import { toBlockError } from '../../errors.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { FrameCodec } from '../frames/frame-codec.ts';
+import { FrameTable } from '../frames/frame-table.ts';
+import { type LogObject, learnFrames } from '../log-object.ts';
+import { decodeHeader, FRAME, headerLength, type ObjectHeader, type Opening } from '../object-header.ts';
 import type { ObjectCache } from './object-cache.ts';
-import { decodeHeader, FRAME, headerLength, type ObjectHeader, type Opening } from './object-header.ts';
 
 /** Of an object's header, what is asked for first: most are shorter. Bytes. */
 export const HEADER_GUESS = 32 * 1024;

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { TABLES, type VolumeKey } from '../encryption/volume-key.ts';
+import type { ObjectTable } from '../log-object.ts';
+import { LogNames, type LogPosition } from '../names.ts';
+import { BLOCK, type Opening } from '../object-header.ts';
 import type { BlockMap } from './block-map.ts';
-import type { ObjectTable } from './log-object.ts';
-import { LogNames, type LogPosition } from './names.ts';
-import { BLOCK, type Opening } from './object-header.ts';
-import { TABLES, type VolumeKey } from './volume-key.ts';
 
 /**
  * The map of all blocks, as an object. Numbers are little-endian.

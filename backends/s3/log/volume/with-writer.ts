@@ -1,11 +1,11 @@
-import type { Operation } from '../operation.ts';
-import { FrameCache } from './frame-cache.ts';
-import type { LogSource } from './log-source.ts';
-import { LogNames } from './names.ts';
-import { takeVolume } from './take-volume.ts';
-import { unlockVolume } from './volume-keys.ts';
+import type { Operation } from '../../operation.ts';
+import { FrameCache } from '../cache/frame-cache.ts';
+import { unlockVolume } from '../encryption/volume-keys.ts';
+import type { LogSource } from '../log-source.ts';
+import { LogNames } from '../names.ts';
+import { takeVolume } from '../take-volume.ts';
+import type { LogWriter } from '../writer.ts';
 import { codecOf, readLogVolume } from './volume-record.ts';
-import type { LogWriter } from './writer.ts';
 
 /** The volume of an operation, whatever size the configuration says. */
 export const readVolume = ({ store, config }: Operation) =>

@@ -1,13 +1,13 @@
-import type { Logger } from '../../../core/plugin.ts';
-import type { Appender } from './appender.ts';
-import type { BlockMap } from './block-map.ts';
+import type { Logger } from '../../../../core/plugin.ts';
+import type { Appender } from '../appender.ts';
+import type { FrameCache } from '../cache/frame-cache.ts';
+import type { LogObject, ObjectTable } from '../log-object.ts';
+import type { BlockMap } from '../map/block-map.ts';
+import type { LogNames } from '../names.ts';
+import { BLOCK } from '../object-header.ts';
 import { type Candidate, COPY_BYTES, chooseVictims } from './collection-policy.ts';
-import type { FrameCache } from './frame-cache.ts';
 import { gather, type LiveRun } from './gather.ts';
-import type { LogObject, ObjectTable } from './log-object.ts';
-import type { LogNames } from './names.ts';
 import type { ObjectAges } from './object-ages.ts';
-import { BLOCK } from './object-header.ts';
 
 export interface CollectorOptions {
   readonly names: LogNames;

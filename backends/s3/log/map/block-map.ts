@@ -1,6 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import type { ObjectTable } from './log-object.ts';
+import type { ObjectTable } from '../log-object.ts';
 
 /** Blocks of one page of a map: 64 MiB of the disk. */
 export const PAGE_BLOCKS = 16384;

@@ -1,5 +1,5 @@
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
-import { Semaphore } from '../../../core/plugin.ts';
+import { Semaphore } from '../../../../core/plugin.ts';
 
 /** Frames are small: beyond the fastest level little is gained. */
 const LEVEL = 1;

@@ -1,8 +1,8 @@
-import { Semaphore } from '../../../core/plugin.ts';
+import { Semaphore } from '../../../../core/plugin.ts';
+import type { FrameCache } from '../cache/frame-cache.ts';
+import type { LogObject } from '../log-object.ts';
+import { BLOCK, FRAME, FRAME_BLOCKS } from '../object-header.ts';
 import { READ_BYTES } from './collection-policy.ts';
-import type { FrameCache } from './frame-cache.ts';
-import type { LogObject } from './log-object.ts';
-import { BLOCK, FRAME, FRAME_BLOCKS } from './object-header.ts';
 
 /** Blocks of the disk that lie together in an object. */
 export interface LiveRun {

@@ -1,6 +1,6 @@
-import type { Snapshot } from './head.ts';
-import type { LogSource } from './log-source.ts';
-import { readCheckpoint } from './read-checkpoint.ts';
+import type { Snapshot } from '../head.ts';
+import type { LogSource } from '../log-source.ts';
+import { readCheckpoint } from '../map/read-checkpoint.ts';
 
 /** Keys of every object that a snapshot needs. */
 export async function pinnedBySnapshots(

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { GatewayError, type SnapshotInfo, type VolumeInfo } from '../../../core/plugin.ts';
-import type { S3Config } from '../config.ts';
-import type { Operation } from '../operation.ts';
-import { isStoreError } from '../store/store-error.ts';
-import { volumeExists } from '../volume-errors.ts';
+import { GatewayError, type SnapshotInfo, type VolumeInfo } from '../../../../core/plugin.ts';
+import type { S3Config } from '../../config.ts';
+import type { Operation } from '../../operation.ts';
+import { isStoreError } from '../../store/store-error.ts';
+import { volumeExists } from '../../volume-errors.ts';
+import { copyKeys, unlockVolume } from '../encryption/volume-keys.ts';
+import { firstHead, type Head, type Snapshot, writeHead } from '../head.ts';
+import { LogNames } from '../names.ts';
 import { refuseWithClones } from './clones.ts';
-import { firstHead, type Head, type Snapshot, writeHead } from './head.ts';
-import { LogNames } from './names.ts';
 import { pinnedBySnapshots } from './snapshots.ts';
-import { copyKeys, unlockVolume } from './volume-keys.ts';
 import {
   featuresOf,
   LOG_FORMAT,

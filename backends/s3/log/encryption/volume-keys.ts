@@ -1,15 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { GatewayError, type PluginContext } from '../../../core/plugin.ts';
-import type { S3Config } from '../config.ts';
-import type { EncryptionConfig } from '../encryption-config.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import { isStoreError } from '../store/store-error.ts';
+import { GatewayError, type PluginContext } from '../../../../core/plugin.ts';
+import type { S3Config } from '../../config.ts';
+import type { EncryptionConfig } from '../../encryption-config.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import { isStoreError } from '../../store/store-error.ts';
+import type { LogNames } from '../names.ts';
+import type { LogRecord } from '../volume/volume-record.ts';
 import { fillSlot, keySlot, openSlot } from './key-slots.ts';
 import { type KeySource, readKeySource } from './key-source.ts';
-import type { LogNames } from './names.ts';
 import { KEY_BYTES, VolumeKey } from './volume-key.ts';
-import type { LogRecord } from './volume-record.ts';
 
 const MAX_BYTES = 64 * 1024;
 const FORMAT = 'blockgate-log-keys';

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../core/plugin.ts';
-import type { S3Config } from '../config.ts';
-import type { EncryptionConfig } from '../encryption-config.ts';
-import { describeHolder, refuseUnlessGone } from '../holder.ts';
-import { deleteAll, type Operation } from '../operation.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import { storagePrice } from '../store/prices.ts';
-import { isStoreError } from '../store/store-error.ts';
-import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
-import { refuseWithClones } from './clones.ts';
+import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../../../core/plugin.ts';
+import type { S3Config } from '../../config.ts';
+import type { EncryptionConfig } from '../../encryption-config.ts';
+import { describeHolder, refuseUnlessGone } from '../../holder.ts';
+import { deleteAll, type Operation } from '../../operation.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import { storagePrice } from '../../store/prices.ts';
+import { isStoreError } from '../../store/store-error.ts';
+import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../../volume-errors.ts';
+import { CIPHER } from '../encryption/volume-key.ts';
+import { createKeys, notEncrypted, replaceKeys, unlockVolume } from '../encryption/volume-keys.ts';
 import {
   firstHead,
   type Head,
@@ -17,14 +18,13 @@ import {
   readHead,
   type StoredHead,
   writeHead,
-} from './head.ts';
-import { judge } from './journal/verdict.ts';
-import { LogNames } from './names.ts';
-import { BLOCK } from './object-header.ts';
-import { observe } from './observe.ts';
-import { compressionRatio, usageOf } from './usage.ts';
-import { CIPHER } from './volume-key.ts';
-import { createKeys, notEncrypted, replaceKeys, unlockVolume } from './volume-keys.ts';
+} from '../head.ts';
+import { judge } from '../journal/verdict.ts';
+import { LogNames } from '../names.ts';
+import { BLOCK } from '../object-header.ts';
+import { observe } from '../observe.ts';
+import { compressionRatio, usageOf } from '../usage.ts';
+import { refuseWithClones } from './clones.ts';
 import {
   featuresOf,
   LOG_FORMAT,

@@ -1,4 +1,4 @@
-import type { LogObject } from './log-object.ts';
+import type { LogObject } from '../log-object.ts';
 
 interface Age {
   /** When its content was written: the clock then. A copy is as old as what it was copied from. */

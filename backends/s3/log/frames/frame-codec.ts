@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import type { MaybePromise } from '../../../core/plugin.ts';
+import type { MaybePromise } from '../../../../core/plugin.ts';
+import type { ObjectCipher, VolumeKey } from '../encryption/volume-key.ts';
+import { Codec, FRAME, type FrameEntry } from '../object-header.ts';
 import type { Compression } from './compression.ts';
 import type { FrameTable } from './frame-table.ts';
-import { Codec, FRAME, type FrameEntry } from './object-header.ts';
-import type { ObjectCipher, VolumeKey } from './volume-key.ts';
 import { NodeZstd, type Zstd } from './zstd.ts';
 
 /** A frame that shrinks by less than this part is stored as it is. */

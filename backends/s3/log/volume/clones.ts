@@ -1,6 +1,6 @@
-import { GatewayError } from '../../../core/plugin.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import type { LogNames } from './names.ts';
+import { GatewayError } from '../../../../core/plugin.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { LogNames } from '../names.ts';
 
 export const MAX_REF_BYTES = 64 * 1024;
 

@@ -1,5 +1,5 @@
-import { REQUEST_PRICE, storagePrice, transferPrice } from '../store/prices.ts';
-import { BLOCK } from './object-header.ts';
+import { REQUEST_PRICE, storagePrice, transferPrice } from '../../store/prices.ts';
+import { BLOCK } from '../object-header.ts';
 
 /** Which objects of the log are worth collecting: a pure function of what is known of them. */
 

@@ -1,6 +1,6 @@
+import type { LogObject, ObjectTable } from '../log-object.ts';
+import type { LogExtent } from '../object-header.ts';
 import type { BlockMap } from './block-map.ts';
-import type { LogObject, ObjectTable } from './log-object.ts';
-import type { LogExtent } from './object-header.ts';
 
 /** What an object of the log does to the map: the same when it becomes durable and when it is found again. */
 export function applyToMap(

@@ -1,15 +1,15 @@
 import { z } from 'zod';
-import { GatewayError } from '../../../core/plugin.ts';
-import type { S3Config } from '../config.ts';
-import type { ObjectStore } from '../store/object-store.ts';
-import { checkSize, volumeNotFound } from '../volume-errors.ts';
-import { parseVolumeFile, readVolumeFile, type VolumeFile } from '../volume-file.ts';
-import { COMPRESSIONS } from './compression.ts';
-import { FrameCodec } from './frame-codec.ts';
-import { isBeingDeleted, readHead, type StoredHead } from './head.ts';
-import type { LogNames } from './names.ts';
-import { BLOCK } from './object-header.ts';
-import { CIPHER, type VolumeKey } from './volume-key.ts';
+import { GatewayError } from '../../../../core/plugin.ts';
+import type { S3Config } from '../../config.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import { checkSize, volumeNotFound } from '../../volume-errors.ts';
+import { parseVolumeFile, readVolumeFile, type VolumeFile } from '../../volume-file.ts';
+import { CIPHER, type VolumeKey } from '../encryption/volume-key.ts';
+import { COMPRESSIONS } from '../frames/compression.ts';
+import { FrameCodec } from '../frames/frame-codec.ts';
+import { isBeingDeleted, readHead, type StoredHead } from '../head.ts';
+import type { LogNames } from '../names.ts';
+import { BLOCK } from '../object-header.ts';
 
 export const LOG_FORMAT = 'blockgate-log';
 export const LOG_VERSION = 1;

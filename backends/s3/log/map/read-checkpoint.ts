@@ -1,6 +1,6 @@
+import type { LogSource } from '../log-source.ts';
+import { corrupt } from '../scan.ts';
 import { type Checkpoint, decodeCheckpoint } from './checkpoint.ts';
-import type { LogSource } from './log-source.ts';
-import { corrupt } from './scan.ts';
 
 /** Bytes. */
 const MAX_CHECKPOINT = 2 ** 31;

@@ -1,5 +1,5 @@
-import { BLOCK, FRAME, type FrameEntry } from './object-header.ts';
-import type { ObjectCipher } from './volume-key.ts';
+import type { ObjectCipher } from '../encryption/volume-key.ts';
+import { BLOCK, FRAME, type FrameEntry } from '../object-header.ts';
 
 /** Where the frames of an object are, and how they are stored: of its header, what reads need, in little memory. */
 export class FrameTable {

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { OpenContext } from '../../../core/plugin.ts';
-import type { S3Config } from '../config.ts';
-import type { ObjectStore } from '../store/object-store.ts';
+import type { OpenContext } from '../../../../core/plugin.ts';
+import type { S3Config } from '../../config.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { LogObject } from '../log-object.ts';
+import type { LogNames } from '../names.ts';
+import { FRAME, type FrameEntry, headerLength } from '../object-header.ts';
+import { readRecord } from '../volume/volume-record.ts';
 import { DiskCache } from './disk-cache.ts';
-import type { LogObject } from './log-object.ts';
-import type { LogNames } from './names.ts';
-import { FRAME, type FrameEntry, headerLength } from './object-header.ts';
-import { readRecord } from './volume-record.ts';
 
 /** Of an object's header, the first piece. Frames of data are below. */
 const HEADER = 2 ** 31;
