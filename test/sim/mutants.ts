@@ -19,15 +19,15 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'fence deletable',
-    file: 'checkpointer.ts',
-    find: '        condemned = dead.map((object) => names.object(object.place!));',
-    replace: `        condemned = dead.map((object) => names.object(object.place!));
+    file: 'map/checkpointer.ts',
+    find: '        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);',
+    replace: `        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);
         for (const { epoch, end } of current.epochs)
           if (end !== undefined) condemned.push(names.object({ epoch, seq: end + 1 }));`,
   },
   {
     name: 'copies of the collector count always',
-    file: 'apply.ts',
+    file: 'map/apply.ts',
     find: 'map.move(lba, blocks, object.id, block, from.id, source!.block)',
     replace: 'map.set(lba, blocks, object.id, block)',
   },
@@ -60,9 +60,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'objects deleted before they are condemned',
-    file: 'checkpointer.ts',
+    file: 'map/checkpointer.ts',
     find: '      await store.put(ref.key, body, { condition: ',
-    replace: `      if (dead.length > 0) await store.deleteMany(dead.map((object) => names.object(object.place!)));
+    replace: `      if (dead?.ours.length > 0) await store.deleteMany(dead.ours.map((object) => names.object(object.place!)));
       await store.put(ref.key, body, { condition: `,
   },
 ];

@@ -3,12 +3,11 @@ import { inspect } from '../../backends/s3/log/check/inspect.ts';
 import { KEY_BYTES, VolumeKey } from '../../backends/s3/log/encryption/volume-key.ts';
 import { FrameCodec } from '../../backends/s3/log/frames/frame-codec.ts';
 import { firstHead, readHead } from '../../backends/s3/log/head.ts';
-import { ObjectTable } from '../../backends/s3/log/log-object.ts';
-import { BlockMap } from '../../backends/s3/log/map/block-map.ts';
+import { PAGE_BLOCKS } from '../../backends/s3/log/map/page-blocks.ts';
+import { StoredMap } from '../../backends/s3/log/map/stored-map.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { Overlay } from '../../backends/s3/log/overlay.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
-import { loadCheckpoint } from '../../backends/s3/log/recovery.ts';
 import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
 import { type Nemesis, SimBucket, SimStore } from './store.ts';
 import { type Actor, World } from './world.ts';
@@ -90,8 +89,10 @@ class Scenario {
     };
     for (const hazard of limits.without)
       if (hazard !== 'deaths' && hazard !== 'pauses') this.#nemesis[hazard] = 0;
+    const blocks = 16 + world.below(48);
     this.#tuning = {
-      blocks: 16 + world.below(48),
+      blocks,
+      first: PAGE_BLOCKS - world.below(blocks),
       checkpointEvery: 2 + world.below(8),
       muchGarbage: 1 + world.below(200),
       spaceTarget: 1.05 + world.random(),
@@ -118,8 +119,12 @@ class Scenario {
     return { problems: this.#problems, events: this.#events, gateways: this.#gateways.length, changes };
   }
 
+  get #diskBlocks(): number {
+    return this.#tuning.first + this.#tuning.blocks;
+  }
+
   #encodedHead(): Buffer {
-    const head = firstHead(VOLUME, this.#tuning.blocks * BLOCK);
+    const head = firstHead(VOLUME, this.#diskBlocks * BLOCK);
     return Buffer.from(JSON.stringify({ ...head, nonce: '' }));
   }
 
@@ -177,7 +182,8 @@ class Scenario {
     } else if (draw < 0.85) {
       this.#say(`${gateway.actor.name} flushes`);
       gateway.flush();
-    } else if (draw < 0.97) void gateway.check(lba, count);
+    } else if (draw < 0.95) void gateway.check(lba, count);
+    else if (draw < 0.97) gateway.forgetMap();
     else if (this.#snapshots.length < 2 && gateway.answered === gateway.changes.length) {
       const name = `snapshot ${this.#snapshots.length}-${this.#version}`;
       this.#say(`${gateway.actor.name} makes ${name}`);
@@ -271,11 +277,19 @@ class Scenario {
 
   /** Every block's object is there, and every snapshot holds what it held. */
   async #inspect(gateway: SimGateway): Promise<void> {
-    for (const { id } of gateway.writer!.recovered.map.runs()) {
-      const object = gateway.writer!.recovered.table.get(id);
-      if (!this.#bucket.objects.has(NAMES.object(object.place!)))
-        this.#problem(`${NAMES.object(object.place!)} is needed, and not there`);
-    }
+    const { map, table } = gateway.writer!.recovered.stored;
+    await this.#world.as(
+      gateway.actor,
+      () =>
+        void map
+          .eachRun(({ id }) => {
+            const object = table.get(id);
+            if (!this.#bucket.objects.has(NAMES.object(object.place!)))
+              this.#problem(`${NAMES.object(object.place!)} is needed, and not there`);
+          })
+          .catch((error) => this.#problem(String(error))),
+    );
+    await this.#world.run(10_000);
     const actor: Actor = { name: 'inspector', alive: true, pausedUntil: 0 };
     const store = new SimStore(this.#world, this.#bucket, actor, this.#nemesis);
     await this.#world.as(
@@ -292,7 +306,7 @@ class Scenario {
   /** As `blockgate volume check --data`. What nothing needs any more may be left: of gateways that died, of late requests. */
   async #checkVolume(store: SimStore): Promise<void> {
     const { head } = (await readHead(store, NAMES))!;
-    const record = { uuid: VOLUME, size: this.#tuning.blocks * BLOCK };
+    const record = { uuid: VOLUME, size: this.#diskBlocks * BLOCK };
     const { key, compression } = this.#tuning;
     const { report } = await inspect({
       ...{ store, names: NAMES, key, record, head },
@@ -314,13 +328,11 @@ class Scenario {
         this.#problem(`${name} is gone`);
         continue;
       }
-      const table = new ObjectTable();
-      const map = new BlockMap(table);
-      await loadCheckpoint({ store, key }, snapshot.checkpoint, table, map);
+      const { map, table } = await StoredMap.open({ store, names: NAMES, key }, snapshot.checkpoint);
       const codec = new FrameCodec('none', key, new SimZstd(this.#world));
       const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, codec, 0));
       const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
-      await reader.read(0, this.#tuning.blocks, [bytes], this.#tuning.blocks);
+      await reader.read(this.#tuning.first, this.#tuning.blocks, [bytes], this.#diskBlocks);
       const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));
       if (!possible.some((content) => content.join() === found.join()))
         this.#problem(`${name} holds something else`);

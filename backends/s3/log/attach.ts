@@ -40,7 +40,8 @@ async function openReadOnly(
 ): Promise<OpenParts> {
   const names = new LogNames(config.prefix);
   const { head, recovered, key } = await observe(starting, names, config, ctx);
-  const { map, table } = recovered;
+  const { map, table, reader } = recovered.stored;
+  reader.store = running;
   const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache, {
     disk: await ObjectCache.open(config, running, ctx, undo),
   });
@@ -87,7 +88,7 @@ async function openWriter(
     },
   });
   undo.defer(() => closeWriter(writer, config, ctx));
-  const { map, table, replayed } = writer.recovered;
+  const { stored, replayed } = writer.recovered;
   if (journal !== undefined) {
     if (writer.head.journal != null)
       logger.info('what was in the journal is stored', { changes: await replayJournal(journal, writer) });
@@ -98,7 +99,7 @@ async function openWriter(
   return {
     size: writer.head.size,
     frames,
-    reader: new LogReader(map, writer.overlay, table, frames),
+    reader: new LogReader(stored.map, writer.overlay, stored.table, frames),
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };

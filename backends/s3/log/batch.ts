@@ -5,7 +5,7 @@ import type { ObjectCipher } from './encryption/volume-key.ts';
 import type { StoredFrames } from './frames/frame-codec.ts';
 import { FrameTable } from './frames/frame-table.ts';
 import { type LogObject, learnFrames } from './log-object.ts';
-import { PAGE_BLOCKS } from './map/block-map.ts';
+import { PAGE_BLOCKS } from './map/page-blocks.ts';
 import type { LogPosition } from './names.ts';
 import { BLOCK, encodeHeader, type LogExtent, type ObjectHeader, type Opening } from './object-header.ts';
 import type { Overlay } from './overlay.ts';

@@ -16,7 +16,7 @@ import { FencedError } from './fenced.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
-import { compressionRatio, usageOf } from './usage.ts';
+import { compressionRatio } from './usage.ts';
 import type { LogWriter } from './writer.ts';
 
 /** Larger requests are split: none has to wait for more room than there is. Bytes. */
@@ -88,11 +88,11 @@ export class LogDevice implements BlockDevice {
     return this.#sectors.writeZeroes(offset, length);
   }
 
-  extents(offset: number, length: number): readonly Extent[] {
+  extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
     const extents: { offset: number; length: number; kind: Extent['kind'] }[] = [];
     const end = offset + length;
     const first = Math.floor(offset / BLOCK);
-    this.#parts.reader.kinds(first, Math.ceil(end / BLOCK) - first, (isHole, from, count) => {
+    const looking = this.#parts.reader.kinds(first, Math.ceil(end / BLOCK) - first, (isHole, from, count) => {
       const kind = isHole ? 'hole' : 'data';
       const start = Math.max(offset, from * BLOCK);
       const bytes = Math.min(end, (from + count) * BLOCK) - start;
@@ -100,7 +100,7 @@ export class LogDevice implements BlockDevice {
       if (last?.kind === kind) last.length += bytes;
       else extents.push({ offset: start, length: bytes, kind });
     });
-    return extents;
+    return looking === undefined ? extents : looking.then(() => extents);
   }
 
   prefetch(offset: number, length: number): Promise<void> {
@@ -130,7 +130,7 @@ export class LogDevice implements BlockDevice {
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
       ...writer.appender.journal?.status(),
-      compression: `${writer.compression}, ratio ${compressionRatio(usageOf(writer.recovered.table))}`,
+      compression: `${writer.compression}, ratio ${compressionRatio(writer.recovered.stored.usage)}`,
       ...counters,
     };
   }

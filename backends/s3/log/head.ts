@@ -13,6 +13,8 @@ const position = z.object({ epoch: z.int().min(0), seq: z.int().min(0) });
 const checkpoint = z.object({
   /** Of the object. */
   key: z.string(),
+  /** Bytes of it that come before its slices. */
+  root: z.int().min(0).optional(),
   /** The last object of the log that is in it. */
   at: position,
   /** SHA-256 of that object's header, hexadecimal. */

@@ -13,8 +13,15 @@ export interface LogObject {
   blocks: number;
   /** Bytes of its data as it is stored. */
   stored: number;
-  /** Blocks of the disk that come from it, as far as it is durable. */
+  /**
+   * Blocks of the disk that come from it, as far as it is durable: at most so many, while pages of the map are not in memory;
+   * and while the table is not complete, so many more than the checkpoint before says.
+   */
   live: number;
+  /** What of `live` is in a checkpoint. */
+  saved: number;
+  /** A checkpoint has it in its table. */
+  isStored: boolean;
   /** Its blocks, while it is not in the store. */
   data: Buffer | undefined;
   /** Bytes of its header, and its frames: while they are known. */
@@ -26,12 +33,18 @@ export interface LogObject {
 
 /** Every object that the maps refer to. */
 export class ObjectTable {
+  /** False: a checkpoint knows more objects. */
+  isComplete = true;
   readonly #byId = new Map<number, LogObject>();
   readonly #byKey = new Map<string, LogObject>();
   #nextId = 1;
 
   get(id: number): LogObject {
     return this.#byId.get(id)!;
+  }
+
+  peek(id: number): LogObject | undefined {
+    return this.#byId.get(id);
   }
 
   find(names: LogNames, place: LogPosition): LogObject | undefined {
@@ -46,6 +59,8 @@ export class ObjectTable {
       blocks: 0,
       stored: 0,
       live: 0,
+      saved: 0,
+      isStored: false,
       data: undefined,
       headerBytes: 0,
       frames: undefined,
@@ -67,6 +82,19 @@ export class ObjectTable {
     object.blocks = blocks;
     object.stored = stored;
     this.place(object, place);
+    return object;
+  }
+
+  /** An object that a checkpoint refers to. 0: how large it is, is not known yet. */
+  learn(names: LogNames, place: LogPosition, blocks: number, stored: number): LogObject {
+    let object = this.find(names, place);
+    if (object === undefined) {
+      object = this.addStored(names, place, blocks, stored);
+      object.isStored = true;
+    } else if (object.blocks === 0) {
+      object.blocks = blocks;
+      object.stored = stored;
+    }
     return object;
   }
 

@@ -5,6 +5,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { VolumeKey } from './encryption/volume-key.ts';
 import { unlockVolume } from './encryption/volume-keys.ts';
 import type { StoredHead } from './head.ts';
+import { mapPages } from './map/block-map.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { type Recovered, recover } from './recovery.ts';
@@ -27,7 +28,7 @@ export interface Observed {
 export async function observe(
   store: ObjectStore,
   names: LogNames,
-  config: Pick<S3Config, 'bucket' | 'prefix' | 'size' | 'encryption'>,
+  config: Pick<S3Config, 'bucket' | 'prefix' | 'size' | 'encryption' | 'mapCache'>,
   where: Pick<PluginContext, 'baseDir' | 'signal'>,
 ): Promise<Observed> {
   const first = await readLogVolume(store, names, config);
@@ -35,7 +36,9 @@ export async function observe(
   for (let changes = 0; ; changes++) {
     const { record, head } = changes === 0 ? first : await readLogVolume(store, names, config);
     try {
-      const recovered = await recover({ store, names, key }, head.head, uuidBytes(record.uuid), undefined);
+      const source = { store, names, key };
+      const uuid = uuidBytes(record.uuid);
+      const recovered = await recover(source, head.head, uuid, undefined, mapPages(config));
       return { record, head, recovered, key };
     } catch (error) {
       if (!GatewayError.is(error) || error.code !== 'volume.corrupt' || changes === MAX_CHANGES) throw error;

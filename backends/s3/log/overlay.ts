@@ -1,6 +1,7 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { PAGE_BLOCKS, type Run } from './map/block-map.ts';
+import type { Run } from './map/block-map.ts';
+import { PAGE_BLOCKS } from './map/page-blocks.ts';
 
 /** In place of a block of an object: these blocks are zeros since that object. */
 export const ZEROS = 0xffffffff;

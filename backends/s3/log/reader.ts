@@ -1,9 +1,11 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { copyIn, fillZero, type IoVec } from '../../../core/plugin.ts';
+import { BlockError, copyIn, fillZero, GatewayError, type IoVec } from '../../../core/plugin.ts';
+import { toBlockError } from '../errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { BlockMap, Run } from './map/block-map.ts';
+import { PAGE_BLOCKS } from './map/page-blocks.ts';
 import { BLOCK, FRAME, FRAME_BLOCKS } from './object-header.ts';
 import { type Overlay, ZEROS } from './overlay.ts';
 
@@ -44,6 +46,13 @@ export class LogReader {
 
   /** Fills `iov` with `blocks` blocks. Returns nothing when all of them were in memory. */
   read(lba: number, blocks: number, iov: IoVec, diskBlocks: number): Promise<void> | undefined {
+    const loading = this.#map.need(lba, blocks);
+    return loading === undefined
+      ? this.#read(lba, blocks, iov, diskBlocks)
+      : this.#whenMapped(loading, lba, blocks, () => this.#read(lba, blocks, iov, diskBlocks));
+  }
+
+  #read(lba: number, blocks: number, iov: IoVec, diskBlocks: number): Promise<void> | undefined {
     let missing: Missing[] | undefined;
     this.#each(lba, blocks, (object, block, count, at) => {
       if (object === undefined) fillZero(iov, at * BLOCK, count * BLOCK);
@@ -61,6 +70,13 @@ export class LogReader {
 
   /** Has blocks in memory that only the store has, as far as that does not drive out what is in use. */
   prefetch(lba: number, blocks: number): Promise<void> {
+    const loading = this.#map.need(lba, blocks);
+    return loading === undefined
+      ? this.#prefetch(lba, blocks)
+      : this.#whenMapped(loading, lba, blocks, () => this.#prefetch(lba, blocks));
+  }
+
+  #prefetch(lba: number, blocks: number): Promise<void> {
     let room = this.#frames.spare;
     const fetches: Promise<unknown>[] = [];
     this.#each(lba, blocks, (object, block, count) => {
@@ -73,9 +89,39 @@ export class LogReader {
     return settleAll(fetches);
   }
 
-  /** The kinds of the runs from `lba` on. */
-  kinds(lba: number, blocks: number, take: (isHole: boolean, from: number, count: number) => void): void {
-    this.#each(lba, blocks, (object, _block, count, at) => take(object === undefined, lba + at, count));
+  /** The kinds of the runs from `lba` on. Returns nothing when all of the map that says it was in memory. */
+  kinds(
+    lba: number,
+    blocks: number,
+    take: (isHole: boolean, from: number, count: number) => void,
+  ): Promise<void> | undefined {
+    for (let at = lba; at < lba + blocks; ) {
+      const count = Math.min(lba + blocks - at, PAGE_BLOCKS - (at % PAGE_BLOCKS));
+      const loading = this.#map.need(at, count);
+      if (loading !== undefined) {
+        const [from, left] = [at, lba + blocks - at];
+        return this.#whenMapped(loading, from, count, () => this.kinds(from, left, take));
+      }
+      this.#each(at, count, (object, _block, n, done) => take(object === undefined, at + done, n));
+      at += count;
+    }
+    return undefined;
+  }
+
+  /** Runs `run` in the very step in which the map has these blocks in memory: later it may not have them any more. */
+  async #whenMapped(
+    loading: Promise<void>,
+    lba: number,
+    blocks: number,
+    run: () => Promise<void> | undefined,
+  ): Promise<void> {
+    try {
+      for (let next: Promise<void> | undefined = loading; next !== undefined; next = this.#map.need(lba, blocks))
+        await next;
+    } catch (error) {
+      throw unreadable(error);
+    }
+    await run();
   }
 
   #each(
@@ -131,6 +177,11 @@ export class LogReader {
     const to = Math.min(diskBlocks, this.#sequentialAt + this.#ahead);
     // In pieces that are worth a request.
     if (to - from < Math.min(this.#ahead / 2, WORTHWHILE)) return;
+    const loading = this.#map.need(from, to - from);
+    if (loading !== undefined) {
+      loading.catch(() => undefined);
+      return;
+    }
     this.#aheadTo = to;
     this.#each(from, to - from, (object, block, count) => {
       if (object === undefined || object.data !== undefined) return;
@@ -138,6 +189,14 @@ export class LogReader {
       this.#frames.fetch(object, ...framesOf(block, count)).catch(() => undefined);
     });
   }
+}
+
+/** Where blocks are cannot be found out. */
+function unreadable(error: unknown): unknown {
+  if (!GatewayError.is(error)) return toBlockError(error);
+  return new BlockError('EIO', `the map of the volume cannot be read: ${error.message} ${error.why ?? ''}`, {
+    cause: error,
+  });
 }
 
 /** The frames that hold `count` blocks from `block` on: the first, and how many. */

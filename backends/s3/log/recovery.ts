@@ -1,14 +1,14 @@
 import type { Signature } from './batch.ts';
+import { corrupt } from './corrupt.ts';
 import { FrameTable } from './frames/frame-table.ts';
-import type { CheckpointRef, Head } from './head.ts';
-import { learnFrames, ObjectTable } from './log-object.ts';
+import type { Head } from './head.ts';
+import { learnFrames } from './log-object.ts';
 import type { LogSource } from './log-source.ts';
 import { applyToMap } from './map/apply.ts';
-import { BlockMap } from './map/block-map.ts';
-import { readCheckpoint } from './map/read-checkpoint.ts';
+import { StoredMap } from './map/stored-map.ts';
 import type { LogNames, LogPosition } from './names.ts';
 import { hashHeader, NO_HASH } from './object-header.ts';
-import { corrupt, type FoundObject, readObjects, readOpenEpoch } from './scan.ts';
+import { type FoundObject, readObjects, readOpenEpoch } from './scan.ts';
 
 export interface LogEnd {
   readonly place: LogPosition;
@@ -18,8 +18,7 @@ export interface LogEnd {
 
 /** What the log says. */
 export interface Recovered {
-  readonly table: ObjectTable;
-  readonly map: BlockMap;
+  readonly stored: StoredMap;
   readonly last: LogEnd;
   /** Epochs before ours that are not in the checkpoint, with their ends. */
   readonly epochs: readonly { readonly epoch: number; readonly end: number }[];
@@ -31,22 +30,21 @@ export interface Recovered {
 export const NOWHERE: LogEnd = { place: { epoch: 0, seq: 0 }, hash: NO_HASH };
 
 /**
- * The map as of the end of the log: the checkpoint, and every object after it. `fence`: with it the ends of epochs that
- * were left open are fixed for good; the volume is ours by then. Throws `volume.corrupt`.
+ * The map as of the end of the log: the checkpoint, of which no more is read than where things are, and every object after
+ * it. `fence`: with it the ends of epochs that were left open are fixed for good; the volume is ours by then. `maxLoaded`:
+ * pages of the map in memory. Throws `volume.corrupt`.
  */
 export async function recover(
   source: LogSource,
   head: Pick<Head, 'checkpoint' | 'epochs'>,
   volume: Buffer,
   fence: Signature | undefined,
+  maxLoaded?: number,
 ): Promise<Recovered> {
-  const table = new ObjectTable();
-  const map = new BlockMap(table);
-  let last = NOWHERE;
-  if (head.checkpoint !== null) {
-    await loadCheckpoint(source, head.checkpoint, table, map);
-    last = { place: head.checkpoint.at, hash: Buffer.from(head.checkpoint.hash, 'hex') };
-  }
+  const { checkpoint } = head;
+  const stored = await StoredMap.open(source, checkpoint, maxLoaded);
+  let last =
+    checkpoint === null ? NOWHERE : { place: checkpoint.at, hash: Buffer.from(checkpoint.hash, 'hex') };
   const epochs: { epoch: number; end: number }[] = [];
   let replayed = 0;
   for (const { epoch, end } of head.epochs) {
@@ -56,33 +54,17 @@ export async function recover(
         ? await readOpenEpoch(source, epoch, from, fence)
         : await readObjects(source, epoch, from, end);
     for (const [i, object] of objects.entries())
-      last = replay(source.names, table, map, volume, last, { epoch, seq: from + i }, object);
+      last = replay(source.names, stored, volume, last, { epoch, seq: from + i }, object);
     replayed += objects.length;
     epochs.push({ epoch, end: from - 1 + objects.length });
   }
-  return { table, map, last, epochs, replayed };
-}
-
-export async function loadCheckpoint(
-  source: Pick<LogSource, 'store' | 'key'>,
-  { key, at }: CheckpointRef,
-  table: ObjectTable,
-  map: BlockMap,
-): Promise<void> {
-  const checkpoint = await readCheckpoint(source, key);
-  if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq)
-    throw corrupt(key, 'it is the checkpoint of another moment');
-  const ids = checkpoint.objects.map(
-    ({ names, place, blocks, stored }) => table.addStored(names, place, blocks, stored).id,
-  );
-  checkpoint.eachExtent((lba, blocks, object, block) => map.set(lba, blocks, ids[object]!, block));
+  return { stored, last, epochs, replayed };
 }
 
 /** Applies one object, after making sure that it is the one that follows. */
 function replay(
   names: LogNames,
-  table: ObjectTable,
-  map: BlockMap,
+  { table, map }: StoredMap,
   volume: Buffer,
   last: LogEnd,
   place: LogPosition,

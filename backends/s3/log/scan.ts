@@ -1,7 +1,7 @@
-import { GatewayError } from '../../../core/plugin.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { encodeFence, type Signature } from './batch.ts';
 import { readHeader } from './cache/frame-cache.ts';
+import { corrupt } from './corrupt.ts';
 import type { LogSource } from './log-source.ts';
 import type { ObjectHeader } from './object-header.ts';
 
@@ -102,11 +102,4 @@ async function look({ store, key }: LogSource, name: string): Promise<FoundObjec
   const found = await readHeader(store, { name, key });
   if (typeof found === 'string') throw corrupt(name, found);
   return found;
-}
-
-export function corrupt(key: string, why: string): GatewayError {
-  return new GatewayError('volume.corrupt', `The object ${key} of the log is damaged.`, {
-    why,
-    fix: 'Restore it from a backup or an older version. What of the disk is affected: blockgate volume check <disk>',
-  });
 }

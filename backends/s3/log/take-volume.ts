@@ -10,6 +10,7 @@ import type { FrameCodec } from './frames/frame-codec.ts';
 import { encodeHead, type HeadFile, holderOf, readHead, type StoredHead } from './head.ts';
 import type { JournalFile } from './journal/journal-file.ts';
 import { judge } from './journal/verdict.ts';
+import { mapPages } from './map/block-map.ts';
 import { LogNames } from './names.ts';
 import type { LogRecord } from './volume/volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from './writer.ts';
@@ -61,6 +62,7 @@ export async function takeVolume({
     nonce: randomBytes(16),
     codec,
     writeBuffer: config.writeBuffer,
+    mapPages: mapPages(config),
     maxAgeMs: Math.min(MAX_AGE_MS, (config.maxLagMs ?? Number.POSITIVE_INFINITY) / 2),
     needsJournal: (head) => judge(head, journal, ctx) === 'replay',
     spaceTarget: config.spaceAmplification,

@@ -18,11 +18,11 @@ import {
 } from './head.ts';
 import type { Journal } from './journal/journal.ts';
 import { Checkpointer } from './map/checkpointer.ts';
+import { Pins } from './map/needs.ts';
 import type { LogNames } from './names.ts';
 import { uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
 import { type Recovered, recover } from './recovery.ts';
-import { pinnedBySnapshots } from './volume/snapshots.ts';
 
 export interface WriterOptions {
   /** For opening: somebody waits. */
@@ -42,6 +42,8 @@ export interface WriterOptions {
   readonly maxAgeMs: number;
   /** Looks at the head that is to be claimed. Throws when it must not be; false: its journal is not needed. */
   readonly needsJournal: (head: Head) => boolean;
+  /** Of the map, in memory. */
+  readonly mapPages: number;
   /** Objects between two checkpoints. */
   readonly checkpointEvery: number;
   /** So much more of the log without use is worth a checkpoint as well. Blocks. */
@@ -92,7 +94,6 @@ export class LogWriter {
   readonly #head: HeadFile;
   readonly #checkpointer: Checkpointer;
   readonly #collector: Collector;
-  readonly #pinned: Set<string>;
   /** Of what is written. */
   readonly compression: Compression;
   readonly recovered: Recovered;
@@ -103,18 +104,18 @@ export class LogWriter {
     options: WriterOptions,
     head: HeadFile,
     recovered: Recovered,
-    pinned: Set<string>,
+    pins: Pins,
     frames: FrameCache,
   ) {
     this.#head = head;
-    this.#pinned = pinned;
     this.compression = options.codec.compression;
     this.recovered = recovered;
     this.overlay = new Overlay();
     const { running, names, nonce, codec, logger } = options;
-    const { table, map, last, replayed } = recovered;
+    const { stored, last, replayed } = recovered;
+    const { table, map } = stored;
     const { epoch } = head.content;
-    const ages = new ObjectAges(table.values());
+    const ages = new ObjectAges([...table.values()].filter((object) => !object.isStored));
     this.appender = new Appender({
       store: running,
       names,
@@ -139,13 +140,11 @@ export class LogWriter {
       {
         store: running,
         names,
-        key: codec.key,
-        table,
-        map,
+        stored,
         head,
         appender: this.appender,
         epoch,
-        pinned,
+        pins,
         every: options.checkpointEvery,
         muchGarbage: options.muchGarbage,
         spaceTarget: options.spaceTarget,
@@ -155,13 +154,14 @@ export class LogWriter {
       replayed,
     );
     this.#collector = new Collector({
+      store: running,
       names,
-      table,
-      map,
+      key: codec.key,
+      stored,
       frames,
       ages,
       appender: this.appender,
-      pinned,
+      pinned: pins.objects,
       spaceTarget: options.spaceTarget,
       logger,
       onCollected: () => void this.#checkpointer.run().catch(() => undefined),
@@ -180,11 +180,12 @@ export class LogWriter {
       { checkpoint: content.checkpoint, epochs: before },
       signature.volume,
       signature,
+      options.mapPages,
     );
-    const pinned = await pinnedBySnapshots(source, content.snapshots);
+    recovered.stored.reader.store = running;
     if (before.some(({ end }) => end === undefined)) await closeEpochs(head, recovered);
     const file = new HeadFile(running, names, { head: head.content, etag: head.etag });
-    return new LogWriter(options, file, recovered, pinned, frames);
+    return new LogWriter(options, file, recovered, new Pins({ ...source, store: running }), frames);
   }
 
   /** Objects after the last checkpoint. */
@@ -206,11 +207,7 @@ export class LogWriter {
   async snapshot(name: string, createdAt: string): Promise<Snapshot> {
     refuseTaken(this.head, name);
     await this.appender.flushToStore();
-    const keep = (): void => {
-      for (const { live, place, names } of this.recovered.table.values())
-        if (live > 0 && place !== undefined) this.#pinned.add(names.object(place));
-    };
-    return await this.#checkpointer.snapshot(name, createdAt, keep);
+    return await this.#checkpointer.snapshot(name, createdAt);
   }
 
   async change(change: (head: Head) => Partial<Head>): Promise<void> {

@@ -1,77 +1,79 @@
 import { GatewayError } from '../../../../core/plugin.ts';
 import type { CheckpointRef } from '../head.ts';
 import type { LogSource } from '../log-source.ts';
-import type { Checkpoint } from '../map/checkpoint.ts';
-import { readCheckpoint } from '../map/read-checkpoint.ts';
+import { PAGE_BLOCKS } from '../map/page-blocks.ts';
+import { StoredMap } from '../map/stored-map.ts';
 import { BLOCK } from '../object-header.ts';
 import type { Report } from './report.ts';
 
-export interface CheckedCheckpoint {
-  readonly checkpoint: Checkpoint;
-  /** As `Checkpoint.eachExtent`, without those that make no sense. */
-  readonly eachExtent: Checkpoint['eachExtent'];
-}
-
-/** Whether the map is whole, and within its bounds. Undefined: it cannot be read. `size`: of the disk, bytes. */
+/**
+ * Whether the map is whole, and within its bounds. Returns it with all of it in memory, without what makes no sense; undefined
+ * when it cannot be read. `size`: of the disk, bytes.
+ */
 export async function checkCheckpoint(
-  source: Pick<LogSource, 'store' | 'key'>,
-  { key, at }: CheckpointRef,
+  source: LogSource,
+  ref: CheckpointRef,
   size: number,
   view: string | undefined,
   report: Report,
-): Promise<CheckedCheckpoint | undefined> {
+): Promise<StoredMap | undefined> {
   const all = { view, lba: 0, count: Math.ceil(size / BLOCK) };
   report.count('checkpoints');
-  let checkpoint: Checkpoint;
+  const stored = await readable(() => StoredMap.open(source, ref), (why) =>
+    report.error(ref.key, `the checkpoint is damaged: ${why}`, [all]),
+  );
+  if (stored === undefined) return undefined;
+  let isWhole = true;
+  await readable(() => stored.knowObjects(), (why) => {
+    isWhole = false;
+    report.error(ref.key, `the table of objects of the checkpoint is damaged: ${why}`);
+  });
+  const { map } = stored;
+  for (const page of map.inOrder()) {
+    const lba = page.number * PAGE_BLOCKS;
+    const blocks = { view, lba, count: Math.max(0, Math.min(PAGE_BLOCKS, all.count - lba)) };
+    await readable(() => map.needPage(page), (why) => {
+      isWhole = false;
+      report.error(ref.key, `page ${page.number} of the map is damaged: ${why}`, [blocks]);
+      map.forget(page);
+    });
+  }
+  const outside: { readonly lba: number; readonly count: number }[] = [];
+  const found = new Map<number, number>();
+  await map.eachRun(({ lba, count, id }) => {
+    if (lba + count > all.count) outside.push({ lba, count });
+    found.set(id, (found.get(id) ?? 0) + count);
+  });
+  if (isWhole) checkCounts(stored, found, ref.key, report);
+  for (const { lba, count } of outside) {
+    report.error(ref.key, 'an extent of the checkpoint is wrong: it lies beyond the end of the disk', [
+      { view, lba, count },
+    ]);
+    map.clear(lba, count);
+  }
+  return stored;
+}
+
+/** How many blocks come from each object: what seems to have none is deleted. */
+function checkCounts(
+  { table }: StoredMap,
+  found: ReadonlyMap<number, number>,
+  key: string,
+  report: Report,
+): void {
+  for (const { id, live, names, place } of table.values()) {
+    const blocks = found.get(id) ?? 0;
+    if (blocks !== live)
+      report.error(key, `it counts ${live} blocks of ${names.object(place!)}, and ${blocks} come from there`);
+  }
+}
+
+async function readable<T>(read: () => Promise<T>, say: (why: string) => void): Promise<T | undefined> {
   try {
-    checkpoint = await readCheckpoint(source, key);
+    return await read();
   } catch (error) {
     if (!GatewayError.is(error)) throw error;
-    report.error(key, `the checkpoint is damaged: ${error.why}`, [all]);
+    say(`${error.message} ${error.why ?? ''}`.trim());
     return undefined;
   }
-  if (checkpoint.at.epoch !== at.epoch || checkpoint.at.seq !== at.seq) {
-    report.error(key, 'it is the checkpoint of another moment', [all]);
-    return undefined;
-  }
-  const { objects } = checkpoint;
-  const live = new Float64Array(objects.length);
-  let end = 0;
-  /** What is wrong with an extent. */
-  const problem = (lba: number, blocks: number, object: number, block: number): string | undefined => {
-    if (blocks === 0) return 'it is empty';
-    if (lba + blocks > all.count) return 'it lies beyond the end of the disk';
-    if (lba < end) return 'it overlaps the one before it';
-    if (objects[object] === undefined) return 'it comes from no object';
-    return block + blocks > objects[object].blocks
-      ? `it comes from beyond the end of ${objects[object].names.object(objects[object].place)}`
-      : undefined;
-  };
-  const bad = new Set<number>();
-  let number = 0;
-  checkpoint.eachExtent((lba, blocks, object, block) => {
-    const what = problem(lba, blocks, object, block);
-    if (what !== undefined) {
-      bad.add(number);
-      report.error(key, `an extent of the checkpoint is wrong: ${what}`, [{ view, lba, count: blocks }]);
-    } else {
-      end = lba + blocks;
-      live[object]! += blocks;
-    }
-    number++;
-  });
-  const unused = bad.size > 0 ? [] : objects.filter((_, i) => live[i] === 0);
-  report.warning(
-    unused.map(({ names, place }) => names.object(place)),
-    `the checkpoint ${key} lists it, and no block comes from there`,
-  );
-  return {
-    checkpoint,
-    eachExtent(take) {
-      let i = 0;
-      checkpoint.eachExtent((lba, blocks, object, block) => {
-        if (!bad.has(i++)) take(lba, blocks, object, block);
-      });
-    },
-  };
 }

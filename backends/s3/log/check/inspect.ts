@@ -2,8 +2,7 @@ import type { Progress } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
 import type { Head, Snapshot } from '../head.ts';
-import { ObjectTable } from '../log-object.ts';
-import { BlockMap } from '../map/block-map.ts';
+import { StoredMap } from '../map/stored-map.ts';
 import type { LogNames } from '../names.ts';
 import { uuidBytes } from '../object-header.ts';
 import { NOWHERE } from '../recovery.ts';
@@ -65,39 +64,34 @@ async function checkNow(
   needed: NeededObjects,
   report: Report,
 ): Promise<Map<number, number>> {
-  const table = new ObjectTable();
-  const map = new BlockMap(table);
+  const source = { store, names, key };
+  const { checkpoint } = head;
   let last = NOWHERE;
-  if (head.checkpoint !== null) {
-    last = { place: head.checkpoint.at, hash: Buffer.from(head.checkpoint.hash, 'hex') };
-    const checked = await checkCheckpoint({ store, key }, head.checkpoint, head.size, undefined, report);
-    const { objects } = checked?.checkpoint ?? { objects: [] };
-    const ids = objects.map((object) => {
-      needed.add(object.names, object.place, object.blocks);
-      return table.addStored(object.names, object.place, object.blocks, object.stored).id;
-    });
-    checked?.eachExtent((lba, blocks, object, block) => map.set(lba, blocks, ids[object]!, block));
+  let stored = await StoredMap.open(source, null);
+  if (checkpoint !== null) {
+    last = { place: checkpoint.at, hash: Buffer.from(checkpoint.hash, 'hex') };
+    const checked = await checkCheckpoint(source, checkpoint, head.size, undefined, report);
+    if (checked !== undefined) stored = checked;
+    needed.addCheckpoint(checkpoint.key, checked);
   }
+  const { table, map } = stored;
+  needed.addObjects(table);
   const volume = uuidBytes(record.uuid);
   const ends = await checkLogTail({ store, names, key, head, volume, last, table, map, needed, report });
-  for (const { id, lba, count, block } of map.runs()) {
-    const { names: at, place, blocks } = table.get(id);
-    needed.use(needed.add(at, place!, blocks), undefined, lba, count, block);
-  }
+  await needed.useAll(stored, undefined);
   return ends;
 }
 
 async function checkSnapshot(
-  source: Pick<InspectOptions, 'store' | 'key'>,
+  { store, names, key }: Pick<InspectOptions, 'store' | 'names' | 'key'>,
   { name, size, checkpoint }: Snapshot,
   needed: NeededObjects,
   report: Report,
 ): Promise<void> {
   report.count('snapshots');
-  const checked = await checkCheckpoint(source, checkpoint, size, name, report);
+  const checked = await checkCheckpoint({ store, names, key }, checkpoint, size, name, report);
+  needed.addCheckpoint(checkpoint.key, checked);
   if (checked === undefined) return;
-  const objects = checked.checkpoint.objects.map((object) =>
-    needed.add(object.names, object.place, object.blocks),
-  );
-  checked.eachExtent((lba, blocks, object, block) => needed.use(objects[object]!, name, lba, blocks, block));
+  needed.addObjects(checked.table);
+  await needed.useAll(checked, name);
 }

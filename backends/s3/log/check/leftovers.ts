@@ -3,7 +3,7 @@ import { MAX_IN_FLIGHT } from '../appender.ts';
 import { readHeader } from '../cache/frame-cache.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
 import type { Head } from '../head.ts';
-import { CHECKPOINT_START, checkpointPosition } from '../map/checkpoint.ts';
+import { CHECKPOINT_START, checkpointPosition } from '../map/root.ts';
 import type { LogNames, LogPosition } from '../names.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Inventory } from './inventory.ts';
@@ -30,7 +30,7 @@ export interface LeftoverOptions {
 export async function findLeftovers(options: LeftoverOptions): Promise<string[]> {
   const { names, head, inventory, needed, report } = options;
   const condemned = new Set(head.condemned);
-  const used = new Set([head.checkpoint, ...head.snapshots.map((s) => s.checkpoint)].map((ref) => ref?.key));
+  const used = needed.checkpoints;
   for (const key of condemned)
     if (needed.get(key) !== undefined || used.has(key))
       report.error(names.head, `it condemns ${key}, which is needed`);
@@ -38,7 +38,7 @@ export async function findLeftovers(options: LeftoverOptions): Promise<string[]>
   const unfinished: string[] = [];
   const checkpoints: string[] = [];
   for (const key of inventory.checkpoints) {
-    if (used.has(key)) continue;
+    if (used.has(key) || (needed.knownCheckpoints.has(key) && !condemned.has(key))) continue;
     if (condemned.has(key)) unfinished.push(key);
     // Its writer may be about to make it count.
     else if (!(isOwned && key.startsWith(names.checkpoint(head.epoch, 0).slice(0, -16))))

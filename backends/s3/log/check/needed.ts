@@ -1,3 +1,5 @@
+import type { ObjectTable } from '../log-object.ts';
+import type { StoredMap } from '../map/stored-map.ts';
 import type { LogNames, LogPosition } from '../names.ts';
 import type { Blocks } from './report.ts';
 
@@ -26,6 +28,11 @@ export class NeededObjects {
   /** Names of snapshots; the first is the disk as it is now. */
   readonly #views: (string | undefined)[] = [undefined];
 
+  /** Checkpoints that are needed: keys. */
+  readonly checkpoints = new Set<string>();
+  /** Those that are known, and will be deleted when it is time. */
+  readonly knownCheckpoints = new Set<string>();
+
   get size(): number {
     return this.#byKey.size;
   }
@@ -43,6 +50,25 @@ export class NeededObjects {
     }
     object.blocks ??= blocks;
     return object;
+  }
+
+  /** `stored`: what it consists of, if that can be read. */
+  addCheckpoint(key: string, stored: StoredMap | undefined): void {
+    const { needed, known } = stored?.checkpoints ?? { needed: [], known: [] };
+    for (const one of [key, ...needed]) this.checkpoints.add(one);
+    for (const one of known) this.knownCheckpoints.add(one);
+  }
+
+  addObjects(table: ObjectTable): void {
+    for (const { names, place, blocks, live } of table.values()) if (live > 0) this.add(names, place!, blocks);
+  }
+
+  /** Where the blocks of a view come from. */
+  async useAll({ map, table }: StoredMap, view: string | undefined): Promise<void> {
+    await map.eachRun(({ id, lba, count, block }) => {
+      const { names, place, blocks } = table.get(id);
+      this.use(this.add(names, place!, blocks), view, lba, count, block);
+    });
   }
 
   use(object: NeededObject, view: string | undefined, lba: number, count: number, block: number): void {

@@ -1,18 +1,28 @@
 import type { Logger } from '../../../../core/plugin.ts';
 import type { Appender } from '../appender.ts';
-import type { FrameCache } from '../cache/frame-cache.ts';
-import type { LogObject, ObjectTable } from '../log-object.ts';
-import type { BlockMap } from '../map/block-map.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import { type FrameCache, readHeader } from '../cache/frame-cache.ts';
+import type { VolumeKey } from '../encryption/volume-key.ts';
+import { FrameTable } from '../frames/frame-table.ts';
+import { type LogObject, learnFrames } from '../log-object.ts';
+import type { Run } from '../map/block-map.ts';
+import type { StoredMap } from '../map/stored-map.ts';
 import type { LogNames } from '../names.ts';
-import { BLOCK } from '../object-header.ts';
-import { type Candidate, COPY_BYTES, chooseVictims } from './collection-policy.ts';
+import { PAGE_BLOCKS } from '../map/page-blocks.ts';
+import { BLOCK, type ObjectHeader } from '../object-header.ts';
+import { type Candidate, COPY_BYTES, checkpointStep, chooseVictims } from './collection-policy.ts';
 import { gather, type LiveRun } from './gather.ts';
 import type { ObjectAges } from './object-ages.ts';
 
+/** Of the map, when it is looked for what was overwritten. */
+const PAGES_AT_ONCE = 64;
+
 export interface CollectorOptions {
+  readonly store: ObjectStore;
   readonly names: LogNames;
-  readonly table: ObjectTable;
-  readonly map: BlockMap;
+  /** Of a volume that is encrypted. */
+  readonly key: VolumeKey | undefined;
+  readonly stored: StoredMap;
   readonly frames: FrameCache;
   readonly ages: ObjectAges;
   readonly appender: Appender;
@@ -66,21 +76,33 @@ export class Collector {
   }
 
   async #run(): Promise<void> {
+    const { stored, ages } = this.#options;
+    const unknown = [...stored.table.values()].filter((object) => object.isStored && !ages.has(object));
+    ages.addBefore(unknown.sort((a, b) => a.place!.epoch - b.place!.epoch || a.place!.seq - b.place!.seq));
+    await this.#resolve();
     const victims = this.#victims();
     if (victims.length === 0) return;
-    for (const batch of batches(this.#runsOf(victims))) {
+    for await (const batch of batches(this.#runsOf(victims))) {
       await this.#copy(batch);
       if (this.#stopped) return;
     }
     this.#options.onCollected();
   }
 
+  /** Finds out what was overwritten in pages of the map that were not in memory, if it may be much. */
+  async #resolve(): Promise<void> {
+    const { stored, spaceTarget } = this.#options;
+    const { map } = stored;
+    while (!this.#stopped && map.unresolvedBlocks > map.used * checkpointStep(spaceTarget))
+      await map.resolve(PAGES_AT_ONCE);
+  }
+
   /** Oldest content first: what was written at about the same time is copied together, and lives about as long. */
   #victims(): LogObject[] {
-    const { names, table, pinned, ages, spaceTarget } = this.#options;
+    const { names, stored: known, pinned, ages, spaceTarget } = this.#options;
     let [stored, live] = [0, 0];
     const candidates: Victim[] = [];
-    for (const object of table.values()) {
+    for (const object of known.table.values()) {
       // Those that are not durable, empty, kept by a snapshot, or of somebody else.
       if (object.place === undefined || object.data !== undefined || object.live === 0) continue;
       if (object.names.root !== names.root || pinned.has(names.object(object.place))) continue;
@@ -99,12 +121,27 @@ export class Collector {
       .map(({ object }) => object);
   }
 
-  /** What is needed of each object. */
-  #runsOf(objects: readonly LogObject[]): LiveRun[] {
-    const byObject = new Map<number, LiveRun[]>(objects.map(({ id }) => [id, []]));
-    for (const { id, lba, block, count } of this.#options.map.runs())
-      byObject.get(id)?.push({ object: this.#options.table.get(id), lba, block, count });
-    return [...byObject.values()].flat();
+  /** What is needed of each object. Which blocks of the disk came from it once, its header says. */
+  async *#runsOf(objects: readonly LogObject[]): AsyncGenerator<LiveRun> {
+    const { store, key, stored } = this.#options;
+    const run: Run = { id: 0, block: 0, count: 0 };
+    for (const object of objects) {
+      const found = await readHeader(store, { name: object.names.object(object.place!), key });
+      // What is damaged is left for reads to report.
+      if (this.#stopped || typeof found !== 'object') continue;
+      const { header, bytes } = found;
+      if (object.frames === undefined)
+        learnFrames(object, new FrameTable(header.blocks, header.frames, header.cipher), bytes.length);
+      for (const { lba, end } of rangesOf(header)) {
+        for (let at = lba; at < end; at += run.count) {
+          for (let loading = stored.map.need(at, 1); loading !== undefined; loading = stored.map.need(at, 1))
+            await loading;
+          const stop = Math.min(end, (Math.floor(at / PAGE_BLOCKS) + 1) * PAGE_BLOCKS);
+          stored.map.find(at, stop - at, run);
+          if (run.id === object.id) yield { object, lba: at, block: run.block, count: run.count };
+        }
+      }
+    }
   }
 
   async #copy(runs: readonly LiveRun[]): Promise<void> {
@@ -127,12 +164,24 @@ export class Collector {
   }
 }
 
+/** Blocks of the disk, in their order, each once. */
+function rangesOf({ extents }: ObjectHeader): { readonly lba: number; end: number }[] {
+  const ranges: { readonly lba: number; end: number }[] = [];
+  const data = extents.filter(({ kind }) => kind !== 'zero');
+  for (const { lba, blocks } of data.sort((a, b) => a.lba - b.lba)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && lba <= last.end) last.end = Math.max(last.end, lba + blocks);
+    else ranges.push({ lba, end: lba + blocks });
+  }
+  return ranges;
+}
+
 /** Runs that become one object, in the order of the disk. */
-function* batches(runs: readonly LiveRun[]): Generator<LiveRun[]> {
+async function* batches(runs: AsyncIterable<LiveRun>): AsyncGenerator<LiveRun[]> {
   let batch: LiveRun[] = [];
   let bytes = 0;
   const ordered = (): LiveRun[] => batch.sort((a, b) => a.lba - b.lba);
-  for (const run of runs) {
+  for await (const run of runs) {
     batch.push(run);
     bytes += run.count * BLOCK;
     if (bytes < COPY_BYTES) continue;

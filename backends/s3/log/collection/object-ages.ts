@@ -20,6 +20,20 @@ export class ObjectAges {
     for (const object of objects) this.add(object);
   }
 
+  /** They were there before all others, in this order: it was not known of them. */
+  addBefore(objects: readonly LogObject[]): void {
+    let written = -objects.reduce((sum, { blocks }) => sum + blocks, 0);
+    const since = performance.now();
+    for (const object of objects) {
+      written += object.blocks;
+      this.#ages.set(object, { written, since });
+    }
+  }
+
+  has(object: LogObject): boolean {
+    return this.#ages.has(object);
+  }
+
   /** It has just been stored. */
   add(object: LogObject): void {
     this.#clock += object.blocks;

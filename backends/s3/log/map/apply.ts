@@ -13,8 +13,10 @@ export function applyToMap(
     if (kind === 'data') map.set(lba, blocks, object.id, block);
     else if (kind === 'zero') map.clear(lba, blocks);
     else {
-      // Without its source in the table, nothing comes from there any more.
-      const from = table.find(object.names, source!);
+      // Without its source in the table, if that has all, nothing comes from there any more.
+      const from = table.isComplete
+        ? table.find(object.names, source!)
+        : table.learn(object.names, source!, 0, 0);
       if (from !== undefined) map.move(lba, blocks, object.id, block, from.id, source!.block);
     }
   }

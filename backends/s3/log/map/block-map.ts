@@ -1,9 +1,8 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import type { ObjectTable } from '../log-object.ts';
-
-/** Blocks of one page of a map: 64 MiB of the disk. */
-export const PAGE_BLOCKS = 16384;
+import { MapPage, type StoredPage } from './map-page.ts';
+import { PAGE_BLOCKS, type PageBlocks } from './page-blocks.ts';
 
 /** Consecutive blocks of the disk that are consecutive in one object. */
 export interface Run {
@@ -14,130 +13,232 @@ export interface Run {
   count: number;
 }
 
-interface Page {
-  readonly ids: Uint32Array;
-  readonly blocks: Uint32Array;
-  /** Entries that are not 0. */
-  used: number;
-}
+/** Reads a page from its slices. Objects lose blocks by those that are not resolved when `take` is called. */
+export type LoadPage = (page: MapPage, take: (content: PageBlocks) => void) => Promise<void>;
+
+/** Bytes of a page in memory. */
+const PAGE_BYTES = 8 * PAGE_BLOCKS;
+/** A request touches two. */
+const FEWEST_PAGES = 8;
+
+/** How many pages of a map may be in memory. */
+export const mapPages = ({ mapCache }: { readonly mapCache: number }): number =>
+  Math.max(FEWEST_PAGES, Math.floor(mapCache / PAGE_BYTES));
+
+/** Pages that are loaded at once where many are. */
+const AT_ONCE = 8;
 
 /**
- * Where each block of the disk is in the log, as of the last object that is durable: what a recovery would find. Counts
- * for each object how many blocks come from it.
+ * Where each block of the disk is in the log, as of the last object that is durable: what a recovery would find. Counts for
+ * each object how many blocks come from it. Of what is stored, only those pages are in memory that somebody wanted to see;
+ * changes do not need them.
  */
 export class BlockMap {
-  readonly #objects: ObjectTable;
-  readonly #pages = new Map<number, Page>();
-  #used = 0;
+  readonly #table: ObjectTable;
+  readonly #load: LoadPage | undefined;
+  readonly #maxLoaded: number;
+  readonly #pages = new Map<number, MapPage>();
+  /** Those in memory; the first is the one unused for longest. */
+  readonly #loaded = new Set<MapPage>();
+  #latest: MapPage | undefined;
 
-  constructor(objects: ObjectTable) {
-    this.#objects = objects;
+  /** @param maxLoaded pages in memory, besides those that a checkpoint has to store first. */
+  constructor(
+    table: ObjectTable,
+    pages: readonly StoredPage[] = [],
+    load?: LoadPage,
+    maxLoaded = Number.POSITIVE_INFINITY,
+  ) {
+    this.#table = table;
+    this.#load = load;
+    this.#maxLoaded = maxLoaded;
+    for (const page of pages) this.#pages.set(page.number, new MapPage(page.number, page));
   }
 
-  /** The run that begins at block `lba`, at most `max` blocks long. */
-  find(lba: number, max: number, run: Run): void {
-    let page = this.#pages.get(Math.floor(lba / PAGE_BLOCKS));
-    const at = lba % PAGE_BLOCKS;
-    const id = page === undefined ? 0 : page.ids[at]!;
-    run.id = id;
-    run.block = id === 0 ? 0 : page!.blocks[at]!;
-    let count = 1;
-    while (count < max) {
-      const next = lba + count;
-      const slot = next % PAGE_BLOCKS;
-      if (slot === 0) page = this.#pages.get(next / PAGE_BLOCKS);
-      if (page === undefined) {
-        if (id !== 0) break;
-        count = Math.min(max, count + PAGE_BLOCKS - slot);
-        continue;
+  /** Undefined when the pages of these blocks are in memory. When it settles, they were: ask again. */
+  need(lba: number, count: number): Promise<void> | undefined {
+    const last = Math.floor((lba + count - 1) / PAGE_BLOCKS);
+    let missing: Promise<void>[] | undefined;
+    for (let number = Math.floor(lba / PAGE_BLOCKS); number <= last; number++) {
+      const page = this.#pages.get(number);
+      if (page === undefined) continue;
+      if (page.content === undefined) {
+        missing ??= [];
+        missing.push(this.#loading(page));
+      } else if (page !== this.#latest) {
+        this.#latest = page;
+        this.#loaded.delete(page);
+        this.#loaded.add(page);
       }
-      if (page.ids[slot] !== id || (id !== 0 && page.blocks[slot] !== run.block + count)) break;
-      count++;
+    }
+    return missing && (missing.length === 1 ? missing[0] : Promise.all(missing).then(() => undefined));
+  }
+
+  /** Settles when the page is in memory. */
+  async needPage(page: MapPage): Promise<void> {
+    if (page.content === undefined) await this.#loading(page);
+  }
+
+  /** The run that begins at block `lba`, at most `max` blocks long. Its pages are in memory. */
+  find(lba: number, max: number, run: Run): void {
+    let number = Math.floor(lba / PAGE_BLOCKS);
+    const at = lba % PAGE_BLOCKS;
+    let content = this.#contentOf(number);
+    const id = content === undefined ? 0 : content.ids[at]!;
+    run.id = id;
+    run.block = id === 0 ? 0 : content!.blocks[at]!;
+    let count = 0;
+    for (let slot = at; ; slot = 0) {
+      const end = Math.min(PAGE_BLOCKS, slot + max - count);
+      const isSame =
+        content === undefined
+          ? id === 0
+          : content.ids[slot] === id && (id === 0 || content.blocks[slot] === run.block + count);
+      if (!isSame) break;
+      const length = content === undefined ? end - slot : content.runLength(slot, end);
+      count += length;
+      if (count === max || slot + length < PAGE_BLOCKS) break;
+      content = this.#contentOf(++number);
     }
     run.count = count;
   }
 
   set(lba: number, count: number, id: number, block: number): void {
-    const object = this.#objects.get(id);
-    for (let i = 0; i < count; i++) {
-      const page = this.#page(lba + i);
-      const at = (lba + i) % PAGE_BLOCKS;
-      const old = page.ids[at]!;
-      if (old === 0) {
-        page.used++;
-        this.#used++;
-      } else this.#objects.get(old).live--;
-      page.ids[at] = id;
-      page.blocks[at] = block + i;
-    }
-    object.live += count;
+    this.#table.get(id).live += count;
+    this.#each(lba, count, (number, at, n, done) =>
+      this.#page(number).change(this.#table, at, n, id, block + done, 0, 0),
+    );
   }
 
   /** As `set`, for those blocks that are still where they were copied from. */
   move(lba: number, count: number, id: number, block: number, fromId: number, fromBlock: number): void {
-    const [to, from] = [this.#objects.get(id), this.#objects.get(fromId)];
-    for (let i = 0; i < count; i++) {
-      const page = this.#pages.get(Math.floor((lba + i) / PAGE_BLOCKS));
-      const at = (lba + i) % PAGE_BLOCKS;
-      if (page === undefined || page.ids[at] !== fromId || page.blocks[at] !== fromBlock + i) continue;
-      page.ids[at] = id;
-      page.blocks[at] = block + i;
-      from.live--;
-      to.live++;
-    }
+    const to = this.#table.get(id);
+    this.#each(lba, count, (number, at, n, done) => {
+      const page = this.#pages.get(number);
+      if (page === undefined) return;
+      to.live += n;
+      page.change(this.#table, at, n, id, block + done, fromId, fromBlock + done);
+    });
   }
 
   clear(lba: number, count: number): void {
-    const end = lba + count;
-    const pagesTouched = Math.ceil(end / PAGE_BLOCKS) - Math.floor(lba / PAGE_BLOCKS);
+    const [first, end] = [Math.floor(lba / PAGE_BLOCKS), lba + count];
+    const clear = (page: MapPage): void => {
+      const base = page.number * PAGE_BLOCKS;
+      const at = Math.max(0, lba - base);
+      page.change(this.#table, at, Math.min(PAGE_BLOCKS, end - base) - at, 0, 0, 0, 0);
+    };
     // Of a disk that is mostly empty, look at what is there.
-    if (pagesTouched > this.#pages.size) {
-      for (const number of [...this.#pages.keys()]) this.#clearPage(number, lba, end);
+    if (Math.ceil(end / PAGE_BLOCKS) - first > this.#pages.size) {
+      for (const page of this.#pages.values())
+        if (page.number >= first && page.number * PAGE_BLOCKS < end) clear(page);
     } else
-      for (let at = lba; at < end; at = (Math.floor(at / PAGE_BLOCKS) + 1) * PAGE_BLOCKS)
-        this.#clearPage(Math.floor(at / PAGE_BLOCKS), lba, end);
+      for (let number = first; number * PAGE_BLOCKS < end; number++) {
+        const page = this.#pages.get(number);
+        if (page !== undefined) clear(page);
+      }
   }
 
-  /** Every run that is not a hole, in the order of the disk. */
-  *runs(): Generator<Run & { readonly lba: number }> {
-    const run: Run = { id: 0, block: 0, count: 0 };
-    for (const number of [...this.#pages.keys()].sort((a, b) => a - b)) {
-      const end = (number + 1) * PAGE_BLOCKS;
-      for (let lba = number * PAGE_BLOCKS; lba < end; lba += run.count) {
-        this.find(lba, end - lba, run);
-        if (run.id !== 0) yield { lba, ...run };
-      }
+  /** Every run that is not a hole, in the order of the disk; pages are loaded one after another. */
+  async eachRun(take: (run: Readonly<Run> & { readonly lba: number }) => void): Promise<void> {
+    for (const page of this.inOrder()) {
+      while (page.content === undefined) await this.#loading(page);
+      const base = page.number * PAGE_BLOCKS;
+      page.content.runs((at, count, id, block) => take({ lba: base + at, id, block, count }));
     }
   }
 
-  /** Blocks that are not holes. */
+  /** Blocks that are not holes: at most so many, and exactly while all pages are in memory. */
   get used(): number {
-    return this.#used;
+    let used = 0;
+    for (const page of this.#pages.values()) used += page.used;
+    return used;
   }
 
-  #page(lba: number): Page {
-    const number = Math.floor(lba / PAGE_BLOCKS);
+  /** Blocks that changed in pages which nobody has looked at since: what these changes free is not known. */
+  get unresolvedBlocks(): number {
+    let blocks = 0;
+    for (const page of this.#pages.values()) blocks += page.unresolvedBlocks;
+    return blocks;
+  }
+
+  inOrder(): MapPage[] {
+    return [...this.#pages.values()].sort((a, b) => a.number - b.number);
+  }
+
+  /** Pages with many changes that nobody has looked at: from now on it is known what they freed. */
+  async resolve(most: number): Promise<void> {
+    const pages = [...this.#pages.values()].filter(({ unresolvedBlocks }) => unresolvedBlocks > 0);
+    pages.sort((a, b) => b.unresolvedBlocks - a.unresolvedBlocks);
+    const worst = pages.slice(0, most);
+    for (let i = 0; i < worst.length; i += AT_ONCE)
+      await Promise.all(worst.slice(i, i + AT_ONCE).map((page) => this.needPage(page)));
+  }
+
+  /** A page of which a checkpoint has nothing any more, and that holds nothing. */
+  forget(page: MapPage): void {
+    this.#pages.delete(page.number);
+    this.#loaded.delete(page);
+    if (this.#latest === page) this.#latest = undefined;
+  }
+
+  /**
+   * Those in memory that were not used for longest leave it, unless they have to be stored first. The one used last stays:
+   * somebody may just have waited for it.
+   */
+  trim(most = this.#maxLoaded): void {
+    for (const page of this.#loaded) {
+      if (this.#loaded.size <= most) return;
+      if (!page.isClean || page === this.#latest) continue;
+      this.#loaded.delete(page);
+      page.unload();
+    }
+  }
+
+  /** So many pages in memory have to be stored that a checkpoint is due. */
+  get isCrowded(): boolean {
+    return this.#loaded.size > 2 * this.#maxLoaded;
+  }
+
+  #contentOf(number: number): PageBlocks | undefined {
+    const page = this.#pages.get(number);
+    if (page === undefined) return undefined;
+    if (page.content === undefined) throw new Error(`page ${number} of the map is not in memory`);
+    return page.content;
+  }
+
+  #page(number: number): MapPage {
     let page = this.#pages.get(number);
     if (page === undefined) {
-      page = { ids: new Uint32Array(PAGE_BLOCKS), blocks: new Uint32Array(PAGE_BLOCKS), used: 0 };
+      page = new MapPage(number);
       this.#pages.set(number, page);
+      this.#loaded.add(page);
     }
     return page;
   }
 
-  #clearPage(number: number, lba: number, end: number): void {
-    const page = this.#pages.get(number);
-    if (page === undefined) return;
-    const base = number * PAGE_BLOCKS;
-    const stop = Math.min(PAGE_BLOCKS, end - base);
-    for (let at = Math.max(0, lba - base); at < stop; at++) {
-      const old = page.ids[at]!;
-      if (old === 0) continue;
-      page.ids[at] = 0;
-      page.used--;
-      this.#used--;
-      this.#objects.get(old).live--;
+  #loading(page: MapPage): Promise<void> {
+    page.loading ??= this.#load!(page, (content) => {
+      page.loaded(this.#table, content);
+      this.#loaded.add(page);
+      this.#latest = page;
+    }).finally(() => {
+      page.loading = undefined;
+      this.trim();
+    });
+    return page.loading;
+  }
+
+  #each(
+    lba: number,
+    count: number,
+    take: (number: number, at: number, count: number, done: number) => void,
+  ): void {
+    for (let done = 0; done < count; ) {
+      const at = (lba + done) % PAGE_BLOCKS;
+      const n = Math.min(PAGE_BLOCKS - at, count - done);
+      take(Math.floor((lba + done) / PAGE_BLOCKS), at, n, done);
+      done += n;
     }
-    if (page.used === 0) this.#pages.delete(number);
   }
 }

@@ -2,26 +2,22 @@ import type { Logger } from '../../../../core/plugin.ts';
 import { MAX_DELETE_KEYS, type ObjectStore } from '../../store/object-store.ts';
 import type { Appender } from '../appender.ts';
 import { checkpointStep } from '../collection/collection-policy.ts';
-import type { VolumeKey } from '../encryption/volume-key.ts';
 import { FencedError } from '../fenced.ts';
 import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from '../head.ts';
-import type { LogObject, ObjectTable } from '../log-object.ts';
-import type { LogNames } from '../names.ts';
-import type { BlockMap } from './block-map.ts';
-import { encodeCheckpoint } from './checkpoint.ts';
+import type { LogObject } from '../log-object.ts';
+import type { LogNames, LogPosition } from '../names.ts';
+import type { Pins } from './needs.ts';
+import type { Cut, StoredMap } from './stored-map.ts';
 
 export interface CheckpointerOptions {
   readonly store: ObjectStore;
   readonly names: LogNames;
-  /** Of a volume that is encrypted. */
-  readonly key: VolumeKey | undefined;
-  readonly table: ObjectTable;
-  readonly map: BlockMap;
+  readonly stored: StoredMap;
   readonly head: HeadFile;
   readonly appender: Appender;
   readonly epoch: number;
-  /** Objects of the log that a snapshot needs, by key. */
-  readonly pinned: ReadonlySet<string>;
+  /** What snapshots need. */
+  readonly pins: Pins;
   /** Objects after which the next checkpoint is due. */
   readonly every: number;
   /** Less garbage than this is not worth one. Blocks. */
@@ -29,7 +25,7 @@ export interface CheckpointerOptions {
   /** What the log may occupy for each block in use. */
   readonly spaceTarget: number;
   readonly logger: Logger;
-  /** One was written. */
+  /** One was written, and all objects are known. */
   readonly onWritten: () => void;
 }
 
@@ -57,7 +53,7 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions, debt: number) {
     this.#options = options;
     this.#debt = debt;
-    for (const { blocks } of options.table.values()) this.#stored += blocks;
+    this.#stored = options.stored.usage.blocks;
     this.#limitGarbage();
     // Those of the writer before us that were condemned, and may still be there.
     if (options.head.content.condemned.length > 0) this.#delete(options.head.content.condemned, []);
@@ -71,39 +67,51 @@ export class Checkpointer {
   durable({ blocks }: LogObject): void {
     this.#debt++;
     this.#stored += blocks;
-    const isDue = this.#debt >= this.#options.every || this.#garbage >= this.#garbageLimit;
+    const isDue =
+      this.#debt >= this.#options.every ||
+      this.#garbage >= this.#garbageLimit ||
+      this.#options.stored.map.isCrowded;
     if (isDue && !this.#stopped) void this.run().catch(() => undefined);
   }
 
-  /** Blocks in the log that nothing refers to. */
+  /** Blocks in the log that nothing refers to, as far as is known, and those that were overwritten where nobody has looked. */
   get #garbage(): number {
-    return this.#stored - this.#options.map.used;
+    const { map } = this.#options.stored;
+    const { used } = map;
+    return this.#stored - used + Math.min(used, map.unresolvedBlocks);
   }
 
   /** Not again for what the last checkpoint could not free: a snapshot may need it. */
   #limitGarbage(): void {
-    const { muchGarbage, spaceTarget, map } = this.#options;
-    this.#garbageLimit = this.#garbage + Math.max(muchGarbage, map.used * checkpointStep(spaceTarget));
+    const { muchGarbage, spaceTarget, stored } = this.#options;
+    this.#garbageLimit =
+      this.#garbage + Math.max(muchGarbage, stored.map.used * checkpointStep(spaceTarget));
   }
 
   /** Makes a checkpoint of what is durable now. Those who ask while one is being made get that. */
   run(): Promise<void> {
-    this.#running ??= this.#alone(() => this.#write(() => undefined)).finally(() => {
+    this.#running ??= this.#alone(async () => {
+      const { stored, pins, head } = this.#options;
+      await stored.knowObjects();
+      await pins.learn(head.content.snapshots.map(({ checkpoint }) => checkpoint));
+      await stored.prepare();
+      await this.#write(this.#dead());
+    }).finally(() => {
       this.#running = undefined;
     });
     return this.#running;
   }
 
-  /** A checkpoint that stays: `keep` is called at its very moment. */
-  async snapshot(name: string, createdAt: string, keep: () => void): Promise<Snapshot> {
+  /** A checkpoint that stays. It frees nothing: for that, all objects would have to be known. */
+  async snapshot(name: string, createdAt: string): Promise<Snapshot> {
     let snapshot: Snapshot | undefined;
     await this.#alone(async () => {
-      await this.#write((head, checkpoint) => {
+      await this.#write(undefined, (head, checkpoint) => {
         // Once more, in the very step that adds it: there may have been another one on its way.
         refuseTaken(head, name);
         snapshot = { name, createdAt, size: head.size, checkpoint };
         return { snapshots: [...head.snapshots, snapshot] };
-      }, keep);
+      });
     });
     return snapshot!;
   }
@@ -122,33 +130,37 @@ export class Checkpointer {
     await this.#deleting;
   }
 
+  /** @param dead objects without which it goes on; undefined: everything stays. */
   async #write(
-    also: (head: Head, ref: CheckpointRef) => Partial<Head> | undefined,
-    keep?: () => void,
+    dead: Dead | undefined,
+    also?: (head: Head, ref: CheckpointRef) => Partial<Head>,
   ): Promise<void> {
-    const { store, names, key, table, map, head, appender, epoch, logger } = this.#options;
+    const { store, names, stored, pins, head, appender, epoch, logger } = this.#options;
+    // All in one step: the map goes on.
     const { place, hash } = appender.durable;
     const debt = this.#debt;
-    // All in one step: the map goes on.
-    keep?.();
-    const name = names.checkpoint(epoch, ++this.#number);
-    const body = encodeCheckpoint(map, table, place, { name, key });
-    const dead = this.#dead();
+    const number = ++this.#number;
+    const cut = stored.cut({
+      epoch,
+      number,
+      at: place,
+      removed: dead === undefined ? [] : [...dead.ours, ...dead.kept],
+      isDurable: (object) => isDurable(object, place),
+      pinned: dead && pins.checkpoints,
+    });
     const ref: CheckpointRef = {
-      key: name,
+      key: names.checkpoint(epoch, number),
+      root: cut.rootBytes,
       at: place,
       hash: hash.toString('hex'),
     };
     try {
-      await store.put(ref.key, body, { condition: 'absent' });
+      await store.put(ref.key, cut.body, { condition: 'absent' });
       await this.#deleting;
       let condemned: string[] = [];
       const isOurs = await head.change((current) => {
-        const changed = also(current, ref);
-        const kept = new Set(current.snapshots.map(({ checkpoint }) => checkpoint.key));
-        const old = current.checkpoint;
-        condemned = dead.map((object) => names.object(object.place!));
-        if (old !== null && !kept.has(old.key) && old.key.startsWith(names.root)) condemned.push(old.key);
+        const changed = also?.(current, ref);
+        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);
         return {
           ...changed,
           checkpoint: ref,
@@ -162,38 +174,55 @@ export class Checkpointer {
         throw reason;
       }
       this.#debt -= debt;
-      this.#delete(condemned, dead);
+      cut.done();
+      this.#delete(condemned, dead === undefined ? [] : [...dead.ours, ...dead.kept]);
       this.#limitGarbage();
-      this.#options.onWritten();
+      if (dead !== undefined) this.#options.onWritten();
     } catch (error) {
+      cut.failed();
       logger.warn('a checkpoint could not be written; the next one will be', { reason: String(error) });
       throw error;
     }
   }
 
-  /** Durable objects of this volume that no block comes from, and that no snapshot has. */
-  #dead(): LogObject[] {
-    const { table, appender, names, pinned } = this.#options;
-    const { durable } = appender;
-    const isDurable = ({ place }: LogObject): boolean =>
-      place !== undefined &&
-      (place.epoch < durable.place.epoch ||
-        (place.epoch === durable.place.epoch && place.seq <= durable.place.seq));
-    return [...table.values()].filter(
-      (object) =>
-        object.live === 0 &&
-        object.readers === 0 &&
-        object.names.root === names.root &&
-        isDurable(object) &&
-        !pinned.has(names.object(object.place!)),
-    );
+  /** Keys that nothing refers to once the checkpoint counts. */
+  #condemned(
+    { snapshots, checkpoint }: Head,
+    dead: readonly LogObject[],
+    cut: Cut,
+    ref: CheckpointRef,
+  ): string[] {
+    const { names, pins } = this.#options;
+    // A snapshot that was given up may have come to pass.
+    if (!snapshots.every((snapshot) => pins.knows(snapshot.checkpoint))) return [];
+    const condemned = dead.map((object) => names.object(object.place!));
+    condemned.push(...cut.condemned);
+    // A checkpoint that was given up may have come to pass, too.
+    if (checkpoint !== null && checkpoint.key !== ref.key && !cut.knows(checkpoint.key)) {
+      const isOurs = checkpoint.key.startsWith(names.root);
+      if (isOurs && !pins.checkpoints.has(checkpoint.key)) condemned.push(checkpoint.key);
+    }
+    return condemned;
+  }
+
+  /** Objects that no block comes from. */
+  #dead(): Dead {
+    const { stored, appender, names, pins } = this.#options;
+    const { place } = appender.durable;
+    const dead: { readonly ours: LogObject[]; readonly kept: LogObject[] } = { ours: [], kept: [] };
+    for (const object of stored.table.values()) {
+      if (object.live !== 0 || object.readers !== 0 || !isDurable(object, place)) continue;
+      const isOurs = object.names.root === names.root && !pins.objects.has(names.object(object.place!));
+      (isOurs ? dead.ours : dead.kept).push(object);
+    }
+    return dead;
   }
 
   #delete(keys: readonly string[], objects: readonly LogObject[]): void {
-    const { store, table, logger } = this.#options;
+    const { store, stored, logger } = this.#options;
     // From here on no copy counts that comes from them, and no read finds them.
     for (const object of objects) {
-      table.remove(object);
+      stored.table.remove(object);
       this.#stored -= object.blocks;
     }
     for (const key of keys) this.#remaining.add(key);
@@ -213,3 +242,14 @@ export class Checkpointer {
     })();
   }
 }
+
+interface Dead {
+  /** Of this volume, and in no snapshot. */
+  readonly ours: readonly LogObject[];
+  /** Somebody else needs them, or may. */
+  readonly kept: readonly LogObject[];
+}
+
+const isDurable = ({ place }: LogObject, last: LogPosition): boolean =>
+  place !== undefined &&
+  (place.epoch < last.epoch || (place.epoch === last.epoch && place.seq <= last.seq));

@@ -6,9 +6,11 @@ import { isStoreError } from '../../store/store-error.ts';
 import { volumeExists } from '../../volume-errors.ts';
 import { copyKeys, unlockVolume } from '../encryption/volume-keys.ts';
 import { firstHead, type Head, type Snapshot, writeHead } from '../head.ts';
+import type { LogSource } from '../log-source.ts';
+import { needsOf, needsOfAll } from '../map/needs.ts';
 import { LogNames } from '../names.ts';
+import type { LogWriter } from '../writer.ts';
 import { refuseWithClones } from './clones.ts';
-import { pinnedBySnapshots } from './snapshots.ts';
 import {
   featuresOf,
   LOG_FORMAT,
@@ -56,24 +58,32 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
   }
   await withWriter(operation, async (writer, source) => {
     const gone = find(writer.head, name, config);
-    const needed = await pinnedBySnapshots(source, without(writer.head));
-    for (const { place } of writer.recovered.table.values())
-      if (place !== undefined) needed.add(names.object(place));
-    const freed = [...(await pinnedBySnapshots(source, [gone]))].filter(
-      (key) => key.startsWith(names.root) && !needed.has(key),
-    );
-    await writer.change((current) => {
-      const { key } = gone.checkpoint;
-      const isNeeded =
-        current.checkpoint?.key === key || without(current).some(({ checkpoint }) => checkpoint.key === key);
-      return {
-        snapshots: without(current),
-        condemned: [...current.condemned, ...freed, ...(isNeeded ? [] : [key])],
-      };
-    });
+    const freed = await neededOnlyBy(gone, without(writer.head), writer, source);
+    await writer.change((current) => ({
+      snapshots: without(current),
+      condemned: [...current.condemned, ...freed],
+    }));
   });
   // Opened anew, it deletes what is condemned, and knows what of the rest nobody needs any more.
   await withWriter(operation, (writer) => writer.checkpoint());
+}
+
+/** Keys of what nothing needs any more without the snapshot. */
+async function neededOnlyBy(
+  { checkpoint }: Snapshot,
+  others: readonly Snapshot[],
+  writer: LogWriter,
+  source: LogSource,
+): Promise<string[]> {
+  const needed = await needsOfAll(source, others.map((other) => other.checkpoint));
+  const now = writer.head.checkpoint === null ? undefined : await needsOf(source, writer.head.checkpoint);
+  for (const key of [...(now?.objects ?? []), ...(now?.checkpoints ?? [])]) needed.add(key);
+  for (const { place, names } of writer.recovered.stored.table.values())
+    if (place !== undefined) needed.add(names.object(place));
+  const { objects, known, checkpoints } = await needsOf(source, checkpoint);
+  return [...objects, ...known, ...checkpoints].filter(
+    (key) => key.startsWith(source.names.root) && !needed.has(key),
+  );
 }
 
 /** The volume becomes what the snapshot is. */

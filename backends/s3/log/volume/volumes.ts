@@ -23,7 +23,7 @@ import { judge } from '../journal/verdict.ts';
 import { LogNames } from '../names.ts';
 import { BLOCK } from '../object-header.ts';
 import { observe } from '../observe.ts';
-import { compressionRatio, usageOf } from '../usage.ts';
+import { compressionRatio } from '../usage.ts';
 import { refuseWithClones } from './clones.ts';
 import {
   featuresOf,
@@ -61,17 +61,16 @@ export async function createVolume({ store, config, ctx }: Operation): Promise<V
 export async function volumeInfo({ store, config, ctx }: Operation): Promise<VolumeInfo> {
   const names = new LogNames(config.prefix);
   const { record, head, recovered } = await observe(store, names, { ...config, size: undefined }, ctx);
-  const { map, table, replayed } = recovered;
-  const usage = usageOf(table);
-  const { data, stored } = usage;
+  const { map, usage } = recovered.stored;
+  const { stored } = usage;
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {
     used,
     stored,
-    amplification: used === 0 ? 1 : Number((data / used).toFixed(2)),
+    amplification: used === 0 ? 1 : Number(((usage.blocks * BLOCK) / used).toFixed(2)),
     'amplification at most': config.spaceAmplification,
     'compression ratio': compressionRatio(usage),
-    'objects to replay': replayed,
+    'objects to replay': recovered.replayed,
     'storage, $ per month': Number(storagePrice(stored, 1).toFixed(4)),
   });
 }

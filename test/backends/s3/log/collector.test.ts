@@ -37,6 +37,7 @@ async function opened(spaceTarget: number) {
     needsJournal: () => false,
     nonce: Buffer.alloc(16, 1),
     writeBuffer: 16 * 2 ** 20,
+    mapPages: 8,
     checkpointEvery: 10_000,
     muchGarbage: 16,
     spaceTarget,
@@ -46,7 +47,7 @@ async function opened(spaceTarget: number) {
   const head = await claim(options, (await readHead(store, NAMES))!);
   const frames = new FrameCache(store, CODEC, 0);
   const writer = await LogWriter.open(options, head!, frames);
-  const { map, table } = writer.recovered;
+  const { map, table } = writer.recovered.stored;
   return { bucket, store, writer, reader: new LogReader(map, writer.overlay, table, frames) };
 }
 

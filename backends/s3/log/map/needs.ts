@@ -1,0 +1,69 @@
+import type { CheckpointRef } from '../head.ts';
+import type { LogSource } from '../log-source.ts';
+import { SliceReader } from './slice-reader.ts';
+import { mergeEntries, readTables } from './stored-map.ts';
+
+/** What must not be deleted because of a checkpoint. */
+export interface Needs {
+  /** Keys of objects of the log. */
+  readonly objects: ReadonlySet<string>;
+  /** Keys of checkpoints: it is one of them. */
+  readonly checkpoints: ReadonlySet<string>;
+  /** Of those before it, also the ones that it only did not condemn yet. */
+  readonly known: ReadonlySet<string>;
+}
+
+/** Throws `volume.corrupt`. */
+export async function needsOf(
+  { store, key }: Pick<LogSource, 'store' | 'key'>,
+  ref: CheckpointRef,
+): Promise<Needs> {
+  const reader = new SliceReader(store, key);
+  const { parts, tables, pages } = await reader.root(ref);
+  const entries = mergeEntries(await readTables(reader, tables));
+  const checkpoints = new Set([ref.key]);
+  for (const { part } of [...tables, ...pages.flatMap(({ slices }) => slices)]) checkpoints.add(part.key);
+  const objects = [...entries].filter(([, { live }]) => live > 0).map(([name]) => name);
+  return { objects: new Set(objects), checkpoints, known: new Set(parts.map((part) => part.key)) };
+}
+
+/** Keys of everything that must not be deleted because of these checkpoints. */
+export async function needsOfAll(
+  source: Pick<LogSource, 'store' | 'key'>,
+  refs: readonly CheckpointRef[],
+): Promise<Set<string>> {
+  const keys = new Set<string>();
+  for (const ref of refs) {
+    const { objects, checkpoints } = await needsOf(source, ref);
+    for (const key of [...objects, ...checkpoints]) keys.add(key);
+  }
+  return keys;
+}
+
+/** What snapshots need, as far as it is known. */
+export class Pins {
+  readonly #source: LogSource;
+  readonly #known = new Map<string, Needs>();
+  /** Keys of objects of the log. */
+  readonly objects = new Set<string>();
+  readonly checkpoints = new Set<string>();
+
+  constructor(source: LogSource) {
+    this.#source = source;
+  }
+
+  knows({ key }: CheckpointRef): boolean {
+    return this.#known.has(key);
+  }
+
+  /** Looks at those checkpoints that it does not know. Throws `volume.corrupt`. */
+  async learn(refs: readonly CheckpointRef[]): Promise<void> {
+    for (const ref of refs) {
+      if (this.#known.has(ref.key)) continue;
+      const needs = await needsOf(this.#source, ref);
+      this.#known.set(ref.key, needs);
+      for (const key of needs.objects) this.objects.add(key);
+      for (const key of needs.checkpoints) this.checkpoints.add(key);
+    }
+  }
+}
