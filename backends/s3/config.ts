@@ -131,7 +131,8 @@ const keys = z.strictObject({
   }),
   readCache: sizeSchema().prefault('32MiB').meta({ description: 'Memory for what was read.' }),
   mapCache: sizeSchema().prefault('128MiB').meta({
-    description: 'Layout `log`: memory for where blocks are, 128 KiB for 64 MiB of the disk; what is not there is read when it is needed.',
+    description:
+      'Layout `log`: memory for where blocks are, 128 KiB for 64 MiB of the disk; what is not there is read when it is needed.',
   }),
   diskCache: diskCache.optional(),
   spaceAmplification: z.number().min(1.1).max(10).default(1.4).meta({

@@ -181,11 +181,15 @@ export class SimGateway {
   write(lba: number, blocks: number, version: number): void {
     const bytes = Buffer.alloc(blocks * BLOCK);
     for (let i = 0; i < blocks; i++) stamp(bytes, i, lba + i, version);
-    this.#change({ lba, blocks, version }, () => this.writer!.appender.write(this.#tuning.first + lba, blocks, [bytes], 0));
+    this.#change({ lba, blocks, version }, () =>
+      this.writer!.appender.write(this.#tuning.first + lba, blocks, [bytes], 0),
+    );
   }
 
   zero(lba: number, blocks: number): void {
-    this.#change({ lba, blocks, version: 0 }, () => this.writer!.appender.zero(this.#tuning.first + lba, blocks));
+    this.#change({ lba, blocks, version: 0 }, () =>
+      this.writer!.appender.zero(this.#tuning.first + lba, blocks),
+    );
   }
 
   flush(): void {

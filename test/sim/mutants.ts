@@ -65,6 +65,24 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `      if (dead?.ours.length > 0) await store.deleteMany(dead.ours.map((object) => names.object(object.place!)));
       await store.put(ref.key, body, { condition: `,
   },
+  {
+    name: 'objects lose twice what they lose by changes of pages that are not in memory',
+    file: 'map/map-page.ts',
+    find: '      unresolved: isResolved ? 0 : this.#unresolved + (added === undefined ? 0 : 1),',
+    replace: '      unresolved: 0,',
+  },
+  {
+    name: 'what a failed checkpoint had of a page is forgotten',
+    file: 'map/map-page.ts',
+    find: '      if (!this.#isWhole) this.#changes = all;',
+    replace: '',
+  },
+  {
+    name: 'a page that is being loaded misses what a checkpoint stores meanwhile',
+    file: 'map/map-page.ts',
+    find: '      if (this.loading !== undefined) this.#late.push(this.#cut!);',
+    replace: '',
+  },
 ];
 
 /** From now on the module is loaded with the mistake in it. Throws when it is not where it should be. */

@@ -116,7 +116,11 @@ export class LogReader {
     run: () => Promise<void> | undefined,
   ): Promise<void> {
     try {
-      for (let next: Promise<void> | undefined = loading; next !== undefined; next = this.#map.need(lba, blocks))
+      for (
+        let next: Promise<void> | undefined = loading;
+        next !== undefined;
+        next = this.#map.need(lba, blocks)
+      )
         await next;
     } catch (error) {
       throw unreadable(error);

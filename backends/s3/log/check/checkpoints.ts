@@ -19,24 +19,31 @@ export async function checkCheckpoint(
 ): Promise<StoredMap | undefined> {
   const all = { view, lba: 0, count: Math.ceil(size / BLOCK) };
   report.count('checkpoints');
-  const stored = await readable(() => StoredMap.open(source, ref), (why) =>
-    report.error(ref.key, `the checkpoint is damaged: ${why}`, [all]),
+  const stored = await readable(
+    () => StoredMap.open(source, ref),
+    (why) => report.error(ref.key, `the checkpoint is damaged: ${why}`, [all]),
   );
   if (stored === undefined) return undefined;
   let isWhole = true;
-  await readable(() => stored.knowObjects(), (why) => {
-    isWhole = false;
-    report.error(ref.key, `the table of objects of the checkpoint is damaged: ${why}`);
-  });
+  await readable(
+    () => stored.knowObjects(),
+    (why) => {
+      isWhole = false;
+      report.error(ref.key, `the table of objects of the checkpoint is damaged: ${why}`);
+    },
+  );
   const { map } = stored;
   for (const page of map.inOrder()) {
     const lba = page.number * PAGE_BLOCKS;
     const blocks = { view, lba, count: Math.max(0, Math.min(PAGE_BLOCKS, all.count - lba)) };
-    await readable(() => map.needPage(page), (why) => {
-      isWhole = false;
-      report.error(ref.key, `page ${page.number} of the map is damaged: ${why}`, [blocks]);
-      map.forget(page);
-    });
+    await readable(
+      () => map.needPage(page),
+      (why) => {
+        isWhole = false;
+        report.error(ref.key, `page ${page.number} of the map is damaged: ${why}`, [blocks]);
+        map.forget(page);
+      },
+    );
   }
   const outside: { readonly lba: number; readonly count: number }[] = [];
   const found = new Map<number, number>();

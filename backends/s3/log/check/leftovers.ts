@@ -38,8 +38,9 @@ export async function findLeftovers(options: LeftoverOptions): Promise<string[]>
   const unfinished: string[] = [];
   const checkpoints: string[] = [];
   for (const key of inventory.checkpoints) {
-    if (used.has(key) || (needed.knownCheckpoints.has(key) && !condemned.has(key))) continue;
+    if (used.has(key)) continue;
     if (condemned.has(key)) unfinished.push(key);
+    else if (needed.spare.has(key)) continue;
     // Its writer may be about to make it count.
     else if (!(isOwned && key.startsWith(names.checkpoint(head.epoch, 0).slice(0, -16))))
       checkpoints.push(key);
@@ -48,7 +49,7 @@ export async function findLeftovers(options: LeftoverOptions): Promise<string[]>
   for (const [key, place] of inventory.log) {
     if (needed.get(key) !== undefined) continue;
     if (condemned.has(key)) unfinished.push(key);
-    else unknown.push([key, place]);
+    else if (!needed.spare.has(key)) unknown.push([key, place]);
   }
   const objects = await classify(options, unknown);
   const maps = await unusedMaps(options, checkpoints);

@@ -30,8 +30,8 @@ export class NeededObjects {
 
   /** Checkpoints that are needed: keys. */
   readonly checkpoints = new Set<string>();
-  /** Those that are known, and will be deleted when it is time. */
-  readonly knownCheckpoints = new Set<string>();
+  /** Checkpoints and objects that are known not to be needed, and will be deleted when it is time: keys. */
+  readonly spare = new Set<string>();
 
   get size(): number {
     return this.#byKey.size;
@@ -56,11 +56,13 @@ export class NeededObjects {
   addCheckpoint(key: string, stored: StoredMap | undefined): void {
     const { needed, known } = stored?.checkpoints ?? { needed: [], known: [] };
     for (const one of [key, ...needed]) this.checkpoints.add(one);
-    for (const one of known) this.knownCheckpoints.add(one);
+    for (const one of known) this.spare.add(one);
   }
 
   addObjects(table: ObjectTable): void {
-    for (const { names, place, blocks, live } of table.values()) if (live > 0) this.add(names, place!, blocks);
+    for (const { names, place, blocks, live } of table.values())
+      if (live > 0) this.add(names, place!, blocks);
+      else this.spare.add(names.object(place!));
   }
 
   /** Where the blocks of a view come from. */

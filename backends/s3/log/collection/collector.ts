@@ -1,14 +1,14 @@
 import type { Logger } from '../../../../core/plugin.ts';
-import type { Appender } from '../appender.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
+import type { Appender } from '../appender.ts';
 import { type FrameCache, readHeader } from '../cache/frame-cache.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
 import { FrameTable } from '../frames/frame-table.ts';
 import { type LogObject, learnFrames } from '../log-object.ts';
 import type { Run } from '../map/block-map.ts';
+import { PAGE_BLOCKS } from '../map/page-blocks.ts';
 import type { StoredMap } from '../map/stored-map.ts';
 import type { LogNames } from '../names.ts';
-import { PAGE_BLOCKS } from '../map/page-blocks.ts';
 import { BLOCK, type ObjectHeader } from '../object-header.ts';
 import { type Candidate, COPY_BYTES, checkpointStep, chooseVictims } from './collection-policy.ts';
 import { gather, type LiveRun } from './gather.ts';

@@ -84,8 +84,7 @@ export class Checkpointer {
   /** Not again for what the last checkpoint could not free: a snapshot may need it. */
   #limitGarbage(): void {
     const { muchGarbage, spaceTarget, stored } = this.#options;
-    this.#garbageLimit =
-      this.#garbage + Math.max(muchGarbage, stored.map.used * checkpointStep(spaceTarget));
+    this.#garbageLimit = this.#garbage + Math.max(muchGarbage, stored.map.used * checkpointStep(spaceTarget));
   }
 
   /** Makes a checkpoint of what is durable now. Those who ask while one is being made get that. */
@@ -251,5 +250,4 @@ interface Dead {
 }
 
 const isDurable = ({ place }: LogObject, last: LogPosition): boolean =>
-  place !== undefined &&
-  (place.epoch < last.epoch || (place.epoch === last.epoch && place.seq <= last.seq));
+  place !== undefined && (place.epoch < last.epoch || (place.epoch === last.epoch && place.seq <= last.seq));

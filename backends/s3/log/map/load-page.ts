@@ -47,8 +47,6 @@ export async function loadPage(
 }
 
 function idOf(table: ObjectTable, { names, place, blocks, stored }: SliceObject): number {
-  const object = table.isComplete
-    ? table.find(names, place)
-    : table.learn(names, place, blocks, stored);
+  const object = table.isComplete ? table.find(names, place) : table.learn(names, place, blocks, stored);
   return object?.id ?? GONE;
 }

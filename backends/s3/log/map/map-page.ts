@@ -2,8 +2,8 @@
 
 import type { ObjectTable } from '../log-object.ts';
 import { Changes } from './changes.ts';
-import type { SliceRef } from './part.ts';
 import { PAGE_BLOCKS, PageBlocks } from './page-blocks.ts';
+import type { SliceRef } from './part.ts';
 
 /** A page that is in memory and has more changes than this is stored whole. */
 const MAX_CHANGES = 2048;

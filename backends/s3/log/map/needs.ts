@@ -9,7 +9,7 @@ export interface Needs {
   readonly objects: ReadonlySet<string>;
   /** Keys of checkpoints: it is one of them. */
   readonly checkpoints: ReadonlySet<string>;
-  /** Of those before it, also the ones that it only did not condemn yet. */
+  /** Keys of all that it knows, also of what it does not need and nobody has condemned yet. */
   readonly known: ReadonlySet<string>;
 }
 
@@ -24,7 +24,8 @@ export async function needsOf(
   const checkpoints = new Set([ref.key]);
   for (const { part } of [...tables, ...pages.flatMap(({ slices }) => slices)]) checkpoints.add(part.key);
   const objects = [...entries].filter(([, { live }]) => live > 0).map(([name]) => name);
-  return { objects: new Set(objects), checkpoints, known: new Set(parts.map((part) => part.key)) };
+  const known = new Set([...checkpoints, ...parts.map((part) => part.key), ...entries.keys()]);
+  return { objects: new Set(objects), checkpoints, known };
 }
 
 /** Keys of everything that must not be deleted because of these checkpoints. */

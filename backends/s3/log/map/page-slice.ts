@@ -57,7 +57,8 @@ export function encodeChanges(number: number, changes: Changes, table: ObjectTab
   let used = 0;
   changes.each((at, count, id, block, fromId, fromBlock) => {
     const [to, from] = [indexOf(id), indexOf(fromId)];
-    if (id !== 0 && to === NONE) throw new Error(`page ${number} of the map comes from an object that is gone`);
+    if (id !== 0 && to === NONE)
+      throw new Error(`page ${number} of the map comes from an object that is gone`);
     // What is gone has no blocks that could be moved.
     if (fromId !== 0 && from === NONE) return;
     body.writeUInt16LE(at, used);

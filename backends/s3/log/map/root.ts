@@ -88,7 +88,11 @@ export class NewSlices {
     const names = places.encode();
     const slices = root.pages.reduce((sum, page) => sum + page.slices.length, 0);
     const plain = Buffer.alloc(
-      COUNTS + names.length + parts.length * PART + root.pages.length * PAGE + (root.tables.length + slices) * SLICE,
+      COUNTS +
+        names.length +
+        parts.length * PART +
+        root.pages.length * PAGE +
+        (root.tables.length + slices) * SLICE,
     );
     self.bytes = this.#bytes;
     self.dataAt = FIXED + plain.length + (this.#key === undefined ? 0 : TAG_BYTES);
@@ -106,7 +110,12 @@ export class NewSlices {
   }
 }
 
-function encodeInto(bytes: Buffer, { parts, tables, pages, blocks, stored }: Root, places: Places, names: Buffer): void {
+function encodeInto(
+  bytes: Buffer,
+  { parts, tables, pages, blocks, stored }: Root,
+  places: Places,
+  names: Buffer,
+): void {
   for (const [i, value] of [names.length, parts.length, tables.length, pages.length].entries())
     bytes.writeUInt32LE(value, 4 * i);
   bytes.writeBigUInt64LE(BigInt(blocks), 16);
@@ -168,7 +177,11 @@ export function decodeRoot(bytes: Buffer, { name, key }: Opening): Root | string
     return `it cannot be opened: ${(error as Error).message}`;
   }
   try {
-    return decodeTables(plain, { epoch: Number(fixed.readBigUInt64LE(16)), seq: Number(fixed.readBigUInt64LE(24)) }, name);
+    return decodeTables(
+      plain,
+      { epoch: Number(fixed.readBigUInt64LE(16)), seq: Number(fixed.readBigUInt64LE(24)) },
+      name,
+    );
   } catch (error) {
     return `its tables make no sense: ${(error as Error).message}`;
   }

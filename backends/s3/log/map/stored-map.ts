@@ -122,8 +122,7 @@ export class StoredMap {
     const tables = this.#tables;
     const entries = await readTables(this.reader, tables);
     const since = this.#tables.slice(tables.length);
-    for (const entry of since.length > 0 ? await readTables(this.reader, since) : [])
-      entries.push(entry);
+    for (const entry of since.length > 0 ? await readTables(this.reader, since) : []) entries.push(entry);
     if (this.#tables.length > tables.length + since.length) return await this.#readTables();
     const listed = new Set<LogObject>();
     const merged = mergeEntries(entries);
@@ -157,8 +156,7 @@ export class StoredMap {
     for (const { part, length } of [...this.#tables, ...pages.flatMap(({ slices }) => slices)])
       needed.set(part, (needed.get(part) ?? 0) + length);
     const isPoor = ({ part }: SliceRef): boolean =>
-      part.names.root === this.#source.names.root &&
-      needed.get(part)! * POOR < part.bytes + part.dataAt;
+      part.names.root === this.#source.names.root && needed.get(part)! * POOR < part.bytes + part.dataAt;
     return pages
       .filter(({ slices }) => slices.length >= MANY_SLICES || slices.some(isPoor))
       .sort((a, b) => b.slices.length - a.slices.length)
@@ -187,7 +185,9 @@ export class StoredMap {
     const changed = [...this.table.values()].filter(
       (object) =>
         object.place !== undefined &&
-        (gone.has(object) ? object.isStored : isDurable(object) && (!object.isStored || object.live !== object.saved)),
+        (gone.has(object)
+          ? object.isStored
+          : isDurable(object) && (!object.isStored || object.live !== object.saved)),
     );
     const { tables, saved } = this.#cutTables(slices, changed, gone, isDurable);
     const states = pages.flatMap(({ state }) => state ?? []);
@@ -279,11 +279,14 @@ export class StoredMap {
   }
 }
 
-const entryOf = (
-  { names, place, blocks, stored }: LogObject,
-  live: number,
-  isGone: boolean,
-): TableEntry => ({ names, place: place!, blocks, stored, live, isGone });
+const entryOf = ({ names, place, blocks, stored }: LogObject, live: number, isGone: boolean): TableEntry => ({
+  names,
+  place: place!,
+  blocks,
+  stored,
+  live,
+  isGone,
+});
 
 /** All entries, in their order. */
 export async function readTables(reader: SliceReader, tables: readonly SliceRef[]): Promise<TableEntry[]> {

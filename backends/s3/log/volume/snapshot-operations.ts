@@ -75,15 +75,16 @@ async function neededOnlyBy(
   writer: LogWriter,
   source: LogSource,
 ): Promise<string[]> {
-  const needed = await needsOfAll(source, others.map((other) => other.checkpoint));
+  const needed = await needsOfAll(
+    source,
+    others.map((other) => other.checkpoint),
+  );
   const now = writer.head.checkpoint === null ? undefined : await needsOf(source, writer.head.checkpoint);
   for (const key of [...(now?.objects ?? []), ...(now?.checkpoints ?? [])]) needed.add(key);
   for (const { place, names } of writer.recovered.stored.table.values())
     if (place !== undefined) needed.add(names.object(place));
-  const { objects, known, checkpoints } = await needsOf(source, checkpoint);
-  return [...objects, ...known, ...checkpoints].filter(
-    (key) => key.startsWith(source.names.root) && !needed.has(key),
-  );
+  const { known } = await needsOf(source, checkpoint);
+  return [...known].filter((key) => key.startsWith(source.names.root) && !needed.has(key));
 }
 
 /** The volume becomes what the snapshot is. */

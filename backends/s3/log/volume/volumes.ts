@@ -62,6 +62,8 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
   const names = new LogNames(config.prefix);
   const { record, head, recovered } = await observe(store, names, { ...config, size: undefined }, ctx);
   const { map, usage } = recovered.stored;
+  // How much is in use is known of pages that nobody has written to since.
+  await map.resolve(Number.POSITIVE_INFINITY);
   const { stored } = usage;
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import { type S3Config, s3Config } from '../../../../backends/s3/config.ts';
 import { checkVolume } from '../../../../backends/s3/log/check/check-volume.ts';
 import { encodeHead, type Head } from '../../../../backends/s3/log/head.ts';
+import { decodeRoot } from '../../../../backends/s3/log/map/root.ts';
 import { LogNames } from '../../../../backends/s3/log/names.ts';
 import { createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { openVolume } from '../../../../backends/s3/open.ts';
@@ -85,6 +86,33 @@ export function sealed(bytes: Buffer, at: number, length = bytes.length): Buffer
   bytes.writeUInt32LE(0, at);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, length)), at);
   return bytes;
+}
+
+/** A checkpoint with another content in its first part, the root. */
+export function withRoot(bucket: FakeBucket, key: string, change: (root: Buffer) => void): Buffer {
+  const body = bodyOf(bucket, key);
+  const root = body.subarray(0, headOf(bucket).snapshots[0]!.checkpoint.root);
+  change(root);
+  sealed(root, 12);
+  return body;
+}
+
+/** A checkpoint with another content in its slice `which`. */
+export function withSlice(
+  bucket: FakeBucket,
+  key: string,
+  which: 'page' | 'table',
+  change: (slice: Buffer) => void,
+): Buffer {
+  const body = bodyOf(bucket, key);
+  const bytes = body.subarray(0, headOf(bucket).snapshots[0]!.checkpoint.root);
+  const root = decodeRoot(bytes, { name: key, key: undefined });
+  if (typeof root === 'string') throw new Error(root);
+  const { part, offset, length } = (which === 'page' ? root.pages[0]!.slices : root.tables)[0]!;
+  const slice = body.subarray(part.dataAt + offset, part.dataAt + offset + length);
+  change(slice);
+  slice.writeUInt32LE(crc32(slice.subarray(4)), 0);
+  return body;
 }
 
 /** Objects 1 to 3 of one epoch: a MiB each at 0, 8 and 16 MiB. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
+import type { FakeBucket } from '../fake-store.ts';
 import { MIB } from '../harness.ts';
 import {
   bodyOf,
@@ -15,6 +16,8 @@ import {
   SIZE,
   sealed,
   threeObjects,
+  withRoot,
+  withSlice,
   write,
 } from './check-world.ts';
 
@@ -201,18 +204,15 @@ describe('the check of a log', () => {
   });
 
   describe('of checkpoints', () => {
-    it.each<[string, (body: Buffer) => Buffer | undefined, string]>([
-      ['a flipped byte', flip(-1), 'checksum'],
-      ['one that was cut short', (body) => body.subarray(0, -20), 'checksum'],
-      ['one that is missing', () => undefined, 'it is missing'],
-      ['one of another moment', (body) => sealed(flip(24)(body), 12), 'another moment'],
+    it.each<[string, (bucket: FakeBucket, key: string) => Buffer, string]>([
+      ['a flipped byte', (bucket, key) => flip(100)(bodyOf(bucket, key)), 'checksum'],
+      ['one of another moment', (bucket, key) => withRoot(bucket, key, flip(24)), 'another moment'],
+      ['one that makes no sense', (bucket, key) => withRoot(bucket, key, flip(64)), 'make no sense'],
     ])('finds %s, and that all of the snapshot is affected', async (_name, damage, what) => {
       const { bucket, checkpoint } = await inCheckpoint();
       await write(bucket, 'a', [32 * MIB, 9]);
       await on(bucket, 'a', (operation) => createSnapshot(operation, 'later'));
-      const body = damage(bodyOf(bucket, checkpoint));
-      if (body === undefined) bucket.objects.delete(checkpoint);
-      else await replace(bucket, checkpoint, body);
+      await replace(bucket, checkpoint, damage(bucket, checkpoint));
       expect((await check(bucket)).findings.filter(({ severity }) => severity === 'error')).toMatchObject([
         {
           where: checkpoint,
@@ -222,31 +222,61 @@ describe('the check of a log', () => {
       ]);
     });
 
-    it.each<[string, (extents: Buffer) => unknown, string]>([
-      ['beyond the end of its object', (extent) => extent.writeUInt32LE(200, 16), 'beyond the end of a/log/'],
+    it.each<[string, (bucket: FakeBucket, key: string) => Promise<unknown> | unknown, string]>([
       [
-        'beyond the end of the disk',
-        (extent) => extent.writeUInt32LE(2 ** 20, 8),
-        'beyond the end of the disk',
+        'was cut short',
+        (bucket, key) => replace(bucket, key, bodyOf(bucket, key).subarray(0, 70)),
+        'ends after 70 bytes',
       ],
-      ['from no object', (extent) => extent.writeUInt32LE(77, 12), 'from no object'],
-      ['of nothing', (extent) => extent.writeUInt32LE(0, 8), 'it is empty'],
+      ['is missing', (bucket, key) => bucket.objects.delete(key), 'it is missing'],
+    ])('finds one that %s, and what else needs it', async (_name, damage, what) => {
+      const { bucket, checkpoint } = await inCheckpoint();
+      await write(bucket, 'a', [32 * MIB, 9]);
+      await on(bucket, 'a', (operation) => createSnapshot(operation, 'later'));
+      await damage(bucket, checkpoint);
+      const errors = (await check(bucket)).findings.filter(({ severity }) => severity === 'error');
+      expect(errors.every((error) => error.what.includes(what))).toBe(true);
+      // The disk as it is now has only changed what the snapshot before has of the map.
+      expect(errors.flatMap(({ affected }) => affected)).toEqual([
+        { offset: 0, length: SIZE },
+        { snapshot: 'kept', offset: 0, length: SIZE },
+        { snapshot: 'later', offset: 0, length: SIZE },
+      ]);
+    });
+
+    it.each<[string, (page: Buffer) => unknown, string]>([
+      ['beyond the end of its object', (page) => page.writeUInt32LE(200, page.length - 12), 'of a/log/'],
+      ['beyond the end of its page', (page) => page.writeUInt16LE(65535, page.length - 18), 'beyond its end'],
+      ['from no object', (page) => page.writeUInt32LE(77, page.length - 16), 'from no object'],
+      ['of another page', (page) => page.writeUInt32LE(3, 4), 'page 3 is where page 0 should be'],
     ])('finds a mapping %s', async (_name, damage, what) => {
       const { bucket, checkpoint } = await inCheckpoint();
-      const body = bodyOf(bucket, checkpoint);
-      damage(body.subarray(body.length - 20));
-      await replace(bucket, checkpoint, sealed(body, 12));
-      const errors = errorsOf(await check(bucket));
+      await replace(bucket, checkpoint, withSlice(bucket, checkpoint, 'page', damage));
+      const { findings } = await check(bucket);
+      const damaged = findings.filter(({ severity }) => severity === 'error');
       // Of the disk, and of the snapshot.
-      expect(errors).toEqual([expect.stringContaining(what), expect.stringContaining(what)]);
+      expect(damaged).toMatchObject([
+        { what: expect.stringContaining(what), affected: [{ offset: 0, length: SIZE }] },
+        { what: expect.stringContaining(what), affected: [{ snapshot: 'kept', offset: 0, length: SIZE }] },
+      ]);
+    });
+
+    it('finds a mapping beyond the end of the disk', async () => {
+      const { bucket } = await inCheckpoint();
+      await changeHead(bucket, { size: 16 * MIB });
+      expect(errorsOf(await check(bucket))).toEqual([
+        expect.stringContaining('the volume was created with'),
+        expect.stringContaining('beyond the end of the disk'),
+      ]);
     });
 
     it('finds a mapping to where the object holds other blocks', async () => {
       const { bucket, keys, checkpoint } = await inCheckpoint();
-      const body = bodyOf(bucket, checkpoint);
-      const extent = body.subarray(body.length - 20);
-      extent.writeBigUInt64LE(extent.readBigUInt64LE(0) + 256n, 0);
-      await replace(bucket, checkpoint, sealed(body, 12));
+      const body = withSlice(bucket, checkpoint, 'page', (page) => {
+        const at = page.length - 20;
+        page.writeUInt16LE(page.readUInt16LE(at) + 256, at);
+      });
+      await replace(bucket, checkpoint, body);
       expect((await check(bucket)).findings).toMatchObject([
         {
           where: keys[2],
@@ -254,6 +284,22 @@ describe('the check of a log', () => {
           affected: both(17 * MIB, MIB),
         },
       ]);
+    });
+
+    it('finds that too few blocks of an object are counted', async () => {
+      const { bucket, keys, checkpoint } = await inCheckpoint();
+      const body = withSlice(bucket, checkpoint, 'table', (table) => table.writeInt32LE(0, table.length - 8));
+      await replace(bucket, checkpoint, body);
+      expect(errorsOf(await check(bucket))[0]).toBe(
+        `${checkpoint}: it counts 0 blocks of ${keys[2]}, and 256 come from there`,
+      );
+    });
+
+    it('finds that the table of objects is damaged', async () => {
+      const { bucket, checkpoint } = await inCheckpoint();
+      const body = withSlice(bucket, checkpoint, 'table', (table) => table.writeUInt32LE(9, 8));
+      await replace(bucket, checkpoint, body);
+      expect(errorsOf(await check(bucket))[0]).toContain('the table of objects of the checkpoint is damaged');
     });
   });
 
