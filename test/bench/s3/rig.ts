@@ -53,12 +53,12 @@ export class Rig implements AsyncDisposable {
       credentials: { accessKeyId: 'test', secretAccessKey: { env: 'BENCH_S3_SECRET' } },
       ...options,
     });
-    await withStore(await this.#connect(config), config, context(), createVolume);
+    await withStore(await this.connect(config), config, context(), createVolume);
     return config;
   }
 
   async open(config: S3Config, takeOver = false): Promise<BlockDevice> {
-    return openVolume(await this.#connect(config), config, context({ takeOver }));
+    return openVolume(await this.connect(config), config, context({ takeOver }));
   }
 
   reset(): void {
@@ -70,7 +70,7 @@ export class Rig implements AsyncDisposable {
     return Object.values(counts).reduce((sum, count) => sum + count, 0);
   }
 
-  async #connect(config: S3Config): Promise<ObjectStore> {
+  async connect(config: S3Config): Promise<ObjectStore> {
     const store = await LeanStore.connect(config, '/');
     const { requests } = this;
     return new Proxy(store, {

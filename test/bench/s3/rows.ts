@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BlockDevice } from '../../../core/plugin.ts';
 import { Rig } from './rig.ts';
+import { sizeRatio } from './sizes.ts';
 
 const KIB = 1024;
 const MIB = KIB * KIB;
@@ -292,4 +293,11 @@ export const ROWS: readonly Row[] = [
         });
       }),
   },
+  ...(['attach', 'snapshot', 'clone', 'resize'] as const).map((name) => ({
+    what: `${name} of 1 TiB in use, for that of 1 GiB, 20 ms`,
+    unit: 'times',
+    floor: 1.2,
+    isMost: true as const,
+    measure: sizeRatio(name),
+  })),
 ];
