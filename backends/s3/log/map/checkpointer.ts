@@ -105,6 +105,7 @@ export class Checkpointer {
   async snapshot(name: string, createdAt: string): Promise<Snapshot> {
     let snapshot: Snapshot | undefined;
     await this.#alone(async () => {
+      await this.#options.stored.prepare(0);
       await this.#write(undefined, (head, checkpoint) => {
         // Once more, in the very step that adds it: there may have been another one on its way.
         refuseTaken(head, name);

@@ -10,7 +10,7 @@ import { MANY_SLICES, type MapPage, type StoredPage } from './map-page.ts';
 import { PageBlocks } from './page-blocks.ts';
 import { encodeChanges, encodePage } from './page-slice.ts';
 import type { Part, SliceRef } from './part.ts';
-import { NewSlices, type Root } from './root.ts';
+import { MAX_SLICES, NewSlices, type Root } from './root.ts';
 import { SliceReader } from './slice-reader.ts';
 import { decodeTable, encodeTable, type TableEntry, tableBytes } from './table-slice.ts';
 
@@ -140,16 +140,20 @@ export class StoredMap {
     this.table.isComplete = true;
   }
 
-  /** Loads pages that are worth being put together, so that the next checkpoint stores them whole. */
-  async prepare(): Promise<void> {
+  /**
+   * Loads pages that are worth being put together, so that the next checkpoint stores them whole: `most`, and those that could
+   * not get many slices more.
+   */
+  async prepare(most = MOST_TOGETHER): Promise<void> {
     const pages = this.#scattered();
-    for (const page of pages) {
+    const full = pages.filter(({ slices }) => slices.length > MAX_SLICES / 2).length;
+    for (const page of pages.slice(0, Math.max(most, full))) {
       await this.map.needPage(page);
       if (page.content !== undefined) page.storeWhole();
     }
   }
 
-  /** Pages that consist of many slices, and those in checkpoints of which little else is needed. */
+  /** Pages that consist of many slices, the most first, and those in checkpoints of which little else is needed. */
   #scattered(): MapPage[] {
     const needed = new Map<Part, number>();
     const pages = this.map.inOrder();
@@ -159,8 +163,7 @@ export class StoredMap {
       part.names.root === this.#source.names.root && needed.get(part)! * POOR < part.bytes + part.dataAt;
     return pages
       .filter(({ slices }) => slices.length >= MANY_SLICES || slices.some(isPoor))
-      .sort((a, b) => b.slices.length - a.slices.length)
-      .slice(0, MOST_TOGETHER);
+      .sort((a, b) => b.slices.length - a.slices.length);
   }
 
   /** A checkpoint of all that the map knows now. Only one at a time. */

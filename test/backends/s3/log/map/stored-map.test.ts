@@ -70,10 +70,10 @@ class Subject {
   }
 
   /** `fails`: before it counts. `meanwhile`: after it was cut. */
-  async checkpoint(fails: boolean, meanwhile: () => void): Promise<void> {
+  async checkpoint(fails: boolean, meanwhile: () => void, together?: number): Promise<void> {
     const { stored } = this;
     await stored.knowObjects();
-    await stored.prepare();
+    await stored.prepare(together);
     const removed = [...stored.table.values()].filter(({ live }) => live === 0);
     const at = { epoch: 1, seq: this.#seq };
     const number = ++this.#number;
@@ -175,6 +175,19 @@ describe('a stored map', () => {
     await subject.checkpoint(false, () => undefined);
     expect(subject.bucket.objects.get(subject.ref!.key)!.body.length).toBeLessThan(whole / 100);
     await subject.verify('then');
+  });
+
+  it('puts a page together before it has more slices than can be counted', async () => {
+    const subject = await Subject.create(undefined);
+    for (let lba = 0; lba < PAGE_BLOCKS; lba += 16) subject.write(lba, 1);
+    await subject.checkpoint(false, () => undefined);
+    for (let round = 0; round < 300; round++) {
+      await subject.reopen();
+      subject.write(round, 1);
+      // As a snapshot does, which takes as little time as possible.
+      await subject.checkpoint(false, () => undefined, 0);
+    }
+    await subject.verify('in the end');
   });
 
   it('does not keep many checkpoints because of a little in each', async () => {
