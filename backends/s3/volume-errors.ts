@@ -77,10 +77,13 @@ export function checkReadOnlyGrowth(
   });
 }
 
-/** `otherwise`: what one can do without them. */
-export function noConditionalWrites(otherwise: string): GatewayError {
+/** `otherwise`: what one can do without them. `refusal`: how the store says that it does not know them. */
+export function noConditionalWrites(otherwise: string, refusal?: Error): GatewayError {
   return new GatewayError('s3.no-conditional-writes', 'The S3 store does not honour conditional writes.', {
-    why: 'It stored an object although If-None-Match or If-Match forbade it, or refused a condition that holds.',
+    why:
+      refusal === undefined
+        ? 'It stored an object although If-None-Match or If-Match forbade it, or refused a condition that holds.'
+        : `It refuses a write with If-Match: ${refusal.message}.`,
     fix: `Use a store that does (AWS, Ceph 20, MinIO since 2024), or ${otherwise}.`,
   });
 }

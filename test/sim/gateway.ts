@@ -6,7 +6,8 @@ import { readHead } from '../../backends/s3/log/head.ts';
 import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
-import { claim, LogWriter, type WriterOptions } from '../../backends/s3/log/writer.ts';
+import { claimHead, openClaimed } from '../../backends/s3/log/take-volume.ts';
+import type { LogWriter, WriterOptions } from '../../backends/s3/log/writer.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';
 import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
@@ -63,6 +64,7 @@ export type Content = Int32Array;
 export class SimGateway {
   readonly actor: Actor;
   readonly #world: World;
+  readonly #bucket: SimBucket;
   readonly #tuning: Tuning;
   readonly #store: SimStore;
   readonly #life = new AbortController();
@@ -93,6 +95,7 @@ export class SimGateway {
     report: (problem: string) => void,
   ) {
     this.#world = world;
+    this.#bucket = bucket;
     this.#tuning = tuning;
     this.actor = { name, alive: true, pausedUntil: 0 };
     this.#store = new SimStore(world, bucket, this.actor, nemesis);
@@ -106,6 +109,7 @@ export class SimGateway {
 
   /** Takes the volume, and reads all of it. */
   async open(): Promise<void> {
+    const { name } = this.actor;
     const nonce = Buffer.alloc(16);
     for (let i = 0; i < 16; i++) nonce[i] = this.#world.below(256);
     const slots = new Semaphore(16);
@@ -122,7 +126,7 @@ export class SimGateway {
       names: NAMES,
       volume: VOLUME,
       writer: {
-        disk: this.actor.name,
+        disk: name,
         since: '',
         process: { host: 'sim', pid: 1, bootId: '', pidNamespace: '', startTime: '' },
       },
@@ -143,25 +147,24 @@ export class SimGateway {
     };
     try {
       const stored = await readHead(starting, NAMES);
-      const file = await claim(options, stored!);
-      if (file === undefined) {
-        this.failed = 'somebody was faster';
-        return;
-      }
+      const file = await claimHead(options, stored!, { disk: name, logger: silent, takeOver: true });
       this.epoch = file.content.epoch;
       const frames = new FrameCache(running, codec, this.#tuning.readCache, { tables: this.#tuning.tables });
-      const writer = await LogWriter.open(options, file, frames);
+      const writer = await openClaimed(options, file, frames);
       const { map, table } = writer.recovered.stored;
       this.writer = writer;
       this.reader = new LogReader(map, writer.overlay, table, frames);
       const content = await this.readAll();
       this.model = content.slice();
       this.base = content;
+      if (this.#bucket.conditions !== 'kept') this.report('was opened where conditions mean nothing');
     } catch (error) {
       this.failed = String(error);
       if (/damaged|corrupt|missing/.test(this.failed)) {
-        // A zombie that opens may find that its successor has deleted what it wants to read.
-        if (!this.isSuperseded())
+        // A zombie that opens may find that its successor has deleted what it wants to read. And a volume may be refused
+        // that has what came of an upload that broke off.
+        const isRefused = this.writer === undefined && this.#bucket.keptParts;
+        if (!this.isSuperseded() && !isRefused)
           this.report(`cannot be opened: ${this.failed} ${(error as { why?: string }).why ?? ''}`);
       }
     }

@@ -5,17 +5,19 @@ import type { Limits } from './scenario.ts';
 const USAGE = `Usage: npm run sim -- [options]
 
 Runs the log volume of the s3 backend in a simulated world: gateways that die, stall and take the volume from each
-other, over a store that fails. Prints the seeds that found something.
+other, over a store that fails. Prints the seeds that found something, and for the first of them what \`--minimise\` does.
 
   --seeds N    how many seeds (1000)
   --from N     the first of them (1)
-  --minimise S leave out of seed S what is not needed for its problem, for a minute at most; prints what remains and
-               the options that repeat it:
+  --no-minimise
+               only print the seeds
+  --minimise S leave out of seed S what is not needed for its problem, for a minute at most; prints what remains, the
+               options that repeat it, and the entry that keeps it as a test. The options:
   --without H  no such hazards, separated by commas
   --gateways N how many may live at once (3)
   --steps N    no more steps than that
   --skip N     nobody begins anything at these steps, separated by commas
-  --trace      say what happens, for few seeds
+  --trace      say what happens, for few seeds, and minimise none
   --mutant M   with a mistake in the engine, until it is found:
 ${MUTANTS.map(({ name }) => `                 ${name}\n`).join('')}`;
 
@@ -27,6 +29,7 @@ async function main(): Promise<number> {
       trace: { type: 'boolean', default: false },
       mutant: { type: 'string' },
       minimise: { type: 'string' },
+      'no-minimise': { type: 'boolean', default: false },
       without: { type: 'string', default: '' },
       gateways: { type: 'string', default: '3' },
       steps: { type: 'string' },
@@ -55,30 +58,31 @@ async function main(): Promise<number> {
     steps: values.steps === undefined ? UNLIMITED.steps : Number(values.steps),
     skip: listed(values.skip).map(Number),
   };
-  if (values.minimise !== undefined) {
-    const { minimise } = await import('./minimise.ts');
-    return await minimise(Number(values.minimise), limits, values.mutant);
-  }
+  const { minimise } = await import('./minimise.ts');
+  if (values.minimise !== undefined) return await minimise(Number(values.minimise), limits, values.mutant);
   const [seeds, from] = [Number(values.seeds), Number(values.from)];
   const start = process.hrtime.bigint();
   const seconds = (): number => Number((process.hrtime.bigint() - start) / 1_000_000n) / 1000;
-  let [events, changes, gateways, failed] = [0, 0, 0, 0];
+  let [ran, events, changes, gateways, failed] = [0, 0, 0, 0, 0];
   for (let seed = from; seed < from + seeds; seed++) {
     const trace = values.trace ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
     const outcome = await runScenario(seed, trace, limits);
+    ran++;
     events += outcome.events;
     changes += outcome.changes;
     gateways += outcome.gateways;
     if (outcome.problems.length > 0) {
       failed++;
       process.stdout.write(`seed ${seed}: ${outcome.problems[0]}\n`);
+      // Of one: it takes long, and others may well have the same cause.
+      if (failed === 1 && !values['no-minimise'] && !values.trace)
+        await minimise(seed, limits, values.mutant);
       if (failed >= (mutant === undefined ? 20 : 1)) break;
     }
-    if ((seed - from + 1) % 5000 === 0)
-      process.stderr.write(`${seed - from + 1} seeds in ${seconds().toFixed(0)} s\n`);
+    if (ran % 5000 === 0) process.stderr.write(`${ran} seeds in ${seconds().toFixed(0)} s\n`);
   }
   process.stdout.write(
-    `${seeds} seeds, ${failed} with problems; ${gateways} gateways, ${changes} changes, ${events} events; ${seconds().toFixed(1)} s\n`,
+    `${ran} seeds, ${failed} with problems; ${gateways} gateways, ${changes} changes, ${events} events; ${seconds().toFixed(1)} s\n`,
   );
   return failed === 0 ? 0 : 1;
 }

@@ -5,8 +5,8 @@ const MAX_NS = 60_000_000_000n;
 const MAX_STEPS = 150;
 
 /**
- * Leaves out of the run of `seed` whatever its problem does not need, and prints what remains. Each attempt that still has
- * a problem, be it another one, is where the next begins. Returns the exit code: 0 when there is no problem at all.
+ * Leaves out of the run of `seed` whatever its problem does not need, and prints what remains, how to repeat it, and what
+ * keeps it as a test. Each attempt that still has a problem, be it another one, is where the next begins. Returns the exit code: 0 when there is no problem at all.
  */
 export async function minimise(seed: number, from: Limits, mutant: string | undefined): Promise<number> {
   const end = process.hrtime.bigint() + MAX_NS;
@@ -40,15 +40,20 @@ export async function minimise(seed: number, from: Limits, mutant: string | unde
   }
   const say = (line: string): void => void process.stdout.write(`${line}\n`);
   await runScenario(seed, say, best);
-  say(`npm run sim -- ${optionsOf(seed, best, mutant)}`);
+  const options = optionsOf(seed, best);
+  const named = mutant === undefined ? '' : ` --mutant '${mutant}'`;
+  say(`npm run sim -- ${options} --trace${named}`);
+  say(`To be added to test/sim/regressions.ts, with the correction:`);
+  say(`  {\n    options:\n      '${options}',`);
+  if (mutant !== undefined) say(`    mutant: '${mutant}',`);
+  say('  },');
   return 1;
 }
 
-function optionsOf(seed: number, { without, gateways, steps, skip }: Limits, mutant?: string): string {
-  const options = [`--from ${seed} --seeds 1 --trace --gateways ${gateways}`];
+function optionsOf(seed: number, { without, gateways, steps, skip }: Limits): string {
+  const options = [`--from ${seed} --seeds 1 --gateways ${gateways}`];
   if (Number.isFinite(steps)) options.push(`--steps ${steps}`);
   if (without.length > 0) options.push(`--without ${without.join(',')}`);
   if (skip.length > 0) options.push(`--skip ${skip.join(',')}`);
-  if (mutant !== undefined) options.push(`--mutant '${mutant}'`);
   return options.join(' ');
 }

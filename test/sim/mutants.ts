@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 
 /** A mistake in the engine that the simulation has to find. */
 export interface Mutant {
   readonly name: string;
-  /** Of `backends/s3/log/`. */
+  /** Of `backends/s3/`. */
   readonly file: string;
   /** Occurs once in it. */
   readonly find: string;
@@ -13,13 +14,13 @@ export interface Mutant {
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no contiguity check',
-    file: 'appender.ts',
+    file: 'log/appender.ts',
     find: "    sending.state = 'stored';",
     replace: "    sending.state = 'stored'; for (const { resolve } of sending.flushes.splice(0)) resolve();",
   },
   {
     name: 'fence deletable',
-    file: 'map/checkpointer.ts',
+    file: 'log/map/checkpointer.ts',
     find: '        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);',
     replace: `        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);
         for (const { epoch, end } of current.epochs)
@@ -27,74 +28,101 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'copies of the collector count always',
-    file: 'map/apply.ts',
+    file: 'log/map/apply.ts',
     find: 'map.move(lba, blocks, object.id, block, from.id, source!.block)',
     replace: 'map.set(lba, blocks, object.id, block)',
   },
   {
     name: 'checkpoint beyond durable',
-    file: 'appender.ts',
+    file: 'log/appender.ts',
     find: '    const sealed = this.#sealer.seal(batch);',
     replace: `    const sealed = this.#sealer.seal(batch);
     applyToMap(this.#options.map, this.#options.table, batch.object, batch.extents);`,
   },
   {
     name: 'flush answered early',
-    file: 'appender.ts',
+    file: 'log/appender.ts',
     find: '    const sealed = this.#sealer.seal(batch);',
     replace:
       '    const sealed = this.#sealer.seal(batch); for (const { resolve } of flushes.splice(0)) resolve();',
   },
   {
     name: 'headers in the order in which data is encoded',
-    file: 'sealer.ts',
+    file: 'log/sealer.ts',
     find: '    while (this.#open[0]?.frames !== undefined) {\n      const { sealed, cipher, frames } = this.#open.shift()!;',
     replace: `    for (const open of this.#open.filter((one) => one.frames !== undefined)) {
       const { sealed, cipher, frames } = this.#open.splice(this.#open.indexOf(open), 1)[0]!;`,
   },
   {
     name: 'a fence is taken for success',
-    file: 'appender.ts',
-    find: 'if (info !== undefined && found.equals(header)) return true;',
+    file: 'log/appender.ts',
+    find: 'if (isOurs && info.size === object!.body.length) return true;',
     replace: 'if (info !== undefined) return true;',
   },
   {
     name: 'objects deleted before they are condemned',
-    file: 'map/checkpointer.ts',
-    find: '      await store.put(ref.key, body, { condition: ',
+    file: 'log/map/checkpointer.ts',
+    find: '      await store.put(ref.key, cut.body, { condition: ',
     replace: `      if (dead?.ours.length > 0) await store.deleteMany(dead.ours.map((object) => names.object(object.place!)));
-      await store.put(ref.key, body, { condition: `,
+      await store.put(ref.key, cut.body, { condition: `,
   },
   {
     name: 'objects lose twice what they lose by changes of pages that are not in memory',
-    file: 'map/map-page.ts',
+    file: 'log/map/map-page.ts',
     find: '      unresolved: isResolved ? 0 : this.#unresolved + (added === undefined ? 0 : 1),',
     replace: '      unresolved: 0,',
   },
   {
     name: 'what a failed checkpoint had of a page is forgotten',
-    file: 'map/map-page.ts',
+    file: 'log/map/map-page.ts',
     find: '      if (!this.#isWhole) this.#changes = all;',
     replace: '',
   },
   {
     name: 'a page that is being loaded misses what a checkpoint stores meanwhile',
-    file: 'map/map-page.ts',
+    file: 'log/map/map-page.ts',
     find: '      if (this.loading !== undefined) this.#late.push(this.#cut!);',
     replace: '',
   },
+  {
+    name: 'conditions are not tried',
+    file: 'log/take-volume.ts',
+    find: 'if (!(await conditionsHold(options.starting, options.names, file))) throw noConditions();',
+    replace: '',
+  },
+  {
+    name: 'a part of an object is taken for all of it',
+    file: 'store/retrying-store.ts',
+    find: 'if (info.size === body.length) return info.etag;',
+    replace: 'return info.etag;',
+  },
+  {
+    name: 'an object that is cut short is opened',
+    file: 'log/scan.ts',
+    find: 'if (wrong !== undefined) throw corrupt(name, wrong);',
+    replace: '',
+  },
+  {
+    name: 'only If-None-Match is tried',
+    file: 'log/take-volume.ts',
+    find: '    WRONG_CONDITIONS.map((',
+    replace: '    WRONG_CONDITIONS.slice(0, 1).map((',
+  },
 ];
+
+const ENGINE = new URL('../../backends/s3/', import.meta.url);
 
 /** From now on the module is loaded with the mistake in it. Throws when it is not where it should be. */
 export function introduce({ name, file, find, replace }: Mutant): void {
+  const { href } = new URL(file, ENGINE);
+  if (readFileSync(new URL(href), 'utf8').split(find).length !== 2)
+    throw new Error(`${file} does not have the place of "${name}" once`);
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
-      if (!url.endsWith(`/backends/s3/log/${file}`)) return loaded;
-      const source = String(loaded.source);
-      if (source.split(find).length !== 2)
-        throw new Error(`${file} does not have the place of "${name}" once`);
-      return { ...loaded, source: source.replace(find, () => replace) };
+      return url === href
+        ? { ...loaded, source: String(loaded.source).replace(find, () => replace) }
+        : loaded;
     },
   });
 }

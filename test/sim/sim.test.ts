@@ -19,6 +19,8 @@ async function simulate(...args: string[]): Promise<{ readonly found: boolean; r
   }
 }
 
+const quietly = (...args: string[]) => simulate('--no-minimise', ...args);
+
 describe('the simulation of the log', () => {
   it.concurrent.each([1, 1001])(
     'finds nothing in 1000 seeds from %i on',
@@ -39,26 +41,37 @@ describe('the simulation of the log', () => {
 
   it.concurrent.each(REGRESSIONS)('keeps what it found: $options', { timeout: TIMEOUT }, async (run) => {
     const options = run.options.split(' ');
-    expect((await simulate(...options)).found).toBe(false);
+    expect((await quietly(...options)).found).toBe(false);
     if (run.mutant !== undefined)
-      expect((await simulate(...options, '--mutant', run.mutant)).found).toBe(true);
+      expect((await quietly(...options, '--mutant', run.mutant)).found).toBe(true);
   });
 
-  it('makes a run that fails smaller, and says how to repeat it', { timeout: TIMEOUT }, async () => {
+  it.concurrent('makes the first run that fails smaller, and says how to repeat and to keep it', {
+    timeout: TIMEOUT,
+  }, async () => {
     const mutant = ['--mutant', 'flush answered early'];
-    const seed = /seed (\d+)/.exec((await simulate('--seeds', '5000', ...mutant)).output)![1]!;
-    const whole = await simulate('--from', seed, '--seeds', '1', '--trace', ...mutant);
-    const { found, output } = await simulate('--minimise', seed, ...mutant);
+    const { found, output } = await simulate('--seeds', '5000', ...mutant);
     expect(found).toBe(true);
-    const lines = output.trimEnd().split('\n');
-    expect(lines.length).toBeLessThan(whole.output.split('\n').length / 2);
-    const options = /^npm run sim -- (.*) --mutant 'flush answered early'$/.exec(lines.at(-1)!)![1]!;
-    const again = await simulate(...options.split(' '), ...mutant);
-    expect(again.output.split('\n').slice(0, lines.length - 1)).toEqual(lines.slice(0, -1));
+    const [, seed, story, options, entry] =
+      /^seed (\d+): .*\n([\s\S]*)^npm run sim -- (.*) --trace --mutant 'flush answered early'\n.*\n([\s\S]*)^\d+ seeds/m.exec(
+        output,
+      ) as unknown as string[];
+    expect(entry).toContain(`'${options}',\n    mutant: 'flush answered early',\n`);
+    const whole = await simulate('--from', seed!, '--seeds', '1', '--trace', ...mutant);
+    expect(story!.length).toBeLessThan(whole.output.length);
+    const again = await simulate(...options!.split(' '), '--trace', ...mutant);
+    expect(again.output.startsWith(story!)).toBe(true);
+  });
+
+  it.concurrent('minimises a seed that is named, and none when told so', { timeout: TIMEOUT }, async () => {
+    const sound = await simulate('--minimise', '1');
+    expect(sound).toEqual({ found: false, output: 'seed 1 has no problem\n' });
+    const { output } = await quietly('--seeds', '5000', '--mutant', 'flush answered early');
+    expect(output).toMatch(/^seed \d+: .*\n\d+ seeds, 1 with problems.*\n$/);
   });
 
   it.concurrent.each(MUTANTS)('finds within 5000 seeds: $name', { timeout: TIMEOUT }, async ({ name }) => {
-    const { found, output } = await simulate('--seeds', '5000', '--mutant', name);
+    const { found, output } = await quietly('--seeds', '5000', '--mutant', name);
     expect(output).toContain('seed ');
     expect(found).toBe(true);
   });

@@ -4,6 +4,7 @@ import type {
   ListPage,
   ObjectInfo,
   ObjectStore,
+  PutCondition,
   PutOptions,
 } from '../../backends/s3/store/object-store.ts';
 import { StoreError } from '../../backends/s3/store/store-error.ts';
@@ -13,7 +14,13 @@ import type { Actor, World } from './world.ts';
 interface Stored {
   readonly body: Uint8Array;
   readonly info: ObjectInfo;
+  /** Less than what was sent. */
+  readonly isPart: boolean;
 }
+
+/** What a store does with conditions of writes besides keeping to them: ignores some, or answers with a status. */
+export const CONDITIONS = ['kept', 'ignored', 'no If-Match', 'no If-None-Match', 400, 501] as const;
+export type Conditions = (typeof CONDITIONS)[number];
 
 /** Chances, 0 … 1, of what may befall a request. */
 export interface Nemesis {
@@ -25,6 +32,8 @@ export interface Nemesis {
   lostResponse: number;
   /** An upload breaks half-way: it leaves nothing, or the store has all of it and keeps it whole, minutes later. */
   torn: number;
+  /** What an upload that broke half-way leaves is a part of the object, whole as it may look. */
+  halved: number;
   /** Nobody hears of it for long, and then it is done. */
   stalled: number;
   /** Done once more, later. */
@@ -33,19 +42,49 @@ export interface Nemesis {
 
 /** A bucket, as every client sees it at once: S3 is strongly consistent. */
 export class SimBucket {
-  readonly objects = new Map<string, Stored>();
+  readonly objects: Map<string, Stored>;
+  readonly conditions: Conditions;
   requests = 0;
+  /** A part of an object was there at some time. */
+  keptParts = false;
   #etags = 0;
 
-  put(key: string, body: Uint8Array, { condition, metadata }: PutOptions): string {
-    const there = this.objects.get(key);
-    const holds =
-      condition === undefined ||
-      (condition === 'absent' ? there === undefined : there?.info.etag === condition.etag);
-    if (!holds) throw new StoreError('precondition-failed', '412', { status: 412 });
+  /** With what is in `other`. */
+  constructor(conditions: Conditions = 'kept', other?: SimBucket) {
+    this.conditions = conditions;
+    this.objects = new Map(other?.objects);
+    if (other === undefined) return;
+    this.keptParts = other.keptParts;
+    this.#etags = other.#etags;
+  }
+
+  get hasParts(): boolean {
+    return [...this.objects.values()].some(({ isPart }) => isPart);
+  }
+
+  put(
+    key: string,
+    body: Uint8Array,
+    { condition, metadata }: PutOptions,
+    arrived: number = body.length,
+  ): string {
+    if (condition !== undefined) this.#try(condition, this.objects.get(key));
     const etag = `"${++this.#etags}"`;
-    this.objects.set(key, { body, info: { etag, size: body.length, metadata: metadata ?? {} } });
+    const info = { etag, size: arrived, metadata: metadata ?? {} };
+    const isPart = arrived < body.length;
+    this.keptParts ||= isPart;
+    this.objects.set(key, { body: body.subarray(0, arrived), info, isPart });
     return etag;
+  }
+
+  #try(condition: PutCondition, there: Stored | undefined): void {
+    const { conditions } = this;
+    if (typeof conditions === 'number')
+      throw new StoreError('rejected', 'no conditions', { status: conditions });
+    const ignored = condition === 'absent' ? 'no If-None-Match' : 'no If-Match';
+    if (conditions === 'ignored' || conditions === ignored) return;
+    const holds = condition === 'absent' ? there === undefined : there?.info.etag === condition.etag;
+    if (!holds) throw new StoreError('precondition-failed', '412', { status: 412 });
   }
 }
 
@@ -72,6 +111,8 @@ export class SimStore implements ObjectStore {
       const object = this.#bucket.objects.get(key);
       let at = offset;
       for (const segment of object === undefined ? [] : into) {
+        // What was in memory before may be the very bytes that are missing.
+        if (object!.isPart) segment.fill(0);
         segment.set(object!.body.subarray(at, at + segment.length));
         at += segment.length;
       }
@@ -87,7 +128,8 @@ export class SimStore implements ObjectStore {
   }
 
   put(key: string, body: Uint8Array, options: PutOptions = {}, signal?: AbortSignal): Promise<string> {
-    return this.#request(signal, true, () => this.#bucket.put(key, body, options));
+    const put = (arrived?: number): string => this.#bucket.put(key, body, options, arrived);
+    return this.#request(signal, true, put, () => void put(this.#world.below(body.length)));
   }
 
   deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]> {
@@ -108,10 +150,16 @@ export class SimStore implements ObjectStore {
 
   [Symbol.dispose](): void {}
 
-  #request<T>(signal: AbortSignal | undefined, changes: boolean, apply: () => T): Promise<T> {
+  /** `partly`: as after half of it has arrived. */
+  #request<T>(
+    signal: AbortSignal | undefined,
+    changes: boolean,
+    apply: () => T,
+    partly?: () => void,
+  ): Promise<T> {
     const world = this.#world;
     this.#bucket.requests++;
-    const { throttled, unreachable, lostResponse, torn, stalled, duplicated } = this.#nemesis;
+    const { throttled, unreachable, lostResponse, torn, halved, stalled, duplicated } = this.#nemesis;
     const fate = world.random();
     const there = 1 + world.below(40);
     const back = 1 + world.below(10);
@@ -137,7 +185,10 @@ export class SimStore implements ObjectStore {
       }
       if (changes && world.chance(torn)) {
         answer(there, () => reject(new StoreError('unreachable', 'EPIPE')));
-        if (world.chance(0.5)) world.after(there + world.below(300_000), undefined, () => unheard(apply));
+        if (partly !== undefined && world.chance(halved))
+          world.after(there, undefined, () => unheard(partly));
+        else if (world.chance(0.5))
+          world.after(there + world.below(300_000), undefined, () => unheard(apply));
         return;
       }
       const isLost = fate < throttled + unreachable + lostResponse;

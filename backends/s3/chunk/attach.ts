@@ -12,7 +12,7 @@ import { Garbage } from './garbage.ts';
 import { growVolume } from './grow.ts';
 import { Layout } from './layout.ts';
 import { OwnedObjects } from './owned-objects.ts';
-import { Ownership } from './owner.ts';
+import { Ownership, UNFENCED } from './owner.ts';
 import { PresenceMap } from './presence-map.ts';
 import { ReadCache } from './read-cache.ts';
 import { sweepOrphans } from './sweep.ts';
@@ -134,7 +134,7 @@ async function acquire(
   }
   if (await ownership.conditionsHold()) return ownership;
   await release(ownership, ownership.uncleanStart, logger);
-  throw noConditionalWrites('accept the risk with "unsafeNoFence": true');
+  throw noConditionalWrites(UNFENCED);
 }
 
 async function release(ownership: Ownership, leftovers: boolean, logger: Logger): Promise<void> {

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { BlockError, GatewayError, type Logger, ownIdentity } from '../../../core/plugin.ts';
 import { describeHolder, processIdentity, refuseUnlessGone } from '../holder.ts';
-import { refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
+import { lacksConditions, refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore, PutCondition } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
+import { noConditionalWrites } from '../volume-errors.ts';
 import type { Layout } from './layout.ts';
 
 const ownerRecord = z.object({
@@ -24,6 +25,8 @@ export type OwnerRecord = z.output<typeof ownerRecord>;
 
 const MAX_RECORD_BYTES = 16 * 1024;
 const MAX_RACES = 5;
+/** What one can do without conditional writes. */
+export const UNFENCED = 'accept the risk with "unsafeNoFence": true';
 
 /** The owner record as it is; undefined when nobody ever owned the volume. */
 export async function readOwner(
@@ -109,6 +112,7 @@ export class Ownership {
         const etag = await store.put(layout.owner, encode(record), options.unfenced ? {} : { condition });
         return new Ownership(store, layout, record, etag, options.unfenced, unclean);
       } catch (error) {
+        if (lacksConditions(error)) throw noConditionalWrites(UNFENCED, error);
         // Somebody else changed the record since we read it: read it again.
         if (!isStoreError(error, 'precondition-failed')) throw error;
       }

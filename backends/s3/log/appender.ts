@@ -3,7 +3,7 @@
 import { BlockError, type IoVec, type Logger, type MaybePromise } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { isStoreError } from '../store/store-error.ts';
+import { isStoreError, StoreError } from '../store/store-error.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
 import { FencedError } from './fenced.ts';
 import type { FrameCodec } from './frames/frame-codec.ts';
@@ -335,9 +335,13 @@ export class Appender {
         const { header } = object!;
         const found = Buffer.alloc(header.length);
         const info = await this.#options.store.read(key, 0, [found]);
-        if (info !== undefined && found.equals(header)) return true;
-        this.#fail(new FencedError('log'));
-        return false;
+        const isOurs = info !== undefined && found.equals(header);
+        if (isOurs && info.size === object!.body.length) return true;
+        if (!isOurs) {
+          this.#fail(new FencedError('log'));
+          return false;
+        }
+        problem = new StoreError('damaged', `of ${key} the store has ${info.size} bytes, and not all`);
       } catch (failure) {
         problem = failure;
       }

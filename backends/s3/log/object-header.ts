@@ -102,6 +102,12 @@ export function hashHeader(header: Uint8Array): Buffer {
   return createHash('sha256').update(header).digest();
 }
 
+/** What is wrong with an object of `size` bytes with this header, of `headerBytes`. */
+export function sizeProblem({ frames }: ObjectHeader, headerBytes: number, size: number): string | undefined {
+  const all = frames.reduce((sum, { stored }) => sum + stored, headerBytes);
+  return all === size ? undefined : `it has ${size} bytes, and its header describes ${all}`;
+}
+
 export function encodeHeader(header: ObjectHeader): Buffer {
   const { extents, frames, cipher } = header;
   const sources: LogPosition[] = [];

@@ -3,7 +3,7 @@ import { encodeFence, type Signature } from './batch.ts';
 import { readHeader } from './cache/frame-cache.ts';
 import { corrupt } from './corrupt.ts';
 import type { LogSource } from './log-source.ts';
-import type { ObjectHeader } from './object-header.ts';
+import { type ObjectHeader, sizeProblem } from './object-header.ts';
 
 /**
  * Names that are fenced at once, from the first gap on. A writer never has more than `MAX_IN_FLIGHT` objects on their way,
@@ -101,5 +101,7 @@ async function fenceOff(
 async function look({ store, key }: LogSource, name: string): Promise<FoundObject | undefined> {
   const found = await readHeader(store, { name, key });
   if (typeof found === 'string') throw corrupt(name, found);
+  const wrong = found && sizeProblem(found.header, found.bytes.length, found.size);
+  if (wrong !== undefined) throw corrupt(name, wrong);
   return found;
 }

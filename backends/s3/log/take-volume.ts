@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { type BlockError, GatewayError, type OpenContext, ownIdentity } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import { refuseUnlessGone } from '../holder.ts';
-import { refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
+import { lacksConditions, refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { StoreError } from '../store/store-error.ts';
 import { noConditionalWrites } from '../volume-errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import type { FrameCodec } from './frames/frame-codec.ts';
@@ -69,23 +70,23 @@ export async function takeVolume({
     logger: ctx.logger,
     onFailed,
   };
-  const file = await claimHead(options, volume.head, ctx);
-  try {
-    if (!(await conditionsHold(stores.starting, options.names, file))) throw noConditions();
-    return await LogWriter.open(options, file, frames);
-  } catch (error) {
-    await giveBack(file);
-    throw error;
-  }
+  return await openClaimed(options, await claimHead(options, volume.head, ctx), frames);
 }
 
-async function claimHead(options: WriterOptions, first: StoredHead, ctx: Taking['ctx']): Promise<HeadFile> {
+/** The head, which names us from here on. Throws as `takeVolume`. */
+export async function claimHead(
+  options: WriterOptions,
+  first: StoredHead,
+  ctx: Taking['ctx'],
+): Promise<HeadFile> {
   const { starting, names } = options;
   let current = first;
   for (let race = 0; race < MAX_RACES; race++) {
     const holder = holderOf(current.head);
     if (holder !== undefined) refuseUnlessGone(holder, ctx);
-    const file = await claim(options, current);
+    const file = await claim(options, current).catch((error: unknown) => {
+      throw lacksConditions(error) ? noConditions(error) : error;
+    });
     if (file !== undefined) return file;
     const now = await readHead(starting, names);
     // Ceph before 20 refuses the right ETag when it is quoted, as HTTP demands.
@@ -98,8 +99,23 @@ async function claimHead(options: WriterOptions, first: StoredHead, ctx: Taking[
   });
 }
 
-const noConditions = (): GatewayError =>
-  noConditionalWrites('create the volume with "layout": "chunk" and "unsafeNoFence": true');
+/** Opens the volume whose head is ours, or leaves it as nobody's. Throws as `takeVolume`. */
+export async function openClaimed(
+  options: WriterOptions,
+  file: HeadFile,
+  frames: FrameCache,
+): Promise<LogWriter> {
+  try {
+    if (!(await conditionsHold(options.starting, options.names, file))) throw noConditions();
+    return await LogWriter.open(options, file, frames);
+  } catch (error) {
+    await giveBack(file);
+    throw error;
+  }
+}
+
+const noConditions = (refusal?: StoreError): GatewayError =>
+  noConditionalWrites('create the volume with "layout": "chunk" and "unsafeNoFence": true', refusal);
 
 /** Whether the store keeps to conditions, tried on the head, which is ours and stays as it is. */
 async function conditionsHold(store: ObjectStore, names: LogNames, file: HeadFile): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { ObjectStore, PutCondition } from './object-store.ts';
-import { isStoreError } from './store-error.ts';
+import { isStoreError, type StoreError } from './store-error.ts';
 
 /** Two conditions that do not hold for an object which exists: that there is none, and an ETag that it never had. */
 export const WRONG_CONDITIONS: readonly PutCondition[] = [
@@ -19,8 +19,12 @@ export async function refuses(
     return false;
   } catch (error) {
     if (isStoreError(error, 'precondition-failed')) return true;
-    // 501 NotImplemented and the like: the store says so itself.
-    if (isStoreError(error, 'rejected') || (isStoreError(error) && error.status === 501)) return false;
+    if (isStoreError(error, 'rejected')) return false;
     throw error;
   }
+}
+
+/** Whether a write on a condition failed as it does where a store does not know conditions, and says so. */
+export function lacksConditions(error: unknown): error is StoreError {
+  return isStoreError(error, 'rejected') && (error.status === 400 || error.status === 501);
 }

@@ -106,7 +106,7 @@ export class RetryingStore implements ObjectStore {
 
   /**
    * As `ObjectStore.put`. After an attempt with an unknown outcome, `precondition-failed` may be our own success
-   * speaking: the write id in the object's metadata tells.
+   * speaking: the write id in the object's metadata tells, and its size whether all of it is there.
    */
   put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<string> {
     const id = `${this.#session}.${++this.#writes}`;
@@ -118,7 +118,11 @@ export class RetryingStore implements ObjectStore {
       } catch (error) {
         if (inDoubt && isStoreError(error, 'precondition-failed')) {
           const info = await this.#inner.head(key, signal);
-          if (info?.metadata[WRITE_ID] === id) return info.etag;
+          if (info?.metadata[WRITE_ID] === id) {
+            if (info.size === body.length) return info.etag;
+            // A store that keeps what came of an upload that broke off: ours, and nothing that anybody was promised.
+            return await this.#inner.put(key, body, { ...stamped, condition: { etag: info.etag } }, signal);
+          }
         }
         inDoubt ||= isStoreError(error) && error.ambiguous;
         throw error;

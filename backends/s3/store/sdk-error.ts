@@ -41,6 +41,8 @@ const KIND_OF_STATUS: Readonly<Record<number, StoreErrorKind>> = {
   409: 'conflict',
   412: 'precondition-failed',
   429: 'throttled',
+  // NotImplemented: it will not be there when asked again.
+  501: 'rejected',
 };
 
 interface SdkLikeError {

@@ -40,6 +40,8 @@ export class FakeBucket {
   readonly objects = new Map<string, StoredObject>();
   /** Whether If-Match and If-None-Match mean anything. */
   conditional = true;
+  /** Answers them with this status in place of writing. */
+  unsupported: number | undefined;
 }
 
 /** A connection to a `FakeBucket` with latencies and faults from a random source. */
@@ -162,6 +164,9 @@ export class FakeStore implements ObjectStore {
   }
 
   #put(key: string, body: Buffer, { condition, metadata }: PutOptions): string {
+    const { unsupported: status } = this.bucket;
+    if (condition !== undefined && status !== undefined)
+      throw new StoreError('rejected', 'NotImplemented', { status });
     const there = this.bucket.objects.get(key);
     const holds =
       condition === undefined ||

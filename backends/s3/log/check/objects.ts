@@ -6,7 +6,14 @@ import type { VolumeKey } from '../encryption/volume-key.ts';
 import { FrameCodec } from '../frames/frame-codec.ts';
 import { FrameTable } from '../frames/frame-table.ts';
 import type { LogNames } from '../names.ts';
-import { BLOCK, FRAME_BLOCKS, hashHeader, type ObjectHeader, uuidBytes } from '../object-header.ts';
+import {
+  BLOCK,
+  FRAME_BLOCKS,
+  hashHeader,
+  type ObjectHeader,
+  sizeProblem,
+  uuidBytes,
+} from '../object-header.ts';
 import { type LogRecord, readRecord } from '../volume/volume-record.ts';
 import { inParallel } from './in-parallel.ts';
 import { identityProblem } from './log-tail.ts';
@@ -97,8 +104,7 @@ function shapeProblem(
 ): string | undefined {
   if (blocks !== undefined && header.blocks !== blocks)
     return `it holds ${header.blocks} blocks, and a checkpoint says ${blocks}`;
-  const all = header.frames.reduce((sum, { stored }) => sum + stored, headerBytes);
-  return all === size ? undefined : `it has ${size} bytes, and its header describes ${all}`;
+  return sizeProblem(header, headerBytes, size);
 }
 
 /** Blocks that a map looks for where the object has others. */

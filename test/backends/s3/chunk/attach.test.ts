@@ -110,9 +110,12 @@ describe('opening a volume', () => {
     expect(owner).toContain('"state": "released"');
   });
 
-  it('is refused on a store without conditional writes, unless told otherwise', async () => {
+  it.each([
+    ['ignores conditions', { conditional: false }],
+    ['answers them with 501', { unsupported: 501 }],
+  ])('is refused on a store that %s, unless told otherwise', async (_what, flaw) => {
     const { bucket } = await newVolume(4 * CHUNK);
-    bucket.conditional = false;
+    Object.assign(bucket, flaw);
     await expect(openDevice(new FakeStore(bucket), config())).rejects.toMatchObject({
       code: 's3.no-conditional-writes',
     });

@@ -242,6 +242,15 @@ describe('a volume with the layout log', () => {
     expect(await refusal(opened(bucket))).toMatchObject({ code: 's3.no-conditional-writes' });
   });
 
+  it.each([400, 501])('refuses a store that answers conditions with %i, and says so', async (status) => {
+    const bucket = await newVolume();
+    bucket.unsupported = status;
+    expect(await refusal(opened(bucket))).toMatchObject({
+      code: 's3.no-conditional-writes',
+      why: 'It refuses a write with If-Match: NotImplemented.',
+    });
+  });
+
   it('makes a checkpoint after many objects, and frees what was overwritten', async () => {
     const bucket = await newVolume();
     {

@@ -33,6 +33,7 @@ describe('fromSdk', () => {
     ['a request that was cut off', sdkError('AbortError'), 'timeout', true],
     ['503 SlowDown', sdkError('SlowDown', 503), 'throttled', true],
     ['500', sdkError('InternalError', 500), 'server', true],
+    ['what the store does not implement', sdkError('NotImplemented', 501), 'rejected', false],
     ['429 without a code', sdkError('UnknownError', 429), 'throttled', true],
     ['two conditional writes at once', sdkError('ConditionalRequestConflict', 409), 'conflict', true],
     ['a clock that is wrong', sdkError('RequestTimeTooSkewed', 403), 'clock-skew', true],
