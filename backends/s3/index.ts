@@ -32,8 +32,8 @@ export default defineBackend<S3Config>({
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
     qualify: async (config, ctx) => {
-      const { qualifyStore } = await import('./qualify.ts');
-      return onVolume(config, ctx, qualifyStore);
+      const { qualifyStore } = await import('./qualify/qualify.ts');
+      return qualifyStore(await connect(config, ctx), config, ctx);
     },
     check: (config, options, ctx) =>
       onLog(config, ctx, 'can be checked', async (operation) => {

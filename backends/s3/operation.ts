@@ -3,7 +3,7 @@ import type { S3Config } from './config.ts';
 import { explained } from './errors.ts';
 import { startSession } from './session.ts';
 import { MAX_DELETE_KEYS, type ObjectStore } from './store/object-store.ts';
-import { ATTACH_POLICY } from './store/retrying-store.ts';
+import { ATTACH_POLICY, type RetryPolicy } from './store/retrying-store.ts';
 
 /** An operation on a volume that no disk of ours has open. */
 export interface Operation {
@@ -18,10 +18,11 @@ export async function withStore<T>(
   config: S3Config,
   ctx: PluginContext,
   run: (operation: Operation) => Promise<T>,
+  policy: RetryPolicy = ATTACH_POLICY,
 ): Promise<T> {
   using _store = store;
   const session = startSession(store, config, ctx, ctx.signal);
-  return await explained(config, () => run({ store: session.with(ATTACH_POLICY), config, ctx }));
+  return await explained(config, () => run({ store: session.with(policy), config, ctx }));
 }
 
 export async function deleteAll(store: ObjectStore, keys: readonly string[]): Promise<void> {

@@ -73,4 +73,13 @@ describe('the s3 backend over TLS', () => {
     await using reader = await s3.open(settings, context({ readOnly: true }));
     expect(sameBytes(await readAll(reader, 0, MIB), pattern(MIB, 5))).toBe(true);
   });
+
+  it('tries what becomes of damage where a checksum is sent in place of a signed body', async () => {
+    const findings = await s3.volumes!.qualify!(config('qualify', { ca: CA }), context());
+    expect(findings.filter(({ severity }) => severity !== 'ok')).toEqual([]);
+    expect(findings).toContainEqual({
+      severity: 'ok',
+      summary: 'an upload whose checksum is wrong is refused',
+    });
+  });
 });

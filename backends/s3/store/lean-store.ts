@@ -8,6 +8,7 @@ import type { S3Config } from '../config.ts';
 import { SdkStore, tlsOptions } from './client.ts';
 import type {
   DeleteFailure,
+  FaultyUploads,
   ListOptions,
   ListPage,
   ObjectInfo,
@@ -30,7 +31,7 @@ const EXPRESS = /--x-s3$/;
  * Reads and writes of objects without the SDK, at a sixth of its processor time; everything that is not done all the time,
  * and the credentials, are the SDK's.
  */
-export class LeanStore implements ObjectStore {
+export class LeanStore implements ObjectStore, FaultyUploads {
   readonly #sdk: SdkStore;
   readonly #agent: Agent;
   readonly #signer: Signer;
@@ -51,7 +52,10 @@ export class LeanStore implements ObjectStore {
   }
 
   /** The SDK's store itself where it has to do everything, or has to say what is missing. Sends nothing. */
-  static async connect(config: S3Config, baseDir: string): Promise<ObjectStore & { readonly sdk: SdkStore }> {
+  static async connect(
+    config: S3Config,
+    baseDir: string,
+  ): Promise<ObjectStore & Partial<FaultyUploads> & { readonly sdk: SdkStore }> {
     const { bucket, maxRequests, requestTimeout } = config;
     const tls = await tlsOptions(config, baseDir);
     const sdk = await SdkStore.connect(config, baseDir, tls);
@@ -114,7 +118,17 @@ export class LeanStore implements ObjectStore {
     return { etag, size, metadata: metadataOf(headers) };
   }
 
-  async put(key: string, body: Uint8Array, options: PutOptions = {}, signal?: AbortSignal): Promise<string> {
+  put(key: string, body: Uint8Array, options?: PutOptions, signal?: AbortSignal): Promise<string> {
+    return this.putAs(key, body, body, options, signal);
+  }
+
+  async putAs(
+    key: string,
+    body: Uint8Array,
+    sent: Uint8Array | AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+    signal?: AbortSignal,
+  ): Promise<string> {
     const { condition, metadata = {} } = options;
     const headers: Record<string, string> = {
       'content-length': String(body.length),
@@ -131,7 +145,8 @@ export class LeanStore implements ObjectStore {
     for (const [name, value] of Object.entries(metadata)) headers[`x-amz-meta-${name}`] = value;
     if (condition === 'absent') headers['if-none-match'] = '*';
     else if (condition !== undefined) headers['if-match'] = condition.etag;
-    const answer = await this.#send('PUT', key, headers, signal, body);
+    if (this.#signsBody) headers['x-amz-content-sha256'] = createHash('sha256').update(body).digest('hex');
+    const answer = await this.#send('PUT', key, headers, signal, sent);
     if (answer.statusCode < 300) {
       const { etag } = answer.headers;
       await answer.body.dump();
@@ -155,16 +170,11 @@ export class LeanStore implements ObjectStore {
     key: string,
     headers: Record<string, string>,
     signal: AbortSignal | undefined,
-    body?: Uint8Array,
+    body?: Uint8Array | AsyncIterable<Uint8Array>,
   ): Promise<Answer> {
     const { protocol, host, origin } = this.#place;
     const path = this.#root + key.split('/').map(escapeSegment).join('/');
-    headers['x-amz-content-sha256'] =
-      body === undefined
-        ? EMPTY_SHA256
-        : this.#signsBody
-          ? createHash('sha256').update(body).digest('hex')
-          : 'UNSIGNED-PAYLOAD';
+    headers['x-amz-content-sha256'] ??= body === undefined ? EMPTY_SHA256 : 'UNSIGNED-PAYLOAD';
     try {
       const signed = await this.#signer.sign({ method, protocol, host, path, headers });
       return await this.#agent.request({
@@ -172,7 +182,8 @@ export class LeanStore implements ObjectStore {
         path,
         method,
         headers: signed,
-        body: body ?? null,
+        // It takes what is iterable, and its types do not say so.
+        body: (body as Uint8Array | undefined) ?? null,
         signal: signal ?? null,
       });
     } catch (error) {

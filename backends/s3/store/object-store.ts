@@ -69,3 +69,15 @@ export interface ObjectStore extends Disposable {
   deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]>;
   list(prefix: string, options?: ListOptions, signal?: AbortSignal): Promise<ListPage>;
 }
+
+/** A store through which uploads can be made that fail. */
+export interface FaultyUploads {
+  /** As `put` of `body`, whose length and checksum it tells, while `sent` is what it sends. */
+  putAs(
+    key: string,
+    body: Uint8Array,
+    sent: Uint8Array | AsyncIterable<Uint8Array>,
+    options?: PutOptions,
+    signal?: AbortSignal,
+  ): Promise<string>;
+}

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import type {
   DeleteFailure,
+  FaultyUploads,
   ListOptions,
   ListPage,
   ObjectInfo,
@@ -42,10 +44,14 @@ export class FakeBucket {
   conditional = true;
   /** Answers them with this status in place of writing. */
   unsupported: number | undefined;
+  /** Whether an upload that is not what it says is refused. */
+  verifies = true;
+  /** Whether what has come of an upload that breaks off is kept. */
+  keepsParts = false;
 }
 
 /** A connection to a `FakeBucket` with latencies and faults from a random source. */
-export class FakeStore implements ObjectStore {
+export class FakeStore implements ObjectStore, FaultyUploads {
   readonly bucket: FakeBucket;
   readonly requests: FakeRequest[] = [];
   faults: FakeFaults = {};
@@ -57,6 +63,7 @@ export class FakeStore implements ObjectStore {
   readonly #random: () => number;
   readonly #late: { countdown: number; readonly apply: () => void }[] = [];
   #killed = false;
+  #cut = 0;
   #delayed: (() => void) | undefined;
   #delaysNext = false;
 
@@ -130,6 +137,30 @@ export class FakeStore implements ObjectStore {
       return Promise.reject(new StoreError('timeout', 'no answer in time'));
     }
     return this.#request('put', key, signal, copy.length, apply);
+  }
+
+  /** With a signal: of these uploads every other one takes place, and none is answered before it aborts. */
+  async putAs(
+    key: string,
+    body: Uint8Array,
+    sent: Uint8Array | AsyncIterable<Uint8Array>,
+    options: PutOptions = {},
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const arrived: Uint8Array[] = [];
+    try {
+      for await (const part of sent instanceof Uint8Array ? [sent] : sent) arrived.push(part);
+    } catch {
+      if (this.bucket.keepsParts) this.#put(key, Buffer.concat(arrived), options);
+      throw new StoreError('unreachable', 'ECONNRESET');
+    }
+    const bytes = Buffer.concat(arrived);
+    if (this.bucket.verifies && !bytes.equals(body))
+      throw new StoreError('damaged', 'BadDigest', { status: 400 });
+    if (signal === undefined) return await this.put(key, bytes, options);
+    if (++this.#cut % 2 === 0) await this.put(key, bytes, options);
+    if (!signal.aborted) await once(signal, 'abort');
+    throw new StoreError('timeout', 'aborted');
   }
 
   deleteMany(keys: readonly string[], signal?: AbortSignal): Promise<readonly DeleteFailure[]> {

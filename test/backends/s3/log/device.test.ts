@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { withStore } from '../../../../backends/s3/operation.ts';
+import { StoreError } from '../../../../backends/s3/store/store-error.ts';
 import { createVolume, deleteVolume, resizeVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
 import { FakeStore } from '../fake-store.ts';
 import { context, KIB, MIB, pattern, readAll, sameBytes } from '../harness.ts';
@@ -143,6 +144,45 @@ describe('a volume with the layout log', () => {
     bucket.objects.delete(disk.store.keys('disks/a/log/')[0]!);
     await expect(disk.device.prefetch!(0, 2 * BLOCK)).rejects.toMatchObject({ code: 'EIO' });
     expect(sameBytes(await readAll(disk.device, BLOCK, BLOCK), pattern(BLOCK, 2))).toBe(true);
+  });
+
+  it('does not open a log whose last object was cut short', async () => {
+    const bucket = await newVolume();
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(64 * KIB, 1)], 0);
+      await disk.device.flush!(0);
+    }
+    const [key] = [...bucket.objects.keys()].filter((name) => name.includes('/log/'));
+    const { body, info } = bucket.objects.get(key!)!;
+    bucket.objects.set(key!, {
+      body: body.subarray(0, body.length - 1),
+      info: { ...info, size: body.length - 1 },
+    });
+    expect(await refusal(opened(bucket))).toMatchObject({
+      code: 'volume.corrupt',
+      why: `it has ${body.length - 1} bytes, and its header describes ${body.length}`,
+    });
+  });
+
+  it('does not take a part of an object that the store has kept for all of it', async () => {
+    await using disk = await opened(await newVolume());
+    const { store, device } = disk;
+    let torn = '';
+    const put = store.put.bind(store);
+    store.put = async (key, body, options, signal) => {
+      if (torn !== '') return await put(key, body, options, signal);
+      torn = key;
+      // Without the mark by which a request is known as ours.
+      await put(key, body.subarray(0, body.length - 1), {});
+      throw new StoreError('rejected', 'the upload broke off');
+    };
+    await device.write!(0, [pattern(BLOCK, 1)], 0);
+    await expect(Promise.resolve(device.flush!(0))).rejects.toMatchObject({ code: 'EIO' });
+    // It is tried again, and found to be there.
+    await expect(Promise.resolve(device.flush!(0))).rejects.toMatchObject({
+      message: expect.stringContaining(`of ${torn} the store has `),
+    });
   });
 
   it('does not open a log with an object missing or changed', async () => {

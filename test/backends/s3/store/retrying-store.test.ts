@@ -156,4 +156,32 @@ describe('RetryingStore', () => {
     await vi.advanceTimersByTimeAsync(100);
     await put;
   });
+
+  it('replaces what a store has kept of an upload of its own that broke off, and of nobody else’s', async () => {
+    const { inner, store } = setUp({ baseMs: 0 });
+    const tear = (key: string, metadata?: Readonly<Record<string, string>>) => {
+      inner.bucket.objects.set(key, {
+        body: Buffer.from(BODY.subarray(0, 1)),
+        info: { etag: '"part"', size: 1, metadata: metadata ?? {} },
+      });
+      throw broken('unreachable');
+    };
+    const whole = inner.put.bind(inner);
+    vi.spyOn(inner, 'put').mockImplementationOnce(async (key, _body, options) =>
+      tear(key, options?.metadata),
+    );
+    const put = store.put('ours', BODY, { condition: 'absent' });
+    await vi.advanceTimersByTimeAsync(100);
+    const { body, info } = inner.bucket.objects.get('ours')!;
+    await expect(put).resolves.toBe(info.etag);
+    expect(body).toEqual(Buffer.from(BODY));
+    vi.mocked(inner.put)
+      .mockImplementation(whole)
+      .mockImplementationOnce(async (key) => tear(key));
+    const other = expect(store.put('other', BODY, { condition: 'absent' })).rejects.toMatchObject({
+      kind: 'precondition-failed',
+    });
+    await vi.advanceTimersByTimeAsync(100);
+    await other;
+  });
 });
