@@ -73,12 +73,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '      unresolved: 0,',
   },
   {
-    name: 'what a failed checkpoint had of a page is forgotten',
-    file: 'log/map/map-page.ts',
-    find: '      if (!this.#isWhole) this.#changes = all;',
-    replace: '',
-  },
-  {
     name: 'a page that is being loaded misses what a checkpoint stores meanwhile',
     file: 'log/map/map-page.ts',
     find: '      if (this.loading !== undefined) this.#late.push(this.#cut!);',

@@ -214,9 +214,11 @@ class Scenario {
     } else if (draw < 0.85) {
       this.#say(`${gateway.actor.name} flushes`);
       gateway.flush();
-    } else if (draw < 0.95) void gateway.check(lba, count);
-    else if (draw < 0.97) gateway.forgetMap();
-    else if (this.#snapshots.length < 2 && gateway.answered === gateway.changes.length) {
+    } else if (draw < 0.91) void gateway.check(lba, count);
+    else if (draw < 0.97) {
+      gateway.forgetMap();
+      if (world.chance(0.5)) void gateway.check(lba, count);
+    } else if (this.#snapshots.length < 2 && gateway.answered === gateway.changes.length) {
       const name = `snapshot ${this.#snapshots.length}-${this.#version}`;
       this.#say(`${gateway.actor.name} makes ${name}`);
       void gateway.snapshot(name).then((possible) => {
