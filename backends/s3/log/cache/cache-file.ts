@@ -63,8 +63,9 @@ export class CacheFile {
   }
 
   /**
-   * Opens the cache in `folder`, both made where they are missing. A file of another size is emptied and divided anew, but
-   * not while another process uses it: then it stays as it is. Throws errors of the file system.
+   * Opens the cache in `folder`, both made where they are missing. A cache of another size is emptied and divided anew, but
+   * not while another process uses it: then it stays as it is. Throws errors of the file system, and an `Error` when what is
+   * there is no cache: that is left alone.
    */
   static async open(folder: string, maxBytes: number): Promise<CacheFile> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -75,13 +76,16 @@ export class CacheFile {
     try {
       const wanted = setsWithin(maxBytes);
       const isAlone = (await lockFile(file.fd, path, 'exclusive')) === undefined;
-      if (isAlone && (await setsOf(file)) !== wanted) await divide(file, wanted);
+      if (isAlone && (await setsOf(file)) !== wanted) {
+        if (!(await isEmptyOrOurs(file))) throw noCache(path);
+        await divide(file, wanted);
+      }
       for (let attempt = 0; (await lockFile(file.fd, path, 'shared')) !== undefined; attempt++) {
         if (attempt === DIVIDING_ATTEMPTS) throw new Error(`${path} is locked by another process`);
         await sleep(DIVIDING_MS);
       }
       const sets = await setsOf(file);
-      if (sets === undefined) throw new Error(`${path} is not the file of a cache`);
+      if (sets === undefined) throw noCache(path);
       return new CacheFile(file, sets);
     } catch (error) {
       await file.close();
@@ -279,9 +283,22 @@ async function setsOf(file: FileHandle): Promise<number | undefined> {
   return isOurs && (await file.stat()).size === sizeOf(sets) ? sets : undefined;
 }
 
+/** Nobody else can miss what is in it. What a crash has left of a division is the page, whole or not, and no more. */
+async function isEmptyOrOurs(file: FileHandle): Promise<boolean> {
+  const page = Buffer.alloc(PAGE);
+  await file.read(page, 0, PAGE, 0);
+  if (page.subarray(0, MAGIC.length).equals(MAGIC)) return true;
+  return (await file.stat()).size <= PAGE && page.equals(Buffer.alloc(PAGE));
+}
+
+const noCache = (path: string): Error =>
+  new Error(`${path} is not the file of a cache; delete it if nobody needs it, or name another folder`);
+
 /** The file is sparse: what it has not got yet takes no room. */
 async function divide(file: FileHandle, sets: number): Promise<void> {
   await file.truncate(0);
-  await file.truncate(sizeOf(sets));
   await file.write(encodePage(sets), 0, PAGE, 0);
+  // A power failure must not leave a large file without the page, which would be taken for somebody else's.
+  await file.datasync();
+  await file.truncate(sizeOf(sets));
 }

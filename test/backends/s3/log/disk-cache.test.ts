@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { s3Config } from '../../../../backends/s3/config.ts';
@@ -180,6 +180,35 @@ describe('the cache on disk', () => {
         expect(found.equals(Buffer.alloc(16384, (n % 250) + j))).toBe(true);
       }
     expect(hits).toBeGreaterThan(100);
+  });
+
+  it.each([
+    ['of another program', Buffer.from('frames of a film'.repeat(1000))],
+    ['that begins with zeros', Buffer.concat([Buffer.alloc(65_536), Buffer.from('_BHRfS_M')])],
+    ['that is short', Buffer.from('1')],
+  ])('leaves a file alone that only has its name: one %s', async (_, content) => {
+    using folder = tempFolder();
+    await writeFile(folder.file('frames'), content);
+    await expect(CacheFile.open(folder.path, SIZE)).rejects.toThrow(
+      /frames is not the file of a cache; delete it/,
+    );
+    expect((await readFile(folder.file('frames'))).equals(content)).toBe(true);
+  });
+
+  it.each([
+    ['nothing', 0, 0],
+    ['a page that never reached the disk', 0, 4096],
+    ['a page', 4096, 4096],
+    ['a cache of another size', 4096, 64 * MIB],
+  ])('goes on where its division was interrupted, which leaves %s', async (_, kept, size) => {
+    using folder = tempFolder();
+    await (await CacheFile.open(folder.path, SIZE)).close();
+    await truncate(folder.file('frames'), kept);
+    await truncate(folder.file('frames'), size);
+    await using disk = await cacheIn(folder.path);
+    disk.cache.keep(keyOf('a'), 0, [frame(1)]);
+    await disk.cache.settled();
+    expect(await disk.cache.read(keyOf('a'), 0, 1)).toEqual([frame(1)]);
   });
 
   it('says why there is none, and the disk goes on', async () => {
