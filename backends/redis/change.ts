@@ -114,10 +114,3 @@ export function commandsOf(writes: readonly Change[]): Uint8Array[] {
 export function chunkLost(key: string): BlockError {
   return new BlockError('EIO', `the key ${key} is missing, and it was written`);
 }
-
-/** All of them have come to their end. Rejects with the first failure. */
-export async function settledAll(promises: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(promises);
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-}

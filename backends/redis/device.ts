@@ -10,6 +10,7 @@ import {
   type IoVec,
   iovLength,
   type MaybePromise,
+  settleAll,
 } from '../../core/plugin.ts';
 import { Change } from './change.ts';
 import type { RedisClients } from './clients.ts';
@@ -71,7 +72,7 @@ export class RedisDevice implements BlockDevice {
     const chunk = Math.floor(offset / this.#chunkSize);
     const from = offset - chunk * this.#chunkSize;
     if (from + length <= this.#chunkSize) return this.#read(chunk, from, length, iov, 0);
-    return allDone(
+    return settleAll(
       this.#split(offset, length).map((part) => this.#read(part.chunk, part.from, part.length, iov, part.at)),
     );
   }
@@ -83,10 +84,12 @@ export class RedisDevice implements BlockDevice {
     const chunk = Math.floor(offset / this.#chunkSize);
     const from = offset - chunk * this.#chunkSize;
     if (from + length <= this.#chunkSize)
-      return link.changeOne(Change.write(memory, chunk, keys.chunk(chunk), from, length, iov, 0));
-    return link.change(
+      return link.change(Change.write(memory, chunk, keys.chunk(chunk), from, length, iov, 0));
+    return settleAll(
       this.#split(offset, length).map((part) =>
-        Change.write(memory, part.chunk, keys.chunk(part.chunk), part.from, part.length, iov, part.at),
+        link.change(
+          Change.write(memory, part.chunk, keys.chunk(part.chunk), part.from, part.length, iov, part.at),
+        ),
       ),
     );
   }
@@ -116,7 +119,7 @@ export class RedisDevice implements BlockDevice {
       if (offset < first * this.#chunkSize) edge(offset, first * this.#chunkSize);
       if (last * this.#chunkSize < offset + length) edge(last * this.#chunkSize, offset + length);
     }
-    await link.change(edges);
+    await settleAll(edges.map((edge) => link.change(edge)));
     await this.#drop(first, last);
   }
 
@@ -166,7 +169,7 @@ export class RedisDevice implements BlockDevice {
         changes.push(new Change(chunk, 'd', 0, 0));
       for (const change of changes) this.#dropping.add(change.chunk);
       try {
-        await link.change(changes);
+        await settleAll(changes.map((change) => link.change(change)));
       } finally {
         for (const change of changes) this.#dropping.delete(change.chunk);
       }
@@ -209,8 +212,4 @@ export class RedisDevice implements BlockDevice {
     }
     return parts;
   }
-}
-
-async function allDone(calls: readonly MaybePromise<void>[]): Promise<void> {
-  await Promise.all(calls);
 }

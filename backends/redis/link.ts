@@ -1,7 +1,7 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import { type Bitmap, BlockError, backoffMs, type IoVec, type Logger, sleep } from '../../core/plugin.ts';
-import { type Change, chunkLost, settledAll } from './change.ts';
+import { type Change, chunkLost } from './change.ts';
 import { type ChangeBatch, sendBatch } from './change-batch.ts';
 import { ChangeQueue } from './change-queue.ts';
 import type { RedisClients } from './clients.ts';
@@ -93,17 +93,12 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   }
 
   /** Settles when the server has carried it out; rejects with a `BlockError`. */
-  changeOne(change: Change): Promise<void> {
+  change(change: Change): Promise<void> {
     if (this.#failure !== undefined) change.reject(this.#failure);
     else if (this.#state !== 'connected' || this.#waiting.length > 0 || !this.#hasRoom(change))
       this.#waiting.push(change);
     else this.#gather(change);
     return change.promise;
-  }
-
-  /** All of them. */
-  change(changes: readonly Change[]): Promise<void> {
-    return settledAll(changes.map((change) => this.changeOne(change)));
   }
 
   /** Of one chunk, into the part of `iov` that begins at byte `at`. */

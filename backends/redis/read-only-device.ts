@@ -6,6 +6,7 @@ import {
   fillZero,
   type IoVec,
   iovLength,
+  settleAll,
   sleep,
 } from '../../core/plugin.ts';
 import { chunkLost } from './change.ts';
@@ -72,7 +73,7 @@ export function readOnlyDevice(
         parts.push(patiently(() => readPart(chunk, from, part, iov, place)));
         at += part;
       }
-      await Promise.all(parts);
+      await settleAll(parts);
     },
     async [Symbol.asyncDispose]() {
       clients[Symbol.dispose]();

@@ -2,6 +2,7 @@ import type { SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
+import { settleAll } from '../util/settle-all.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { DiskStatus } from './disk-status.ts';
 import type { GatewayEvent, GatewayObserver } from './gateway-events.ts';
@@ -136,8 +137,7 @@ export class Gateway implements AsyncDisposable {
   async stop({ force = false }: StopOptions = {}): Promise<void> {
     const disks = [...this.#disks.values()];
     if (!force) await this.#refuseWhileHeld(disks);
-    const stops = await Promise.allSettled(disks.map((disk) => disk.stop()));
-    for (const stop of stops) if (stop.status === 'rejected') throw stop.reason;
+    await settleAll(disks.map((disk) => disk.stop()));
   }
 
   /** Settles when no disk runs and none will be restarted. */

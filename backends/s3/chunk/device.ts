@@ -8,6 +8,7 @@ import {
   type IoVec,
   iovLength,
   type MaybePromise,
+  settleAll,
 } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
 import type { ChunkStore } from './chunk-store.ts';
@@ -294,14 +295,6 @@ export class ChunkDevice implements BlockDevice {
 
   #isOnlyStored(chunk: number): boolean {
     return this.#map.has(chunk) && this.#writer?.buffer.find(chunk) === undefined;
-  }
-}
-
-/** All of them, also when one fails: none may go on with borrowed memory after the call has settled. */
-async function settleAll(pending: readonly Promise<void>[]): Promise<void> {
-  if (pending.length === 1) return pending[0];
-  for (const result of await Promise.allSettled(pending)) {
-    if (result.status === 'rejected') throw result.reason;
   }
 }
 

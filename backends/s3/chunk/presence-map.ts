@@ -1,4 +1,4 @@
-import { Bitmap, GatewayError } from '../../../core/plugin.ts';
+import { Bitmap, GatewayError, settleAll } from '../../../core/plugin.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { Layout } from './layout.ts';
 import { CHUNKS_PER_PAGE, decodeMapPage, encodeMapPage, MAP_PAGE_BYTES } from './map-page.ts';
@@ -101,10 +101,9 @@ export class PresenceMap {
 
   /** Stores every page that changed. One call at a time. A page that could not be stored stays dirty. */
   async persist(objects: OwnedObjects): Promise<void> {
-    const results = await Promise.allSettled(
+    await settleAll(
       this.#pages.map((state, page) => (state.dirty ? this.#write(objects, state, page) : undefined)),
     );
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   async #write(objects: OwnedObjects, state: PageState, page: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { BlockError, type IoVec, type MaybePromise, Semaphore } from '../../../core/plugin.ts';
+import { BlockError, type IoVec, type MaybePromise, Semaphore, settleAll } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { BufferedChunk, emptyLayer, type Layer, zeroLayer } from './buffered-chunk.ts';
@@ -99,10 +99,9 @@ export class WriteBuffer {
 
   /** Settles when the store has every change made before this call. */
   async commitAll(): Promise<void> {
-    const results = await Promise.allSettled(
+    await settleAll(
       [...this.#table.values()].filter(({ dirty }) => dirty).map((chunk) => this.#commit(chunk)),
     );
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   /** The chunk, ready for writes into its front layer; undefined when there is no room for one. */

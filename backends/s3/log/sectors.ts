@@ -1,6 +1,14 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { copyIn, copyOut, type IoVec, iovLength, iovSlice, type MaybePromise } from '../../../core/plugin.ts';
+import {
+  copyIn,
+  copyOut,
+  type IoVec,
+  iovLength,
+  iovSlice,
+  type MaybePromise,
+  settleAll,
+} from '../../../core/plugin.ts';
 import type { Appender } from './appender.ts';
 import { BLOCK } from './object-header.ts';
 import type { LogReader } from './reader.ts';
@@ -70,15 +78,13 @@ export class Sectors {
     if (offset % BLOCK === 0 && stop % BLOCK === 0) return this.#zero(first, end);
     if (first >= end) {
       const middle = Math.min(stop, first * BLOCK);
-      return Promise.all([this.#writeZeros(offset, middle), this.#writeZeros(middle, stop)]).then(
-        () => undefined,
-      );
+      return settleAll([this.#writeZeros(offset, middle), this.#writeZeros(middle, stop)]);
     }
-    return Promise.all([
+    return settleAll([
       this.#writeZeros(offset, first * BLOCK),
       this.#zero(first, end),
       this.#writeZeros(end * BLOCK, stop),
-    ]).then(() => undefined);
+    ]);
   }
 
   #writeZeros(from: number, to: number): MaybePromise<void> {

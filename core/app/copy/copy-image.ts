@@ -1,5 +1,6 @@
 import { IoFlag, type MaybePromise, type Volume } from '../../api/device.ts';
 import { BlockError, GatewayError } from '../../api/errors.ts';
+import { inParallel } from '../../util/in-parallel.ts';
 
 /** One request. Bytes. */
 const PIECE = 2 ** 20;
@@ -38,7 +39,7 @@ export async function copyImage(source: Volume, target: Volume, options: CopyOpt
     const end = Math.min(size, at + WINDOW);
     const isCopied = at < options.done;
     let done = at;
-    await inParallel(await pieces(source, at, end), async (piece) => {
+    await inParallel(await pieces(source, at, end), AT_ONCE, async (piece) => {
       signal.throwIfAborted();
       if (!isCopied || (await differs(source, target, piece)) !== undefined)
         await copyPiece(source, target, piece);
@@ -61,7 +62,7 @@ export async function compareImages(
     const end = Math.min(size, at + WINDOW);
     let done = at;
     const differences: number[] = [];
-    await inParallel(await pieces(source, at, end), async (piece) => {
+    await inParallel(await pieces(source, at, end), AT_ONCE, async (piece) => {
       signal.throwIfAborted();
       const difference = await differs(source, target, piece);
       if (difference !== undefined) differences.push(difference);
@@ -129,23 +130,6 @@ async function pieces(source: Volume, at: number, end: number): Promise<Piece[]>
 async function isHoleOf(target: Volume, offset: number, length: number): Promise<boolean> {
   if (!target.caps.extents) return false;
   return (await target.extents(offset, length)).every(({ kind }) => kind !== 'data');
-}
-
-/** All of them are over when it settles, also when one fails. */
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  let failure: { readonly error: unknown } | undefined;
-  const work = async (): Promise<void> => {
-    while (next < items.length && failure === undefined) {
-      try {
-        await run(items[next++]!);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  if (failure !== undefined) throw failure.error;
 }
 
 /** Says which side failed, and where. */

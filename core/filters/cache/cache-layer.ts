@@ -9,6 +9,7 @@ import {
 import { PassThrough } from '../../block/pass-through.ts';
 import { RangeLock } from '../../block/range-lock.ts';
 import { copyIn, copyOut, iovLength } from '../../util/iov.ts';
+import { settleAll } from '../../util/settle-all.ts';
 import type { PageStorage } from './page-storage.ts';
 import type { CachedPage, PageTable } from './page-table.ts';
 
@@ -82,7 +83,7 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
     const length = iovLength(iov);
     using _held = await this.#locked(offset, length);
     // What is missing is fetched at once, not page after page.
-    await Promise.all(this.#parts(offset, length).map((part) => this.#readPart(part, iov, flags)));
+    await settleAll(this.#parts(offset, length).map((part) => this.#readPart(part, iov, flags)));
   }
 
   override async write(offset: number, iov: IoVec, flags: IoFlags): Promise<void> {
@@ -216,9 +217,7 @@ export class CacheLayer extends PassThrough implements AsyncDisposable {
         await call(run);
       }
     };
-    const results = await Promise.allSettled(Array.from({ length: PARALLEL_RUNS }, work));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
+    await settleAll(Array.from({ length: PARALLEL_RUNS }, work));
   }
 
   /** Of pages that are locked, writes those that are dirty. They are neighbours, or few. */

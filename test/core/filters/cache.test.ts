@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { BlockDevice } from '../../../core/api/device.ts';
 import { BlockError } from '../../../core/api/errors.ts';
@@ -174,6 +175,23 @@ describe('a cache', () => {
     expect(device.calls).toMatchObject([{ op: 'read', offset: SIZE, length: 512 }]);
     expect((await read(layer, SIZE, 512))[511]).toBe(5);
     expect(reads()).toBe(1);
+  });
+
+  it('leaves the memory of a read alone once that has failed', async () => {
+    await using layer = await wrap(SMALL);
+    const slow = Promise.withResolvers<void>();
+    device.gate = ({ op, offset }) =>
+      op !== 'read' ? undefined : offset === 0 ? Promise.reject(new BlockError('EIO', 'away')) : slow.promise;
+    const bytes = new Uint8Array(2 * PAGE).fill(0xa5);
+    let isOver = false;
+    const reading = Promise.resolve(layer.read(0, [bytes], 0)).finally(() => {
+      isOver = true;
+    });
+    reading.catch(() => undefined);
+    await setImmediate();
+    expect(isOver).toBe(false);
+    slow.resolve();
+    await expect(reading).rejects.toThrow('away');
   });
 
   it('has nothing of a prefetch that failed, and of one that a write overtakes what was written', async () => {

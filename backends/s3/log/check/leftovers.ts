@@ -1,3 +1,4 @@
+import { inParallel } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { MAX_IN_FLIGHT } from '../appender.ts';
 import { readHeader } from '../cache/frame-cache.ts';
@@ -5,7 +6,7 @@ import type { VolumeKey } from '../encryption/volume-key.ts';
 import type { Head } from '../head.ts';
 import { CHECKPOINT_START, checkpointPosition } from '../map/root.ts';
 import type { LogNames, LogPosition } from '../names.ts';
-import { inParallel } from './in-parallel.ts';
+import { AT_ONCE } from './at-once.ts';
 import type { Inventory } from './inventory.ts';
 import type { NeededObjects } from './needed.ts';
 import type { Report } from './report.ts';
@@ -67,7 +68,7 @@ async function unusedMaps(
   checkpoints: readonly string[],
 ): Promise<string[]> {
   const unused: string[] = [];
-  await inParallel(checkpoints, async (key) => {
+  await inParallel(checkpoints, AT_ONCE, async (key) => {
     const start = Buffer.alloc(CHECKPOINT_START);
     if ((await store.read(key, 0, [start])) === undefined) return;
     const at = checkpointPosition(start);
@@ -84,7 +85,7 @@ async function classify(
 ): Promise<string[]> {
   const garbage: string[] = [];
   const unreadable: string[] = [];
-  await inParallel(unknown, async ([key, { epoch, seq }]) => {
+  await inParallel(unknown, AT_ONCE, async ([key, { epoch, seq }]) => {
     const found = await readHeader(store, { name: key, key: volumeKey });
     if (found === undefined) return;
     if (typeof found === 'object' && found.header.isFence) {

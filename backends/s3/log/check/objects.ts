@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { Progress } from '../../../../core/plugin.ts';
+import { inParallel, type Progress } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { readHeader } from '../cache/frame-cache.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
@@ -15,7 +15,7 @@ import {
   uuidBytes,
 } from '../object-header.ts';
 import { type LogRecord, readRecord } from '../volume/volume-record.ts';
-import { inParallel } from './in-parallel.ts';
+import { AT_ONCE } from './at-once.ts';
 import { identityProblem } from './log-tail.ts';
 import type { NeededObject, NeededObjects, Use } from './needed.ts';
 import { readable } from './readable.ts';
@@ -61,7 +61,7 @@ export async function checkObjects(options: ObjectsOptions): Promise<Map<string,
     return uuid;
   };
   let done = 0;
-  await inParallel(needed.values(), async (object) => {
+  await inParallel(needed.values(), AT_ONCE, async (object) => {
     if (!object.isBad) await check(object, await volumeAt(object.names));
     progress(++done, needed.size);
   });

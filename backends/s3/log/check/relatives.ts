@@ -1,10 +1,11 @@
 import { z } from 'zod';
+import { inParallel } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { type Head, readHead } from '../head.ts';
 import { LogNames } from '../names.ts';
 import { MAX_REF_BYTES } from '../volume/clones.ts';
 import { type LogRecord, readRecord } from '../volume/volume-record.ts';
-import { inParallel } from './in-parallel.ts';
+import { AT_ONCE } from './at-once.ts';
 import { readable } from './readable.ts';
 import type { Report } from './report.ts';
 
@@ -19,7 +20,7 @@ export async function checkClones(
   report: Report,
 ): Promise<void> {
   const idle: string[] = [];
-  await inParallel(refs, async (key) => {
+  await inParallel(refs, AT_ONCE, async (key) => {
     const object = await store.get(key, MAX_REF_BYTES);
     if (object === undefined) return;
     report.count('clones');

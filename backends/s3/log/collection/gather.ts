@@ -1,4 +1,4 @@
-import { Semaphore } from '../../../../core/plugin.ts';
+import { Semaphore, settleAll } from '../../../../core/plugin.ts';
 import type { FrameCache } from '../cache/frame-cache.ts';
 import type { LogObject } from '../log-object.ts';
 import { BLOCK, FRAME, FRAME_BLOCKS } from '../object-header.ts';
@@ -42,7 +42,7 @@ export async function gather(
     const all = await frames.fetch(object, first, end - first);
     for (const { run, index } of parts) found[index] = cut(all, run.block - first * FRAME_BLOCKS, run.count);
   });
-  for (const result of await Promise.allSettled(reads)) if (result.status === 'rejected') throw result.reason;
+  await settleAll(reads);
   return found;
 }
 
