@@ -16,7 +16,6 @@ import {
   type Writer,
   writeHead,
 } from './head.ts';
-import type { Journal } from './journal/journal.ts';
 import { Checkpointer } from './map/checkpointer.ts';
 import { Pins } from './map/needs.ts';
 import type { LogNames } from './names.ts';
@@ -215,11 +214,6 @@ export class LogWriter {
     const reason = new FencedError('head');
     this.appender.stop(reason);
     throw reason;
-  }
-
-  /** Everything that was in a journal before is durable, and nothing is in `journal`. */
-  useJournal(journal: Journal): void {
-    this.appender.journal = journal;
   }
 
   /** Everything that was flushed is durable; the volume is nobody's when this settles. */

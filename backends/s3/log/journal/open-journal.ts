@@ -54,21 +54,19 @@ export async function useJournal(
   const ref = { session: session.toString('hex'), host: hostname(), path: file.path };
   await writer.change(() => ({ journal: ref }));
   const store = async (): Promise<void> => void (await appender.flushToStore());
-  writer.useJournal(
-    new Journal({
-      file,
-      maxLagBytes: maxLagBytes ?? Number.POSITIVE_INFINITY,
-      maxLagMs: maxLagMs ?? Number.POSITIVE_INFINITY,
-      logger,
-      throwIfFailed: () => appender.throwIfFailed(),
-      hurry: () => appender.hurry(),
-      abandon: async () => {
-        await store();
-        await writer.change(() => ({ journal: null }));
-      },
-      store,
-    }),
-  );
+  appender.journal = new Journal({
+    file,
+    maxLagBytes: maxLagBytes ?? Number.POSITIVE_INFINITY,
+    maxLagMs: maxLagMs ?? Number.POSITIVE_INFINITY,
+    logger,
+    throwIfFailed: () => appender.throwIfFailed(),
+    hurry: () => appender.hurry(),
+    abandon: async () => {
+      await store();
+      await writer.change(() => ({ journal: null }));
+    },
+    store,
+  });
 }
 
 /** What a flush promises, for the log. */
