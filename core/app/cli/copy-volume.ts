@@ -1,7 +1,7 @@
 import { loadConfig } from '../../config/load.ts';
 import { createLogger } from '../../observe/logger.ts';
 import { formatSize } from '../../util/size.ts';
-import { type CopyRequest, copyDisk } from '../copy/operate.ts';
+import { type CopyRequest, copyDisk } from '../copy/copy-disk.ts';
 import type { Settings } from '../settings.ts';
 import { onTermination } from '../signals.ts';
 import { ExitCode, Interrupted } from './exit-code.ts';
