@@ -42,6 +42,12 @@ async function openReadOnly(
   const { head, recovered, key } = await observe(starting, names, config, ctx);
   const { map, table, reader } = recovered.stored;
   reader.store = running;
+  const { journal } = head.head;
+  if (journal != null)
+    ctx.logger.warn('what its last writer has in a journal, and not in the store, is not shown', {
+      journal: journal.path,
+      host: journal.host,
+    });
   const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache, {
     disk: await ObjectCache.open(config, running, ctx, undo),
   });

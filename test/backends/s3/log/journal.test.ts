@@ -1,4 +1,5 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { s3Config } from '../../../../backends/s3/config.ts';
@@ -324,6 +325,13 @@ describe('a volume with a journal', () => {
     await disk.device.writeZeroes!(8 * KIB, 8 * KIB, 0);
     expect(disk.device.status!()).toMatchObject({ journal: expect.stringContaining('not stored') });
     const copy = await killed(disk, journal);
+    {
+      await using readOnly = await opened(bucket, undefined, { readOnly: true });
+      const shown = { journal, host: hostname() };
+      expect(readOnly.ctx.logger.lines).toMatchObject([
+        { level: 'warn', message: /in a journal.*not shown/, fields: shown },
+      ]);
+    }
     // The bucket knows nothing of it, and the volume is not to be had without the journal.
     expect((await refusal(opened(bucket, undefined))).code).toMatch(/volume\.(owned|journal-missing)/);
     await using again = await opened(bucket, copy, { takeOver: true });
