@@ -1,6 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { nbdConfig } from '../../../backends/nbd/config.ts';
-import nbd from '../../../backends/nbd/index.ts';
 import type { BlockDevice } from '../../../core/api/device.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
@@ -17,21 +15,19 @@ import {
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
 } from '../../../core/nbd/protocol.ts';
-import { openContext } from '../../support/plugin-context.ts';
+import { openScriptedDisk } from '../../support/scripted-nbd-disk.ts';
 import {
   CONTEXT,
   chunk,
   join,
   type NbdScript,
   optionReply,
-  ScriptedNbdServer,
   type ScriptedRequest,
   simpleReply,
   u16,
   u32,
   u64,
 } from '../../support/scripted-nbd-server.ts';
-import { tempFolder } from '../../support/temp-folder.ts';
 
 /** Servers that do not keep to the protocol: whoever uses the disk must get right answers or none. */
 
@@ -39,27 +35,16 @@ const SIZE = 2 ** 20;
 const LENGTH = 4096;
 const CONTENT = Buffer.from(Array.from({ length: LENGTH }, (_, at) => at % 251));
 
-let folder: ReturnType<typeof tempFolder>;
 let owned: AsyncDisposableStack;
 
 beforeEach(() => {
-  folder = tempFolder();
   owned = new AsyncDisposableStack();
-  owned.defer(() => folder[Symbol.dispose]());
 });
 
 afterEach(() => owned.disposeAsync());
 
-async function open(script: Partial<NbdScript>) {
-  const path = folder.file('socket');
-  const server = owned.use(
-    await ScriptedNbdServer.start(path, { size: SIZE, structured: true, answer: right, ...script }),
-  );
-  const ctx = openContext(folder.path);
-  const config = nbdConfig.parse({ uri: `nbd+unix:///?socket=${path}` });
-  const device: BlockDevice = owned.use(await nbd.open(config, ctx));
-  return { device, server, ctx };
-}
+const open = (script: Partial<NbdScript>) =>
+  openScriptedDisk(owned, { size: SIZE, structured: true, answer: right, ...script });
 
 const data = ({ cookie, offset }: ScriptedRequest, bytes: Buffer, at = 0, flags = 1) =>
   chunk(cookie, NBD_REPLY_TYPE_OFFSET_DATA, join(u64(BigInt(offset + at)), bytes), flags);

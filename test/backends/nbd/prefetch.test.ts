@@ -1,6 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { nbdConfig } from '../../../backends/nbd/config.ts';
-import nbd from '../../../backends/nbd/index.ts';
 import { adaptDevice } from '../../../core/block/layers.ts';
 import { resolve } from '../../../core/block/resolve.ts';
 import {
@@ -19,32 +17,27 @@ import {
   NBD_REP_ACK,
   NBD_REP_INFO,
 } from '../../../core/nbd/protocol.ts';
-import { openContext } from '../../support/plugin-context.ts';
+import { openScriptedDisk } from '../../support/scripted-nbd-disk.ts';
 import {
   join,
   type NbdScript,
   optionReply,
-  ScriptedNbdServer,
   type ScriptedRequest,
   simpleReply,
   u16,
   u32,
   u64,
 } from '../../support/scripted-nbd-server.ts';
-import { tempFolder } from '../../support/temp-folder.ts';
 
 /** NBD_CMD_CACHE, as far as it concerns a client. */
 
 const SIZE = 2 ** 20;
 const FLAGS = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_CACHE;
 
-let folder: ReturnType<typeof tempFolder>;
 let owned: AsyncDisposableStack;
 
 beforeEach(() => {
-  folder = tempFolder();
   owned = new AsyncDisposableStack();
-  owned.defer(() => folder[Symbol.dispose]());
 });
 
 afterEach(() => owned.disposeAsync());
@@ -53,25 +46,20 @@ const right = ({ command, cookie, length }: ScriptedRequest): Buffer =>
   simpleReply(cookie, 0, Buffer.alloc(command === NBD_CMD_READ ? length : 0, 7));
 
 async function open(script: Partial<NbdScript> = {}) {
-  const path = folder.file('socket');
   const asked: { command: number; flags: number; offset: number; length: number; nth: number }[] = [];
   const { answer = right } = script;
-  const server = owned.use(
-    await ScriptedNbdServer.start(path, {
-      size: SIZE,
-      structured: false,
-      flags: FLAGS,
-      ...script,
-      answer(request, nth) {
-        const { command, flags, offset, length } = request;
-        asked.push({ command, flags, offset, length, nth });
-        return answer(request, nth);
-      },
-    }),
-  );
-  const config = nbdConfig.parse({ uri: `nbd+unix:///?socket=${path}` });
-  const device = owned.use(await nbd.open(config, openContext(folder.path)));
-  return { device, server, asked };
+  const opened = await openScriptedDisk(owned, {
+    size: SIZE,
+    structured: false,
+    flags: FLAGS,
+    ...script,
+    answer(request, nth) {
+      const { command, flags, offset, length } = request;
+      asked.push({ command, flags, offset, length, nth });
+      return answer(request, nth);
+    },
+  });
+  return { ...opened, asked };
 }
 
 describe('a prefetch', () => {
