@@ -6,6 +6,7 @@ import { LOG_FORMAT } from './log/volume/volume-record.ts';
 import * as log from './log/volume/volumes.ts';
 import { rekeyVolume as rekeyLog } from './log/volume/volumes.ts';
 import type { Operation } from './operation.ts';
+import { listPages } from './store/list-pages.ts';
 import { formatOf, readVolumeFile, type VolumeFile } from './volume-file.ts';
 
 /** The volume operations, each by way of the layout that the volume has. */
@@ -97,18 +98,12 @@ export async function listVolumes(operation: Operation): Promise<readonly Volume
   const { store, config } = operation;
   const parent = config.prefix.slice(0, config.prefix.lastIndexOf('/') + 1);
   const found: VolumeInfo[] = [];
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(parent, {
-      delimiter: '/',
-      ...(continuation === undefined ? {} : { continuation }),
-    });
+  for await (const page of listPages(store, parent, { delimiter: '/' })) {
     const volumes = page.prefixes.map((prefix) =>
       describeAt({ ...operation, config: { ...config, prefix: prefix.slice(0, -1) } }),
     );
     found.push(...(await Promise.all(volumes)).filter((info) => info !== undefined));
-    continuation = page.next;
-  } while (continuation !== undefined);
+  }
   return found;
 }
 

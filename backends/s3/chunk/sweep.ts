@@ -1,3 +1,4 @@
+import { listPages } from '../store/list-pages.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { Garbage } from './garbage.ts';
 import type { Layout } from './layout.ts';
@@ -14,16 +15,13 @@ export async function sweepOrphans(
   parts: { readonly map: PresenceMap; readonly buffer: WriteBuffer; readonly garbage: Garbage },
 ): Promise<void> {
   const { map, buffer, garbage } = parts;
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(layout.chunks, continuation === undefined ? {} : { continuation });
+  for await (const page of listPages(store, layout.chunks)) {
     for (const { key } of page.objects) {
       const chunk = layout.chunkOf(key);
       // A chunk in the buffer may be on its way to its first existence.
       if (chunk === undefined || chunk >= garbage.capacity) continue;
       if (!map.has(chunk) && buffer.find(chunk) === undefined) garbage.add(chunk);
     }
-    continuation = page.next;
-  } while (continuation !== undefined);
+  }
   garbage.collect();
 }

@@ -3,6 +3,7 @@ import { GatewayError, type Progress, type VolumeInfo } from '../../../core/plug
 import type { S3Config } from '../config.ts';
 import { describeHolder } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
+import { listPages } from '../store/list-pages.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
@@ -85,17 +86,14 @@ export async function deleteVolume(
     await writeVolume(store, layout, { ...volume.record, state: 'deleting' }, volume.etag);
   }
   let deleted = 0;
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(layout.root, continuation === undefined ? {} : { continuation });
+  for await (const page of listPages(store, layout.root)) {
     const keys = page.objects
       .map(({ key }) => key)
       .filter((key) => key !== layout.volume && key !== layout.owner);
     await deleteAll(store, keys);
     deleted += keys.length;
     options.progress(deleted, Math.max(deleted, expected));
-    continuation = page.next;
-  } while (continuation !== undefined);
+  }
   await deleteAll(store, [layout.owner]);
   await deleteAll(store, [layout.volume]);
 }

@@ -1,3 +1,4 @@
+import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { LogNames, LogPosition } from '../names.ts';
 
@@ -22,9 +23,7 @@ export async function takeInventory(store: ObjectStore, names: LogNames): Promis
   const refs: string[] = [];
   const foreign: string[] = [];
   let [objects, bytes] = [0, 0];
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(names.root, continuation === undefined ? {} : { continuation });
+  for await (const page of listPages(store, names.root)) {
     for (const { key, size } of page.objects) {
       objects++;
       bytes += size;
@@ -36,7 +35,6 @@ export async function takeInventory(store: ObjectStore, names: LogNames): Promis
       else if (key.startsWith(names.refs)) refs.push(key);
       else foreign.push(key);
     }
-    continuation = page.next;
-  } while (continuation !== undefined);
+  }
   return { log, checkpoints, refs, foreign, objects, bytes };
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../../core/plugin.ts';
+import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { LogNames } from '../names.ts';
 
@@ -13,12 +14,9 @@ interface CloneRef {
 
 async function cloneRefs(store: ObjectStore, names: LogNames): Promise<CloneRef[]> {
   const keys: string[] = [];
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(names.refs, continuation === undefined ? {} : { continuation });
+  for await (const page of listPages(store, names.refs)) {
     keys.push(...page.objects.map(({ key }) => key));
-    continuation = page.next;
-  } while (continuation !== undefined);
+  }
   const bodies = await Promise.all(keys.map((key) => store.get(key, MAX_REF_BYTES)));
   return bodies.flatMap((object) =>
     object === undefined ? [] : [JSON.parse(Buffer.from(object.body).toString('utf8')) as CloneRef],

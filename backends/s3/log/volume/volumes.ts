@@ -4,6 +4,7 @@ import type { S3Config } from '../../config.ts';
 import type { EncryptionConfig } from '../../encryption-config.ts';
 import { describeHolder, refuseUnlessGone } from '../../holder.ts';
 import { deleteAll, type Operation } from '../../operation.ts';
+import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { storagePrice } from '../../store/prices.ts';
 import { isStoreError } from '../../store/store-error.ts';
@@ -129,17 +130,14 @@ export async function deleteVolume(
     await changeHead(store, names, marked, { state: 'removing' });
   }
   let deleted = 0;
-  let continuation: string | undefined;
-  do {
-    const page = await store.list(names.root, continuation === undefined ? {} : { continuation });
+  for await (const page of listPages(store, names.root)) {
     const keys = page.objects
       .map(({ key }) => key)
       .filter((key) => key !== names.volume && key !== names.head);
     await deleteAll(store, keys);
     deleted += keys.length;
-    continuation = page.next;
-    options.progress(deleted, continuation === undefined ? deleted : deleted + 1000);
-  } while (continuation !== undefined);
+    options.progress(deleted, page.next === undefined ? deleted : deleted + 1000);
+  }
   const { parent, uuid } = record;
   if (parent !== undefined) await deleteAll(store, [new LogNames(parent.prefix).refs + uuid]);
   await deleteAll(store, [names.head]);
