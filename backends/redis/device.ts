@@ -13,6 +13,7 @@ import {
   settleAll,
 } from '../../core/plugin.ts';
 import { Change } from './change.ts';
+import { checkedRead } from './checked-read.ts';
 import type { RedisClients } from './clients.ts';
 import { cannotShrink } from './errors.ts';
 import type { RedisLink } from './link.ts';
@@ -187,13 +188,7 @@ export class RedisDevice implements BlockDevice {
   /** The end of a chunk that was never written to is not there; or all of it is not there, and should be. */
   async #readShort({ chunk, from, length, iov, at }: RangeRead): Promise<void> {
     const { clients, volume, link, present } = this.#parts;
-    const { keys } = volume;
-    const shard = keys.shardOf(chunk);
-    const [status, bytes] = await clients.reader.bgReadBuffer(
-      3,
-      ...[keys.owner(shard), keys.presence(shard), keys.chunk(chunk)],
-      ...[keys.bitOf(chunk), from, from + length - 1],
-    );
+    const [status, bytes] = await checkedRead(clients, volume.keys, chunk, from, length);
     // Dropped meanwhile.
     if (status === 0 && (!present.has(chunk) || this.#dropping.has(chunk))) return fillZero(iov, at, length);
     if (status !== 2) throw link.chunkMissing(chunk);

@@ -10,6 +10,7 @@ import {
   sleep,
 } from '../../core/plugin.ts';
 import { chunkLost } from './change.ts';
+import { checkedRead } from './checked-read.ts';
 import type { RedisClients } from './clients.ts';
 import { isReply, requestError } from './errors.ts';
 import type { VolumeRecord } from './volume-record.ts';
@@ -30,12 +31,7 @@ export function readOnlyDevice(
     iov: IoVec,
     at: number,
   ): Promise<void> => {
-    const shard = keys.shardOf(chunk);
-    const [status, bytes] = await clients.reader.bgReadBuffer(
-      3,
-      ...[keys.owner(shard), keys.presence(shard), keys.chunk(chunk)],
-      ...[keys.bitOf(chunk), from, from + length - 1],
-    );
+    const [status, bytes] = await checkedRead(clients, keys, chunk, from, length);
     if (status === 1) throw chunkLost(keys.chunk(chunk));
     copyIn(iov, bytes, at);
     fillZero(iov, at + bytes.length, length - bytes.length);
