@@ -5,12 +5,6 @@ import type { HotCommands } from './hot-commands.ts';
 import type { KeySpace } from './keys.ts';
 import type { RespError } from './resp-connection.ts';
 
-/**
- * From here on a transaction is faster than a script, to which the server hands every byte separately; below, the second
- * round trip costs more. Bytes.
- */
-const TRANSACTION_MIN = 16 * 1024;
-
 /** Changes of one shard, which the server carries out together. */
 export interface ChangeBatch {
   /** Which of the connections carries it. */
@@ -32,7 +26,8 @@ export async function sendBatch(
 ): Promise<readonly ChangeStatus[]> {
   if (changes.every(({ kind, chunk }) => kind === 'w' && isThere(chunk))) {
     const ownerKey = keys.owner(shard);
-    if (changes.reduce((sum, { length }) => sum + length, 0) >= TRANSACTION_MIN) {
+    const bytes = changes.reduce((sum, { length }) => sum + length, 0);
+    if (hot.prefersTransaction(lane, bytes)) {
       const names = namesOf(changes);
       const errors = await hot.transact(lane, ownerKey, owner, names, changes);
       if (errors !== undefined) return errors.map((error) => error ?? 0);
@@ -53,12 +48,5 @@ export async function sendBatch(
 
 /** Of writes: the keys of their chunks, each of them once. */
 function namesOf(writes: readonly Change[]): string[] {
-  const chunks: number[] = [];
-  const names: string[] = [];
-  for (const { chunk, key } of writes)
-    if (!chunks.includes(chunk)) {
-      chunks.push(chunk);
-      names.push(key!);
-    }
-  return names;
+  return [...new Map(writes.map(({ chunk, key }) => [chunk, key!])).values()];
 }

@@ -4,8 +4,11 @@ import type { Change } from './change.ts';
 import type { ChangeBatch } from './change-batch.ts';
 import type { KeySpace } from './keys.ts';
 
-/** One batch keeps the server from everything else: no longer than this takes. Changes, and bytes. */
-const MAX_CHANGES = 16;
+/**
+ * One batch keeps the server from everything else: no longer than this takes. In a connection one is under way, so that over
+ * a long way it has to be many. Changes, and bytes.
+ */
+const MAX_CHANGES = 128;
 const MAX_BYTES = 512 * 1024;
 /** Fewer are not worth being divided among connections. */
 const FEW = 8;
@@ -79,9 +82,11 @@ export class ChangeQueue {
         rest.push(change);
         continue;
       }
-      if (changes.length > 0 && bytes + change.weight > MAX_BYTES) break;
+      // The server makes the zeros.
+      const size = change.weight + (change.kind === 'z' ? change.length : 0);
+      if (changes.length > 0 && bytes + size > MAX_BYTES) break;
       shard = itsShard;
-      bytes += change.weight;
+      bytes += size;
       changes.push(change);
     }
     if (changes.length === 0) return undefined;

@@ -22,6 +22,8 @@ export interface HotCommands {
     keys: readonly string[],
     args: readonly Argument[],
   ): Promise<number[] | null>;
+  /** Writes of so many bytes rather go in a transaction than by a script. */
+  prefersTransaction(lane: number, bytes: number): boolean;
   /** See `WriterConnection.transact`; undefined as well where there are no transactions. */
   transact(
     lane: number,
@@ -67,6 +69,10 @@ export class ClusterCommands implements HotCommands {
     args: readonly Argument[],
   ): Promise<number[] | null> {
     return this.#writer[script](keys.length, ...keys, ...(args as (string | number | Buffer)[]));
+  }
+
+  prefersTransaction(): boolean {
+    return false;
   }
 
   async transact(): Promise<undefined> {}
@@ -119,6 +125,10 @@ export class SingleCommands implements HotCommands {
     args: readonly Argument[],
   ): Promise<number[] | null> {
     return await connected(this.#writers[lane]).run(script, keys, args);
+  }
+
+  prefersTransaction(lane: number, bytes: number): boolean {
+    return this.#writers[lane]?.prefersTransaction(bytes) === true;
   }
 
   async transact(

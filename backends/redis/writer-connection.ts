@@ -10,6 +10,7 @@ import {
   type RespReply,
 } from './resp-connection.ts';
 import { SCRIPTS } from './scripts.ts';
+import { TransactionChoice } from './transaction-choice.ts';
 
 export type ChangeScript = 'bgChange' | 'bgWrite';
 
@@ -31,6 +32,7 @@ export class WriterConnection {
   #waiting: (() => void)[] = [];
   /** Otherwise the user may not, or something in between does not know how. */
   #canTransact = true;
+  readonly #choice = new TransactionChoice();
 
   constructor(connection: RespConnection) {
     this.#connection = connection;
@@ -42,6 +44,11 @@ export class WriterConnection {
   async ask(command: readonly (string | number)[]): Promise<RespReply> {
     while (this.#isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return await this.#connection.ask(encodeCommand(command));
+  }
+
+  /** Of so many bytes. */
+  prefersTransaction(bytes: number): boolean {
+    return this.#canTransact && this.#choice.isBetter(bytes);
   }
 
   /** Returns the numbers that the script does, or `null` where it returns none. */
@@ -72,7 +79,6 @@ export class WriterConnection {
     keys: readonly string[],
     writes: readonly Change[],
   ): Promise<readonly (RespError | undefined)[] | undefined> {
-    if (!this.#canTransact) return undefined;
     const words = keys.map(encodeWord).join('');
     const ownerWord = encodeWord(ownerKey);
     const look =
@@ -81,7 +87,9 @@ export class WriterConnection {
     this.#isOpen = true;
     let done: Promise<readonly (RespReply | RespError)[]>;
     try {
+      const start = performance.now();
       const [watched, holds, there, begun] = await this.#connection.askAll(look, 4);
+      this.#choice.tookRoundTrip(performance.now() - start);
       // Only where MULTI was answered is it certain that what follows waits for EXEC.
       const isBegun = begun === 'OK';
       const isOurs = Buffer.isBuffer(holds) && holds.toString('latin1') === owner;
