@@ -63,6 +63,15 @@ export class Durability {
     return new Durability(mode, replicas, flushTimeout * 1000, mode === 'aof' && !canWaitAof);
   }
 
+  /** Why a server cannot keep what a flush promises; undefined when it can, or will say so itself when it is asked. */
+  dangerOf({ aof, appendfsync }: ServerFacts): string | undefined {
+    if (this.mode !== 'aof' && this.mode !== 'aof+replicas') return undefined;
+    if (!aof) return 'it has no append-only file any more';
+    if (this.#isSynchronous && appendfsync !== 'always')
+      return 'its appendfsync is not "always" any more, and it has no WAITAOF';
+    return undefined;
+  }
+
   /** What survives what, for the log. */
   get promise(): string {
     switch (this.mode) {

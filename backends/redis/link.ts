@@ -54,6 +54,8 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
   #reads: RangeRead[] = [];
   /** Does what is left of a read that got fewer bytes than it asked for. */
   onShort!: (read: RangeRead) => Promise<void>;
+  /** A server is there again, maybe another one: sets `danger`. */
+  onFound!: () => Promise<void>;
   /** Flushes that wait for a server. */
   #flushes: (() => void)[] = [];
   #underWay = 0;
@@ -323,6 +325,7 @@ export class RedisLink implements AsyncDisposable, ReadOwner {
           const { generation } = clients;
           await clients.ready();
           await ownership.assert();
+          await this.onFound();
           await this.#replay();
           if (clients.generation !== generation) continue;
           this.#resume();

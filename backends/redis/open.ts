@@ -1,4 +1,4 @@
-import { type BlockDevice, GatewayError, type Logger, type OpenContext } from '../../core/plugin.ts';
+import { type BlockDevice, GatewayError, type OpenContext } from '../../core/plugin.ts';
 import { RedisClients } from './clients.ts';
 import type { RedisConfig } from './config.ts';
 import { RedisDevice } from './device.ts';
@@ -8,12 +8,10 @@ import { RedisLink } from './link.ts';
 import { Ownership } from './ownership.ts';
 import { loadPresence } from './presence.ts';
 import { readOnlyDevice } from './read-only-device.ts';
-import { assertSafe, dangerOf, serverFacts } from './server-facts.ts';
+import { assertSafe, serverFacts } from './server-facts.ts';
+import { ServerWatch } from './server-watch.ts';
 import { createVolume, findVolume } from './volume-record.ts';
 import { WriteMemory } from './write-memory.ts';
-
-/** How often the servers are asked whether they can still be trusted. Milliseconds. */
-const WATCH_MS = 5_000;
 
 export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise<BlockDevice> {
   await using owned = new AsyncDisposableStack();
@@ -52,7 +50,11 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
         giveUpMs,
       }),
     );
-    owned.defer(watch(clients, link, logger));
+    const onLooked = (danger: string | undefined): void => {
+      link.danger = danger;
+    };
+    const watch = owned.use(new ServerWatch({ clients, durability, logger, onLooked }));
+    link.onFound = () => watch.look();
     const report = { volume: config.volume, durability: durability.mode, promise: durability.promise };
     if (durability.mode === 'memory')
       logger.warn('the disk is in the memory of the Redis server only', report);
@@ -69,23 +71,4 @@ export async function explained<T>(clients: RedisClients, call: () => Promise<T>
   } catch (error) {
     throw GatewayError.is(error) ? error : unavailable(clients.where, error);
   }
-}
-
-/** Somebody may change what was found at the start: then flushes fail, and somebody is told. Returns how to end it. */
-function watch(clients: RedisClients, link: RedisLink, logger: Logger): () => void {
-  let known: string | undefined;
-  const look = async (): Promise<void> => {
-    // A server that is away is the link's business.
-    const all = await serverFacts(clients).catch(() => undefined);
-    if (all === undefined) return;
-    const danger = all.map(dangerOf).find((found) => found !== undefined);
-    link.danger = danger;
-    if (danger === known) return;
-    known = danger;
-    if (danger === undefined) logger.info('the Redis server can be trusted again');
-    else logger.error('the Redis server cannot be trusted: flushes fail until it can', { why: danger });
-  };
-  const timer = setInterval(() => void look(), WATCH_MS);
-  timer.unref();
-  return () => clearInterval(timer);
 }

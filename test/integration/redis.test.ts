@@ -174,6 +174,20 @@ describe('a Redis server that would lose data', () => {
     );
   });
 
+  it('since it was started again, or another one is in its place, has its flushes fail from the first on', async () => {
+    const server = await serve();
+    const { device } = await open({ address: server.address });
+    // Before 7.2 nothing else tells what is on the disk.
+    await server.cli('CONFIG', 'SET', 'appendfsync', 'everysec');
+    await server.cli('CLIENT', 'KILL', 'TYPE', 'normal');
+    await eventually(() => !stateOf(device).startsWith('connected'));
+    await write(device, 0, block(1));
+    await expect(device.flush!(0)).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('appendfsync'),
+    });
+  });
+
   it('from some time on has its flushes fail, until it is mended', { timeout: 60_000 }, async () => {
     const server = await serve();
     const { device, log } = await open({ address: server.address });

@@ -17,6 +17,14 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** The same for a server that takes the port `above` it as well. */
+export async function freePortWith(above: number): Promise<number> {
+  for (;;) {
+    const port = randomInt(FIRST, END - above);
+    if ((await canListen(port)) && (await canListen(port + above))) return port;
+  }
+}
+
 function canListen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();

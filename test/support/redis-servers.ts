@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort } from './free-port.ts';
+import { freePort, freePortWith } from './free-port.ts';
 
 const run = promisify(execFile);
 
@@ -90,17 +90,19 @@ export class RedisServer implements AsyncDisposable {
 /** Lines of redis.conf for a server whose writes survive it. */
 export const AOF = ['appendonly yes', 'appendfsync always'];
 
+/** Nodes of a cluster talk to each other on the port that is so far above their own. */
+const BUS_PORT = 10_000;
+
 /** Three masters with a replica each. */
 export async function startCluster(folder: string): Promise<RedisServer[]> {
   const servers: RedisServer[] = [];
   for (let i = 0; i < 6; i++)
     servers.push(
-      await RedisServer.start(join(folder, `node${i}`), [
-        ...AOF,
-        'cluster-enabled yes',
-        'cluster-node-timeout 2000',
-        'repl-diskless-sync-delay 0',
-      ]),
+      await RedisServer.start(
+        join(folder, `node${i}`),
+        [...AOF, 'cluster-enabled yes', 'cluster-node-timeout 2000', 'repl-diskless-sync-delay 0'],
+        { port: await freePortWith(BUS_PORT) },
+      ),
     );
   const addresses = servers.map(({ address }) => address);
   await run('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-replicas', '1', '--cluster-yes']);
