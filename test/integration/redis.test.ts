@@ -372,47 +372,55 @@ describe('servers with WAITAOF', () => {
 });
 
 describe('a failover', () => {
-  it('by sentinels loses nothing that a flush has promised, and no request fails', {
-    timeout: 120_000,
-  }, async () => {
-    const master = owned.use(
-      await RedisServer.start(folder.file('master'), [...AOF, 'repl-diskless-sync-delay 0']),
-    );
-    const replica = owned.use(
-      await RedisServer.start(folder.file('replica'), [...AOF, `replicaof 127.0.0.1 ${master.port}`]),
-    );
-    await eventually(async () => (await master.cli('INFO', 'replication')).includes('connected_slaves:1'));
-    const sentinel = owned.use(
-      await RedisServer.start(
-        folder.file('sentinel'),
-        [
-          `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
-          'sentinel down-after-milliseconds mymaster 1000',
-          'sentinel failover-timeout mymaster 3000',
-        ],
-        { args: ['--sentinel'] },
-      ),
-    );
-    await eventually(async () =>
-      (await sentinel.cli('SENTINEL', 'replicas', 'mymaster')).includes(`${replica.port}`),
-    );
-    const { device } = await open({
-      sentinels: { addresses: [sentinel.address], master: 'mymaster' },
-      durability: 'replicated',
-    });
-    for (let i = 0; i < 50; i++) await write(device, i * 8192, block(i + 1));
-    await device.flush!(0);
-    for (let i = 0; i < 10; i++) await write(device, i * 8192, block(100 + i));
-    await master.kill9();
-    // Not flushed: they are in the window, and read as they were written.
-    for (let i = 0; i < 50; i++)
-      expect(await read(device, i * 8192)).toEqual(block(i < 10 ? 100 + i : i + 1));
-    await write(device, 0, block(200));
-    expect(await read(device, 0)).toEqual(block(200));
-    expect(await replica.cli('ROLE')).toMatch(/^master/);
-    // With nobody left to confirm it, a flush must not be said to be done.
-    expect(stateOf(device)).toBe('connected');
-  });
+  it.each([
+    ['replicated', async () => 'redis-server'],
+    ['aof+replicas', async () => join(await ensureValkey(() => undefined), 'valkey-server')],
+  ])(
+    'by sentinels loses nothing that a flush has promised (%s), and no request fails',
+    {
+      timeout: 120_000,
+    },
+    async (durability, ensureServer) => {
+      const program = await ensureServer();
+      const start = async (name: string, config: readonly string[]) =>
+        owned.use(await RedisServer.start(folder.file(name), config, { program }));
+      const master = await start('master', [...AOF, 'repl-diskless-sync-delay 0']);
+      const replica = await start('replica', [...AOF, `replicaof 127.0.0.1 ${master.port}`]);
+      await eventually(async () => (await master.cli('INFO', 'replication')).includes('state=online'));
+      const sentinel = owned.use(
+        await RedisServer.start(
+          folder.file('sentinel'),
+          [
+            `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+            'sentinel down-after-milliseconds mymaster 1000',
+            'sentinel failover-timeout mymaster 3000',
+          ],
+          { args: ['--sentinel'] },
+        ),
+      );
+      await eventually(async () =>
+        (await sentinel.cli('SENTINEL', 'replicas', 'mymaster')).includes(`${replica.port}`),
+      );
+      const { device } = await open({
+        sentinels: { addresses: [sentinel.address], master: 'mymaster' },
+        durability,
+        flushTimeout: 2,
+      });
+      for (let i = 0; i < 50; i++) await write(device, i * 8192, block(i + 1));
+      await device.flush!(0);
+      for (let i = 0; i < 10; i++) await write(device, i * 8192, block(100 + i));
+      await master.kill9();
+      // Not flushed: they are in the window, and read as they were written.
+      for (let i = 0; i < 50; i++)
+        expect(await read(device, i * 8192)).toEqual(block(i < 10 ? 100 + i : i + 1));
+      await write(device, 0, block(200));
+      expect(await read(device, 0)).toEqual(block(200));
+      expect(await replica.cli('ROLE')).toMatch(/^master/);
+      expect(stateOf(device)).toBe('connected');
+      // With nobody left to confirm it, a flush must not be said to be done.
+      await expect(device.flush!(0)).rejects.toMatchObject({ code: 'EIO' });
+    },
+  );
 
   it('in a cluster under load loses nothing, and no request fails', { timeout: 180_000 }, async () => {
     const servers = await startCluster(folder.path);
