@@ -65,6 +65,15 @@ async function read(device: BlockDevice, offset = 0): Promise<Buffer> {
   return into;
 }
 
+it('a server that does not keep several connections consistent gets one, and the log says so', async () => {
+  const script = { size: SIZE, structured: true, answer: right };
+  const { device, ctx } = await openScriptedDisk(owned, script, { connections: 4 });
+  expect(device.status!()).toMatchObject({ connections: 1 });
+  expect(ctx.logger.lines).toContainEqual(
+    expect.objectContaining({ level: 'warn', message: expect.stringContaining('one connection is used') }),
+  );
+});
+
 describe('a read that is answered by', () => {
   const half = LENGTH / 2;
   it.each<[string, (request: ScriptedRequest) => Buffer, boolean?]>([

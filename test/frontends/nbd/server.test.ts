@@ -42,6 +42,7 @@ import {
 import { nbdServerConfig } from '../../../frontends/nbd/config.ts';
 import { eventually } from '../../core/app/rig.ts';
 import { FakeDevice } from '../../support/fake-device.ts';
+import { freePort } from '../../support/free-port.ts';
 import { openContext } from '../../support/plugin-context.ts';
 import { RawNbdClient } from '../../support/raw-nbd-client.ts';
 import { join, u16, u32, u64 } from '../../support/scripted-nbd-server.ts';
@@ -415,8 +416,12 @@ describe('an NBD server', () => {
 });
 
 describe('our own client', () => {
-  it.each([1, 4])('uses all of it, over %i connections', async (connections) => {
-    const { handle } = await serve();
+  it.each([
+    [1, 'a Unix socket'],
+    [4, 'a Unix socket'],
+    [4, 'TCP'],
+  ])('uses all of it, with %i connections, over %s', async (connections, way) => {
+    const { handle } = await serve(way === 'TCP' ? { listen: `127.0.0.1:${await freePort()}` } : {});
     const ctx = openContext(folder.path);
     const config = nbdConfig.parse({ uri: handle.path, connections });
     const disk = owned.use(await nbdBackend.open(config, ctx));
