@@ -2,8 +2,8 @@ import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'no
 import { describe, expect, it } from 'vitest';
 import type { IoVec, Volume } from '../../../core/api/device.ts';
 import type { GatewayError } from '../../../core/api/errors.ts';
-import { compareImages, copyImage } from '../../../core/app/copy/copy-image.ts';
 import { type CopyRequest, copyDisk } from '../../../core/app/copy/copy-disk.ts';
+import { compareImages, copyImage } from '../../../core/app/copy/copy-image.ts';
 import { loadConfig } from '../../../core/config/load.ts';
 import { MemoryLogger } from '../../support/fake-device.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
