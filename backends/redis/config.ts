@@ -58,7 +58,10 @@ const keys = z.strictObject({
     .meta({ description: 'Name of the volume: every key of it has it.' }),
   size: sizeSchema({ min: 512, max: 2 ** 50, multipleOf: 512 })
     .optional()
-    .meta({ description: 'Size of the volume. With it, a volume that is missing is created.' }),
+    .meta({
+      description:
+        'Size of the volume. With it, a volume that is missing is created, unless the disk had it before.',
+    }),
   chunkSize: sizeSchema({ min: MIN_CHUNK, max: MAX_CHUNK })
     .refine(powerOfTwo, 'must be a power of two')
     .optional()

@@ -73,6 +73,13 @@ export function volumeNotFound(volume: string): GatewayError {
   });
 }
 
+export function volumeLost(volume: string, disk: string): GatewayError {
+  return new GatewayError('volume.lost', `The volume "${volume}" is not there any more.`, {
+    why: `The disk "${disk}" had it: it was deleted, or the server has lost it (FLUSHALL, a failover to a server that never had it).`,
+    fix: `Restore the server. If the data is to be given up: blockgate volume create ${disk}, which begins with an empty disk.`,
+  });
+}
+
 export function volumeExists(volume: string): GatewayError {
   return new GatewayError('volume.exists', `There already is a volume "${volume}".`, {
     fix: 'Use it, choose another name, or delete it first.',

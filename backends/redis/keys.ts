@@ -61,6 +61,11 @@ export class KeySpace {
     return descriptionKey(this.volume);
   }
 
+  /** A pattern for SCAN. */
+  get anyChunk(): string {
+    return `bg:{${this.volume}:*}:c:*`;
+  }
+
   get holder(): string {
     return `${this.#prefix(0)}h`;
   }

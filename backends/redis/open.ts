@@ -3,14 +3,15 @@ import { RedisClients } from './clients.ts';
 import type { RedisConfig } from './config.ts';
 import { RedisDevice } from './device.ts';
 import { Durability } from './durability.ts';
-import { unavailable } from './errors.ts';
+import { unavailable, volumeLost } from './errors.ts';
 import { RedisLink } from './link.ts';
 import { Ownership } from './ownership.ts';
 import { loadPresence } from './presence.ts';
 import { readOnlyDevice } from './read-only-device.ts';
+import { rememberVolume, seenVolume } from './seen-volume.ts';
 import { assertSafe, serverFacts } from './server-facts.ts';
 import { ServerWatch } from './server-watch.ts';
-import { createVolume, findVolume } from './volume-record.ts';
+import { createVolume, findVolume, readVolume } from './volume-record.ts';
 import { WriteMemory } from './write-memory.ts';
 
 export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise<BlockDevice> {
@@ -25,9 +26,19 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
     const facts = await serverFacts(clients);
     assertSafe(clients, facts);
     const durability = Durability.choose(config, facts);
+    const { disk, takeOver, logger, signal } = ctx;
+    const seen = await seenVolume(ctx);
+    if (seen?.volume === config.volume && (await readVolume(clients, config.volume)) === undefined)
+      throw volumeLost(config.volume, disk);
     if (config.size !== undefined) await createVolume(clients, config, config.size);
     const volume = await findVolume(clients, config);
-    const { disk, takeOver, logger, signal } = ctx;
+    if (seen?.uuid !== volume.uuid) {
+      if (seen?.volume === config.volume)
+        logger.warn('the volume is another one than it was: it was made anew', { volume: config.volume });
+      await rememberVolume(ctx, volume).catch((error: Error) =>
+        logger.warn('the disk will not know this volume again', { reason: error.message }),
+      );
+    }
     const ownership = owned.use(await Ownership.acquire(clients, volume.keys, { disk, takeOver, logger }));
     // Whoever takes over has to find us there.
     await durability.flush(clients);

@@ -21,6 +21,7 @@ if owner ~= ARGV[1] then return redis.error_reply('BGFENCED the volume belongs t
  * Returns a number per item: 0 done, 1 the chunk should be there and is not.
  */
 const CHANGE = `${CHECK_OWNER}
+if redis.call('EXISTS', KEYS[2]) == 0 then return redis.error_reply('BGGONE the volume is not there') end
 local out = {}
 for i = 3, #KEYS do
   local at = 2 + (i - 3) * 4
@@ -58,7 +59,7 @@ return {}`;
  * nothing where one should be, 2 and what there is of the bytes.
  */
 const READ = `
-if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('BGGONE the volume is not there') end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) ~= 2 then return redis.error_reply('BGGONE the volume is not there') end
 if redis.call('GETBIT', KEYS[2], ARGV[1]) == 0 then return {0, ''} end
 if redis.call('EXISTS', KEYS[3]) == 0 then return {1, ''} end
 return {2, redis.call('GETRANGE', KEYS[3], ARGV[2], ARGV[3])}`;

@@ -58,8 +58,11 @@ export async function createVolume(
   if (size / chunkSize > MAX_CHUNKS) throw tooManyChunks(size, chunkSize);
   const keys = new KeySpace(volume, config.shards ?? (clients.isCluster ? CLUSTER_SHARDS : 1));
   if ((await clients.reader.exists(keys.description)) === 1) return false;
-  // Owner keys first: they say that the shards are there. Those of a creation that was interrupted are the same.
-  for (let shard = 0; shard < keys.shards; shard++) await clients.writer.setnx(keys.owner(shard), NOBODY);
+  // They say that the shards are there, and come before the description. Those of a creation that was interrupted are the same.
+  for (let shard = 0; shard < keys.shards; shard++) {
+    await clients.writer.setnx(keys.presence(shard), '');
+    await clients.writer.setnx(keys.owner(shard), NOBODY);
+  }
   const fields = {
     version: VERSION,
     uuid: randomUUID(),

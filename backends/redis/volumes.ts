@@ -1,11 +1,17 @@
-import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from '../../core/plugin.ts';
+import {
+  GatewayError,
+  type PluginContext,
+  type Progress,
+  settleAll,
+  type VolumeInfo,
+} from '../../core/plugin.ts';
 import { RedisClients } from './clients.ts';
 import type { RedisConfig } from './config.ts';
 import { cannotShrink, volumeExists, volumeNotFound, volumeOwned } from './errors.ts';
-import { ANY_DESCRIPTION, volumeOfKey } from './keys.ts';
+import { ANY_DESCRIPTION, type KeySpace, volumeOfKey } from './keys.ts';
 import { explained } from './open.ts';
 import { describeHolder } from './ownership.ts';
-import { loadPresence } from './presence.ts';
+import { findPresence } from './presence.ts';
 import { createVolume as create, findVolume, readVolume, type VolumeRecord } from './volume-record.ts';
 
 /** Chunks that are deleted at a time. */
@@ -74,7 +80,7 @@ export async function deleteVolume(
     const { keys } = record;
     const holder = await describeHolder(clients, keys);
     if (holder !== undefined && !force) throw volumeOwned(config.volume, holder);
-    const present = await loadPresence(clients, record);
+    const { present, missing } = await findPresence(clients, record);
     for (let shard = 0; shard < keys.shards; shard++) await clients.writer.del(keys.owner(shard));
     const total = present.count;
     let done = 0;
@@ -82,13 +88,22 @@ export async function deleteVolume(
       const deletions: Promise<number>[] = [];
       for (; chunk >= 0 && deletions.length < DELETE_AT_A_TIME; chunk = present.next(chunk + 1))
         deletions.push(clients.writer.unlink(keys.chunk(chunk)));
-      await Promise.all(deletions);
+      await settleAll(deletions);
       done += deletions.length;
       progress(done, total);
     }
+    // Deleted before by a deletion that was interrupted, or lost.
+    if (missing !== undefined) await unlinkChunks(clients, keys);
     for (let shard = 0; shard < keys.shards; shard++) await clients.writer.del(keys.presence(shard));
     await clients.writer.del(keys.holder, keys.description);
   });
+}
+
+/** What a new volume of that name would find in its chunks. */
+async function unlinkChunks(clients: RedisClients, keys: KeySpace): Promise<void> {
+  for (const master of clients.masters())
+    for await (const page of master.scanStream({ match: keys.anyChunk, count: DELETE_AT_A_TIME }))
+      await settleAll((page as string[]).map((key) => clients.writer.unlink(key)));
 }
 
 async function connected<T>(

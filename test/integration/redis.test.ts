@@ -227,8 +227,28 @@ describe('what is missing', () => {
     await expect(read(device, 0)).rejects.toMatchObject({ code: 'EIO' });
     await expect(write(device, CHUNK, block(1))).rejects.toMatchObject({ code: 'EIO' });
     expect(stateOf(device)).toBe('failed');
-    const again = await open({ address: server.address, size: undefined }).catch((error) => error);
-    expect(again).toMatchObject({ code: 'volume.not-found' });
+    // Nor is it made anew for whoever had it.
+    await device[Symbol.asyncDispose]();
+    await expect(open({ address: server.address })).rejects.toMatchObject({ code: 'volume.lost' });
+    const config = redisConfig.parse({ address: server.address, volume: 'vol', size: '64MiB' });
+    await redis.volumes!.create(config, openContext(folder.file('elsewhere')));
+    const again = await open({ address: server.address });
+    expect(again.log.lines).toContainEqual(expect.objectContaining({ level: 'warn' }));
+    await write(again.device, 0, block(2));
+    expect(await read(again.device, 0)).toEqual(block(2));
+  });
+
+  it('is an error and never zeros: what says which chunks there are', async () => {
+    const server = await serve();
+    const { device } = await open({ address: server.address });
+    await write(device, 0, block(1));
+    await server.cli('DEL', 'bg:{vol:0}:p');
+    await expect(write(device, CHUNK, block(1))).rejects.toMatchObject({ code: 'EIO' });
+    await device[Symbol.asyncDispose]();
+    await expect(open({ address: server.address })).rejects.toMatchObject({ code: 'volume.corrupt' });
+    const config = redisConfig.parse({ address: server.address, volume: 'vol' });
+    await redis.volumes!.delete(config, { force: true, progress: () => undefined }, openContext(folder.path));
+    expect(await server.cli('DBSIZE')).toBe('0');
   });
 
   it('is an error for a read-only user as well', async () => {

@@ -37,8 +37,11 @@ const startServer = () =>
      cat /run/redis/log >&2; exit 1`,
   );
 
+/** A disk does not begin again with an empty volume of the name that it had. */
+let volumes = 0;
+
 async function serve(): Promise<void> {
-  const backend = { type: 'redis', socket: SOCKET, volume: 'disk0', size: '512MiB' };
+  const backend = { type: 'redis', socket: SOCKET, volume: `volume${volumes++}`, size: '512MiB' };
   gateway = await guest.startGateway({ disks: { disk0: { backend } } });
 }
 

@@ -94,6 +94,10 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'There is no volume where the configuration says.',
     fix: 'Create it with blockgate volume create, or correct the place.',
   },
+  'volume.lost': {
+    meaning: 'The volume that a disk had is not in its store any more. It is not made anew by itself.',
+    fix: 'Restore the store. To begin with an empty disk: blockgate volume create.',
+  },
   'volume.exists': {
     meaning: 'There already is a volume in that place.',
     fix: 'Use it, choose another place, or delete it first.',
