@@ -4,6 +4,7 @@ import type { RedisConfig } from './config.ts';
 import { RedisDevice } from './device.ts';
 import { Durability } from './durability.ts';
 import { unavailable, volumeLost } from './errors.ts';
+import { assertLasting } from './expiry.ts';
 import { RedisLink } from './link.ts';
 import { Ownership } from './ownership.ts';
 import { loadPresence } from './presence.ts';
@@ -32,6 +33,7 @@ export async function openVolume(config: RedisConfig, ctx: OpenContext): Promise
       throw volumeLost(config.volume, disk);
     if (config.size !== undefined) await createVolume(clients, config, config.size);
     const volume = await findVolume(clients, config);
+    await assertLasting(clients, volume.keys);
     if (seen?.uuid !== volume.uuid) {
       if (seen?.volume === config.volume)
         logger.warn('the volume is another one than it was: it was made anew', { volume: config.volume });

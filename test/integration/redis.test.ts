@@ -163,6 +163,19 @@ describe('a Redis server that would lose data', () => {
     await expect(open({ address: server.address, ...disk })).rejects.toMatchObject({ code });
   });
 
+  it('because a key of the volume expires is refused', async () => {
+    const server = await serve();
+    const { device } = await open({ address: server.address });
+    await device[Symbol.asyncDispose]();
+    await server.cli('EXPIRE', 'bg:{vol:0}:p', '1000');
+    await expect(open({ address: server.address })).rejects.toMatchObject({
+      code: 'redis.unsafe-server',
+      why: expect.stringContaining('bg:{vol:0}:p'),
+    });
+    await server.cli('PERSIST', 'bg:{vol:0}:p');
+    await open({ address: server.address });
+  });
+
   it('is used when that is asked for, and said', async () => {
     const server = await serve([]);
     const { log } = await open({ address: server.address, durability: 'memory' });

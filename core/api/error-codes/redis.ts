@@ -8,7 +8,7 @@ export const REDIS_ERRORS: ErrorDocs = {
   },
   'redis.unsafe-server': {
     meaning: 'The Redis server is configured so that it would lose data.',
-    fix: 'Set "maxmemory-policy noeviction" in its configuration, and see to its disk.',
+    fix: 'Set "maxmemory-policy noeviction" in its configuration, see to its disk, and let no key of a volume expire.',
   },
   'redis.durability-unavailable': {
     meaning: 'The Redis servers cannot promise what the disk is to be promised.',
