@@ -11,7 +11,10 @@ const TIMEOUT = 300_000;
 /** In a process of its own: a simulation replaces time and chance. */
 async function simulate(...args: string[]): Promise<{ readonly found: boolean; readonly output: string }> {
   try {
-    return { found: false, output: (await run(process.execPath, [MAIN, ...args])).stdout };
+    return {
+      found: false,
+      output: (await run(process.execPath, [MAIN, ...args], { timeout: TIMEOUT })).stdout,
+    };
   } catch (error) {
     const { code, stdout } = error as { code: unknown; stdout: string };
     if (code !== 1) throw error;
