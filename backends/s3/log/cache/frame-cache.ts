@@ -2,6 +2,7 @@
 
 import { crc32 } from 'node:zlib';
 import { BlockError } from '../../../../core/plugin.ts';
+import { FrameMemory, fillGaps } from '../../cache/frame-memory.ts';
 import { toBlockError } from '../../errors.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { FrameCodec } from '../frames/frame-codec.ts';
@@ -21,22 +22,17 @@ const TABLES = 16 * 2 ** 20;
 /** A damaged answer is asked for once more: it may be the way and not the store. */
 const ATTEMPTS = 2;
 
-/** Frames that were read, and those on their way: whoever wants one that is asked for already waits for the same answer. */
+/** Frames of objects, from memory, from the cache on disk or from the store. */
 export class FrameCache {
   readonly #store: ObjectStore;
   readonly #codec: FrameCodec;
-  readonly #maxFrames: number;
+  readonly #memory: FrameMemory;
   readonly #maxKnown: number;
   readonly #disk: ObjectCache | undefined;
-  /** By object and frame; the first is the one unused for longest. */
-  readonly #frames = new Map<number, Buffer>();
-  readonly #coming = new Map<number, Promise<Buffer>>();
   readonly #headers = new Map<number, Promise<FrameTable>>();
   /** Objects whose frames are known; the first is the one unused for longest. */
   readonly #known = new Set<LogObject>();
   #knownBytes = 0;
-  #hits = 0;
-  #misses = 0;
 
   /**
    * @param bytes keeps at most this much of frames in memory.
@@ -50,56 +46,34 @@ export class FrameCache {
   ) {
     this.#store = store;
     this.#codec = codec;
-    this.#maxFrames = Math.floor(bytes / FRAME);
+    this.#memory = new FrameMemory(bytes, FRAME);
     this.#maxKnown = tables;
     this.#disk = disk;
   }
 
   /** For `blockgate status`. */
   status(): Record<string, string> {
-    const bytes = this.#frames.size * FRAME;
     return {
-      'memory cache': `${this.#hits} hits, ${this.#misses} misses, ${bytes} bytes`,
+      'memory cache': this.#memory.status(),
       ...(this.#disk && { 'disk cache': this.#disk.status() }),
     };
   }
 
   /** How many frames may be fetched ahead without driving out what is in use. */
   get spare(): number {
-    return Math.floor(this.#maxFrames / 4);
+    return this.#memory.spare;
   }
 
   peek(object: LogObject, frame: number): Buffer | undefined {
-    const found = this.#find(object, frame);
-    if (found !== undefined) this.#hits++;
-    return found;
-  }
-
-  #find(object: LogObject, frame: number): Buffer | undefined {
-    const key = keyOf(object, frame);
-    const found = this.#frames.get(key);
-    if (found === undefined) return undefined;
-    this.#frames.delete(key);
-    this.#frames.set(key, found);
-    return found;
+    return this.#memory.peek(keyOf(object, frame));
   }
 
   /** Frames `first` … `first` + `count` - 1, uncompressed. Rejects with a `BlockError`: EIO when they are damaged or gone. */
   fetch(object: LogObject, first: number, count: number): Promise<Buffer[]> {
-    const wanted: Promise<Buffer>[] = [];
-    for (let i = 0; i < count; ) {
-      const there = this.#at(object, first + i);
-      if (there !== undefined) {
-        wanted.push(there);
-        i++;
-        continue;
-      }
-      let run = 1;
-      while (run < MAX_FRAMES && i + run < count && this.#at(object, first + i + run) === undefined) run++;
-      wanted.push(...this.#start(object, first + i, run));
-      i += run;
-    }
-    return Promise.all(wanted);
+    const base = keyOf(object, 0);
+    return this.#memory.fetch(base + first, count, MAX_FRAMES, (key, run) =>
+      this.#start(object, key - base, run),
+    );
   }
 
   /**
@@ -110,30 +84,13 @@ export class FrameCache {
     this.#know(object);
     if (data.length > this.spare * FRAME) return;
     for (let frame = 0; frame * FRAME < data.length; frame++)
-      this.#keep(object, frame, Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
+      this.#memory.keep(keyOf(object, frame), Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
   }
 
-  #at(object: LogObject, frame: number): Promise<Buffer> | undefined {
-    const cached = this.#find(object, frame);
-    return cached === undefined ? this.#coming.get(keyOf(object, frame)) : Promise.resolve(cached);
-  }
-
-  #start(object: LogObject, first: number, count: number): Promise<Buffer>[] {
+  #start(object: LogObject, first: number, count: number): Promise<Buffer[]> {
     object.readers++;
-    this.#misses += count;
-    const all = this.#read(object, first, count).finally(() => {
+    return this.#read(object, first, count).finally(() => {
       object.readers--;
-      for (let i = 0; i < count; i++) this.#coming.delete(keyOf(object, first + i));
-    });
-    return Array.from({ length: count }, (_, i) => {
-      const one = all.then((frames) => {
-        this.#keep(object, first + i, frames[i]!);
-        return frames[i]!;
-      });
-      // Somebody may have stopped waiting.
-      one.catch(() => undefined);
-      this.#coming.set(keyOf(object, first + i), one);
-      return one;
     });
   }
 
@@ -159,12 +116,11 @@ export class FrameCache {
   ): Promise<Buffer[]> {
     if (this.#disk === undefined) return await this.#download(object, key, table, first, count);
     const cached = await this.#disk.read(object, first, table.entries(first, count));
-    const from = cached.indexOf(undefined);
-    if (from < 0) return cached as Buffer[];
-    const to = cached.lastIndexOf(undefined) + 1;
-    const missing = await this.#download(object, key, table, first + from, to - from);
-    this.#disk.keep(object, first + from, missing);
-    return [...cached.slice(0, from), ...missing, ...cached.slice(to)] as Buffer[];
+    return await fillGaps(cached, async (from, gap) => {
+      const missing = await this.#download(object, key, table, first + from, gap);
+      this.#disk!.keep(object, first + from, missing);
+      return missing;
+    });
   }
 
   async #download(
@@ -232,14 +188,6 @@ export class FrameCache {
       this.#known.delete(oldest);
       this.#knownBytes -= oldest.frames!.weight;
       oldest.frames = undefined;
-    }
-  }
-
-  #keep(object: LogObject, frame: number, bytes: Buffer): void {
-    this.#frames.set(keyOf(object, frame), bytes);
-    for (const key of this.#frames.keys()) {
-      if (this.#frames.size <= this.#maxFrames) break;
-      this.#frames.delete(key);
     }
   }
 }

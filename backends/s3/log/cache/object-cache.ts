@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { OpenContext } from '../../../../core/plugin.ts';
+import type { DiskCache } from '../../cache/disk-cache.ts';
+import { openDiskCache } from '../../cache/open-disk-cache.ts';
 import type { S3Config } from '../../config.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { LogObject } from '../log-object.ts';
 import type { LogNames } from '../names.ts';
 import { FRAME, type FrameEntry, headerLength } from '../object-header.ts';
 import { readRecord } from '../volume/volume-record.ts';
-import { DiskCache } from './disk-cache.ts';
 
 /** Of an object's header, the first piece. Frames of data are below. */
 const HEADER = 2 ** 31;
@@ -36,16 +36,13 @@ export class ObjectCache {
 
   /** Undefined where none is configured, or it does not work. `store` reads what volumes are. */
   static async open(
-    { diskCache, endpoint, region, bucket }: S3Config,
+    config: S3Config,
     store: ObjectStore,
-    { baseDir, logger }: OpenContext,
+    ctx: OpenContext,
     undo: AsyncDisposableStack,
   ): Promise<ObjectCache | undefined> {
-    if (diskCache === undefined) return undefined;
-    const cache = await DiskCache.open(resolve(baseDir, diskCache.path), diskCache.size, logger);
-    if (cache === undefined) return undefined;
-    undo.use(cache);
-    return new ObjectCache(cache, store, `${endpoint ?? `aws ${region ?? ''}`}\n${bucket}`);
+    const opened = await openDiskCache(config, ctx, undo);
+    return opened && new ObjectCache(opened.cache, store, opened.bucket);
   }
 
   /** Frames from `first` on that are what `wanted` says, those that are there. Never rejects. */

@@ -1,4 +1,4 @@
-import type { Logger } from '../../../../core/plugin.ts';
+import type { Logger } from '../../../core/plugin.ts';
 import { CacheFile, SLOT } from './cache-file.ts';
 
 /** What waits to be written; what comes while that much waits is not kept. Bytes. */

@@ -4,9 +4,9 @@ import { statSync } from 'node:fs';
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
+import { CacheFile } from '../../../../backends/s3/cache/cache-file.ts';
+import { DiskCache } from '../../../../backends/s3/cache/disk-cache.ts';
 import { s3Config } from '../../../../backends/s3/config.ts';
-import { CacheFile } from '../../../../backends/s3/log/cache/cache-file.ts';
-import { DiskCache } from '../../../../backends/s3/log/cache/disk-cache.ts';
 import { openVolume } from '../../../../backends/s3/open.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
 import { createVolume, deleteVolume } from '../../../../backends/s3/volumes.ts';
@@ -158,7 +158,7 @@ describe('the cache on disk', () => {
   it('has nothing wrong after its process was killed while it wrote', async () => {
     using folder = tempFolder();
     const program = `
-      const { CacheFile } = await import(${JSON.stringify(join(import.meta.dirname, '../../../../backends/s3/log/cache/cache-file.ts'))});
+      const { CacheFile } = await import(${JSON.stringify(join(import.meta.dirname, '../../../../backends/s3/cache/cache-file.ts'))});
       const file = await CacheFile.open(${JSON.stringify(folder.path)}, ${SIZE});
       for (let i = 0; ; i++) {
         const n = i % 500;

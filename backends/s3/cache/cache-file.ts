@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { lockFile, sleep } from '../../../../core/plugin.ts';
+import { lockFile, sleep } from '../../../core/plugin.ts';
 
 /**
  * The file of a cache: a page that says how it is divided, then sets. A set is a table of `WAYS` entries and as many slots,
