@@ -4,6 +4,7 @@ import { Layout } from './chunk/layout.ts';
 import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
+import { imageFinding } from './image/operations.ts';
 import { unlockVolume } from './log/encryption/volume-keys.ts';
 import { LogNames } from './log/names.ts';
 import { readLogVolume } from './log/volume/volume-record.ts';
@@ -26,8 +27,10 @@ export async function checkStore(
   ctx: PluginContext,
 ): Promise<readonly Finding[]> {
   using _sdk = sdk;
-  const layout = new Layout(config.prefix);
   const store = startSession(sdk, config, ctx, ctx.signal).with(CHECK_POLICY);
+  // Whose bucket need not be writable.
+  if (config.layout === 'image') return [await image(store, config)];
+  const layout = new Layout(config.prefix);
   try {
     await store.list(layout.root);
   } catch (error) {
@@ -114,6 +117,14 @@ async function volume(store: ObjectStore, config: S3Config, ctx: PluginContext):
         ? await logSize(store, config, ctx, file)
         : (await readReadyVolume(store, new Layout(prefix), config, file)).record.size;
     return { severity: 'ok', summary: `there is a volume of ${size} bytes at "${prefix}", layout ${layout}` };
+  } catch (error) {
+    return finding(toGatewayError(error, config));
+  }
+}
+
+async function image(store: ObjectStore, config: S3Config): Promise<Finding> {
+  try {
+    return await imageFinding(store, config);
   } catch (error) {
     return finding(toGatewayError(error, config));
   }

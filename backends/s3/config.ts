@@ -67,16 +67,31 @@ const keys = z.strictObject({
     .string()
     .max(512)
     .regex(KEY_PREFIX, 'a prefix is not empty, has no spaces, and neither starts nor ends with "/"')
+    .optional()
     .meta({
-      description: 'Where the volume lies in the bucket. One volume per prefix.',
+      description:
+        'Where the volume lies in the bucket. One volume per prefix. Required, but for the layout "image".',
       examples: ['disks/vm1'],
     }),
+  key: z
+    .string()
+    .min(1)
+    .max(1024)
+    .optional()
+    .meta({
+      description: 'Of the layout "image", instead of "prefix": the object that is the disk.',
+      examples: ['images/debian.raw'],
+    }),
+  format: z.literal('raw').optional().meta({
+    description:
+      'Of the layout "image": the object is a raw disk, also where it begins as one of another format does.',
+  }),
   size: sizeSchema({ min: 512, max: 2 ** 53 - 512, multipleOf: 512 })
     .optional()
     .meta({ description: 'Size of the disk: needed to create the volume, checked afterwards.' }),
-  layout: z.enum(['log', 'chunk']).optional().meta({
+  layout: z.enum(['log', 'chunk', 'image']).optional().meta({
     description:
-      'How the volume is stored, fixed when it is created: "log" (default) or "chunk" (default with "chunkSize").',
+      'How the volume is stored, fixed when it is created: "log" (default) or "chunk" (default with "chunkSize"). Or "image": no volume, but the object "key", read-only.',
   }),
   chunkSize: sizeSchema({ min: MIN_CHUNK_SIZE, max: MAX_CHUNK_SIZE })
     .refine((bytes) => Number.isInteger(Math.log2(bytes)), 'the chunk size is a power of two')
@@ -164,11 +179,28 @@ const keys = z.strictObject({
   }),
 });
 
-/** Configuration of an `s3` backend in plugins.json. */
-export const s3Config = keys.superRefine((config, ctx) => {
+type Keys = z.output<typeof keys>;
+type Refuse = (key: keyof Keys, message: string) => void;
+
+/** What is said of volumes, and not of images: an image is what it is. */
+const OF_VOLUMES = [
+  ...(['prefix', 'size', 'chunkSize', 'compression', 'encryption'] as const),
+  ...(['journal', 'maxLagBytes', 'maxLagMs'] as const),
+];
+const OF_IMAGES = ['key', 'format'] as const;
+
+function checkImage(config: Keys, refuse: Refuse): void {
+  if (config.key === undefined) refuse('key', 'the layout "image" needs the "key" of an object');
+  for (const key of OF_VOLUMES)
+    if (config[key] !== undefined) refuse(key, `"${key}" is for volumes, and the layout "image" is none`);
+  if (config.flush === 'local') refuse('flush', 'an image is not written');
+}
+
+function checkVolume(config: Keys, refuse: Refuse): void {
   const { flush, journal: place, layout, chunkSize } = config;
-  const refuse = (path: string, message: string): void =>
-    ctx.addIssue({ code: 'custom', path: [path], message });
+  if (config.prefix === undefined) refuse('prefix', 'a volume needs a "prefix": where it lies in the bucket');
+  for (const key of OF_IMAGES)
+    if (config[key] !== undefined) refuse(key, `"${key}" is for the layout "image"`);
   if (flush === 'local' && place === undefined)
     refuse('flush', '"local" needs a "journal": { "path": … } on this machine');
   if (flush === 'local' && (layout === 'chunk' || (layout === undefined && chunkSize !== undefined)))
@@ -176,6 +208,15 @@ export const s3Config = keys.superRefine((config, ctx) => {
   if (flush === 'remote')
     for (const key of ['journal', 'maxLagBytes', 'maxLagMs'] as const)
       if (config[key] !== undefined) refuse(key, `"${key}" is for "flush": "local"`);
-});
+}
+
+/** Configuration of an `s3` backend in plugins.json. */
+export const s3Config = keys
+  .superRefine((config, ctx) => {
+    const check = config.layout === 'image' ? checkImage : checkVolume;
+    check(config, (path, message) => ctx.addIssue({ code: 'custom', path: [path], message }));
+  })
+  // An image has its key for a prefix: by that it is called.
+  .transform((config) => ({ ...config, prefix: (config.prefix ?? config.key)! }));
 
 export type S3Config = z.output<typeof s3Config>;

@@ -92,7 +92,10 @@ function explain(error: StoreError, config: S3Config): { readonly summary: strin
     case 'access-denied':
       return {
         summary: `The credentials do not allow what a disk needs in bucket "${bucket}".`,
-        fix: 'Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on the bucket and its objects.',
+        fix:
+          config.layout === 'image'
+            ? 'Allow s3:GetObject on the object, and s3:ListBucket on the bucket: without that a missing object looks like a forbidden one.'
+            : 'Allow s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on the bucket and its objects.',
       };
     case 'clock-skew':
       return {

@@ -32,6 +32,7 @@ export default defineBackend<S3Config>({
     delete: (config, options, ctx) =>
       onVolume(config, ctx, (operation, { deleteVolume }) => deleteVolume(operation, options)),
     qualify: async (config, ctx) => {
+      await refuseImage(config, 'used to try the store');
       const { qualifyStore } = await import('./qualify/qualify.ts');
       return qualifyStore(await connect(config, ctx), config, ctx);
     },
@@ -49,8 +50,10 @@ export default defineBackend<S3Config>({
         onSnapshots(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
       rollback: (config, name, ctx) =>
         onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
-      clone: (config, name, target, ctx) =>
-        onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target)),
+      clone: async (config, name, target, ctx) => {
+        await refuseImage(target, 'made a clone');
+        return onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target));
+      },
     },
   },
 });
@@ -62,6 +65,11 @@ async function onVolume<T>(
 ): Promise<T> {
   const [volumes, { withStore }] = await Promise.all([import('./volumes.ts'), import('./operation.ts')]);
   return withStore(await connect(config, ctx), config, ctx, (operation) => run(operation, volumes));
+}
+
+async function refuseImage(config: S3Config, what: string): Promise<void> {
+  const image = await import('./image/operations.ts');
+  image.refuseImage(config, what);
 }
 
 /** On a volume with the layout "log". */

@@ -2,6 +2,7 @@ import type { BlockDevice, OpenContext } from '../../core/plugin.ts';
 import { openChunk } from './chunk/attach.ts';
 import type { S3Config } from './config.ts';
 import { openDisk } from './disk-session.ts';
+import { openImage } from './image/attach.ts';
 import { openLog } from './log/attach.ts';
 import type { ObjectStore } from './store/object-store.ts';
 import type { RetryPolicy } from './store/retrying-store.ts';
@@ -9,7 +10,7 @@ import { volumeNotFound } from './volume-errors.ts';
 import { readVolumeFile } from './volume-file.ts';
 import { checkLayout, layoutOf } from './volumes.ts';
 
-/** Opens the volume that the configuration names, whatever its layout. Owns `store`. */
+/** Opens the volume or the image that the configuration names, whatever its layout. Owns `store`. */
 export function openVolume(
   store: ObjectStore,
   config: S3Config,
@@ -17,6 +18,7 @@ export function openVolume(
   policy: Partial<RetryPolicy> = {},
 ): Promise<BlockDevice> {
   return openDisk(store, config, ctx, policy, async (session) => {
+    if (config.layout === 'image') return await openImage(session, config, ctx);
     const file = await readVolumeFile(session.starting, config.prefix);
     if (file === undefined) throw volumeNotFound(config);
     const layout = layoutOf(file);

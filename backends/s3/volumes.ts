@@ -2,6 +2,7 @@ import { GatewayError, type Progress, type VolumeInfo } from '../../core/plugin.
 import * as chunk from './chunk/volumes.ts';
 import type { S3Config } from './config.ts';
 import { encryptionConfig } from './encryption-config.ts';
+import * as image from './image/operations.ts';
 import { LOG_FORMAT } from './log/volume/volume-record.ts';
 import * as log from './log/volume/volumes.ts';
 import { rekeyVolume as rekeyLog } from './log/volume/volumes.ts';
@@ -42,7 +43,10 @@ function refuseOnChunk({ prefix, compression, encryption }: S3Config, layout: 'l
   });
 }
 
-async function of({ store, config }: Operation): Promise<typeof chunk | typeof log> {
+type Layout = typeof chunk | typeof log | typeof image;
+
+async function of({ store, config }: Operation): Promise<Layout> {
+  if (config.layout === 'image') return image;
   const file = await readVolumeFile(store, config.prefix);
   if (file !== undefined) checkLayout(config, layoutOf(file));
   const wanted = config.layout ?? (config.chunkSize === undefined ? 'log' : 'chunk');
@@ -82,10 +86,12 @@ export async function deleteVolume(
 
 /** Throws `volume.unsupported` unless the volume has the layout "log", of which only it is true that they do `what`. */
 export async function requireLog(operation: Operation, what: string): Promise<void> {
-  if ((await of(operation)) === log) return;
+  const layout = await of(operation);
+  if (layout === log) return;
+  const { prefix } = operation.config;
   throw new GatewayError(
     'volume.unsupported',
-    `The volume at "${operation.config.prefix}" has the layout "chunk".`,
+    layout === image ? `"${prefix}" is an image.` : `The volume at "${prefix}" has the layout "chunk".`,
     {
       why: `Only volumes with the layout "log" ${what}.`,
       fix: 'Copy it into a volume with that layout.',
@@ -93,11 +99,11 @@ export async function requireLog(operation: Operation, what: string): Promise<vo
   );
 }
 
-/** Volumes whose prefixes lie beside the configured one. */
+/** Volumes whose prefixes lie beside the configured one; beside an image, and the image. */
 export async function listVolumes(operation: Operation): Promise<readonly VolumeInfo[]> {
   const { store, config } = operation;
   const parent = config.prefix.slice(0, config.prefix.lastIndexOf('/') + 1);
-  const found: VolumeInfo[] = [];
+  const found: VolumeInfo[] = config.layout === 'image' ? [await image.volumeInfo(operation)] : [];
   for await (const page of listPages(store, parent, { delimiter: '/' })) {
     const volumes = page.prefixes.map((prefix) =>
       describeAt({ ...operation, config: { ...config, prefix: prefix.slice(0, -1) } }),

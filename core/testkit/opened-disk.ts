@@ -57,7 +57,7 @@ export class StoreUnderTest implements AsyncDisposable {
   }
 
   open(options: OpenOptions = {}): Promise<OpenedDisk> {
-    return openDisk(this.source, options);
+    return openDisk(this.source, { ...(this.store.readOnly && { readOnly: true }), ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -20,6 +20,8 @@ export interface TestStore extends Partial<AsyncDisposable> {
   readonly config: unknown;
   /** Layers over the backend; the first is nearest the tests. Default: none. */
   readonly filters?: readonly FilterUse[];
+  /** The disk is configured read-only: the backend refuses another one. */
+  readonly readOnly?: boolean;
   /** Makes the store fail, and work again: for tests of what the backend does meanwhile. */
   readonly break?: () => Promise<void>;
   readonly mend?: () => Promise<void>;

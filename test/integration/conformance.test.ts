@@ -1,10 +1,11 @@
 import { truncateSync, writeFileSync } from 'node:fs';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { beforeAll, describe, it } from 'vitest';
 import { s3Config } from '../../backends/s3/config.ts';
 import s3 from '../../backends/s3/index.ts';
 import { testBackend } from '../../core/testkit.ts';
 import { ensureDebianPackages } from '../../core/vm/debian-packages.ts';
-import { context } from '../backends/s3/harness.ts';
+import { context, pattern } from '../backends/s3/harness.ts';
 import { NbdServerProcess } from '../support/nbd-servers.ts';
 import { startS3 } from '../support/s3.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -67,6 +68,24 @@ const S3_VOLUMES: Readonly<Record<string, Record<string, unknown>>> = {
   },
   'layout chunk': { layout: 'chunk', chunkSize: '64KiB' },
 };
+
+testBackend({
+  title: 's3, layout image',
+  entry: entry('s3'),
+  level: 'L0',
+  runner,
+  async setup() {
+    const server = await startS3('the embedded server');
+    const [Bucket, Key] = [server.bucket, 'images/disk.raw'];
+    const Body = pattern(5 * 2 ** 20 + 512, 7);
+    await server.client.send(new PutObjectCommand({ Bucket, Key, Body }));
+    return {
+      config: { ...server.backend, layout: 'image', key: Key },
+      readOnly: true,
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    };
+  },
+});
 
 for (const [title, options] of Object.entries(S3_VOLUMES))
   testBackend({

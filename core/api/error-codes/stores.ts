@@ -90,6 +90,22 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'The store does not honour conditional writes, without which two writers cannot be told apart.',
     fix: 'Use another store.',
   },
+  'image.read-only': {
+    meaning: 'An image is never written, and the disk on it is not configured read-only.',
+    fix: 'Set "readOnly": true for the disk, or import the image into a volume.',
+  },
+  'image.not-found': {
+    meaning: 'There is no object where the configuration says that the image is.',
+    fix: 'Correct "key", or upload the image.',
+  },
+  'image.bad-size': {
+    meaning: 'The image does not consist of whole blocks of 512 bytes.',
+    fix: 'Upload it again, uncompressed and whole.',
+  },
+  'image.not-raw': {
+    meaning: 'The image is in a format such as qcow2, or compressed: as a disk it would be garbage.',
+    fix: 'Convert it with qemu-img convert -O raw, or import it into a volume.',
+  },
   'volume.not-found': {
     meaning: 'There is no volume where the configuration says.',
     fix: 'Create it with blockgate volume create, or correct the place.',
