@@ -44,6 +44,34 @@ describe('the configuration of an s3 backend', () => {
     expect(problems(overrides)).toEqual([expect.stringContaining(problem)]);
   });
 
+  it('names an image by its key', () => {
+    const { layout, key, prefix } = s3Config.parse({
+      bucket: 'bucket',
+      layout: 'image',
+      key: 'images/a b.raw',
+    });
+    expect({ layout, key, prefix }).toEqual({
+      layout: 'image',
+      key: 'images/a b.raw',
+      prefix: 'images/a b.raw',
+    });
+  });
+
+  it.each([
+    [{ prefix: undefined }, 'prefix: a volume needs a "prefix": where it lies in the bucket'],
+    [{ key: 'a.raw' }, 'key: "key" is for the layout "image"'],
+    [{ format: 'raw' }, 'format: "format" is for the layout "image"'],
+    [{ layout: 'image', prefix: undefined }, 'key: the layout "image" needs the "key" of an object'],
+    [{ layout: 'image', key: 'a' }, 'prefix: "prefix" is for volumes, and the layout "image" is none'],
+    ...['size', 'chunkSize', 'maxLagBytes'].map((name) => [
+      { layout: 'image', prefix: undefined, key: 'a', [name]: '1MiB' },
+      `${name}: "${name}" is for volumes, and the layout "image" is none`,
+    ]),
+    [{ layout: 'image', prefix: undefined, key: 'a', flush: 'local' }, 'flush: an image is not written'],
+  ] as [Record<string, unknown>, string][])('keeps volumes and images apart: %j', (overrides, problem) => {
+    expect(problems(overrides)).toEqual([problem]);
+  });
+
   it('does not take a secret by its value, nor repeat it', () => {
     const found = problems({ credentials: { accessKeyId: 'id', secretAccessKey: 'hunter2' } });
     expect(found).toEqual([
