@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { type Finding, GatewayError, type PluginContext } from '../../core/plugin.ts';
+import { type Finding, GatewayError, type OpenContext, type PluginContext } from '../../core/plugin.ts';
 import { Layout } from './chunk/layout.ts';
 import { readReadyVolume } from './chunk/volume-record.ts';
 import type { S3Config } from './config.ts';
 import { toGatewayError } from './errors.ts';
-import { imageFinding } from './image/operations.ts';
+import { checkReadOnly, findImage } from './image/find-image.ts';
 import { unlockVolume } from './log/encryption/volume-keys.ts';
 import { LogNames } from './log/names.ts';
 import { readLogVolume } from './log/volume/volume-record.ts';
@@ -24,12 +24,12 @@ const CHECK_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 5000, attem
 export async function checkStore(
   sdk: SdkStore,
   config: S3Config,
-  ctx: PluginContext,
+  ctx: OpenContext,
 ): Promise<readonly Finding[]> {
   using _sdk = sdk;
   const store = startSession(sdk, config, ctx, ctx.signal).with(CHECK_POLICY);
   // Whose bucket need not be writable.
-  if (config.layout === 'image') return [await image(store, config)];
+  if (config.layout === 'image') return [await image(store, config, ctx)];
   const layout = new Layout(config.prefix);
   try {
     await store.list(layout.root);
@@ -122,9 +122,11 @@ async function volume(store: ObjectStore, config: S3Config, ctx: PluginContext):
   }
 }
 
-async function image(store: ObjectStore, config: S3Config): Promise<Finding> {
+async function image(store: ObjectStore, config: S3Config, ctx: OpenContext): Promise<Finding> {
   try {
-    return await imageFinding(store, config);
+    checkReadOnly(config, ctx);
+    const { key, size } = await findImage(store, config);
+    return { severity: 'ok', summary: `there is an image of ${size} bytes at "${key}"` };
   } catch (error) {
     return finding(toGatewayError(error, config));
   }

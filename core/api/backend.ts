@@ -132,8 +132,8 @@ export interface BackendPlugin<C = unknown> {
   readonly config: ConfigSchema<C>;
   /** Returns a working device or throws and leaves nothing behind. */
   open(config: C, ctx: OpenContext): Promise<BlockDevice>;
-  /** Dry run for `blockgate doctor`: changes nothing. */
-  check?(config: C, ctx: PluginContext): Promise<readonly Finding[]>;
+  /** Dry run for `blockgate doctor`: whether the disk would open. Changes nothing. */
+  check?(config: C, ctx: OpenContext): Promise<readonly Finding[]>;
   /** Imports what `open` needs, which then need not wait for it. */
   warmUp?(): Promise<unknown>;
   /** The `module` of its devices' `perThread`, where they have one: for threads that are prepared before a disk is open. */

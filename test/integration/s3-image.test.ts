@@ -84,11 +84,15 @@ describe('images on the embedded server', () => {
 
   it('are looked at by doctor, and changed by nothing', async () => {
     await server.client.send(new PutObjectCommand({ ...where(), Body: Buffer.alloc(MIB) }));
-    expect(await s3.check!(settings(), context())).toEqual([
+    const readOnly = context({ readOnly: true });
+    expect(await s3.check!(settings(), readOnly)).toEqual([
       { severity: 'ok', summary: `there is an image of ${MIB} bytes at "${KEY}"` },
     ]);
-    expect(await s3.check!(settings({ key: 'images/none' }), context())).toMatchObject([
+    expect(await s3.check!(settings({ key: 'images/none' }), readOnly)).toMatchObject([
       { severity: 'error' },
+    ]);
+    expect(await s3.check!(settings(), context())).toMatchObject([
+      { severity: 'error', fix: expect.stringContaining('"readOnly": true') },
     ]);
     const before = await server.client.send(new HeadObjectCommand(where()));
     const volumes = s3.volumes!;

@@ -3,8 +3,7 @@ import { openDiskCache } from '../cache/open-disk-cache.ts';
 import type { S3Config } from '../config.ts';
 import type { DiskSession, MakeDevice } from '../disk-session.ts';
 import { ImageDevice } from './device.ts';
-import { notReadOnly } from './errors.ts';
-import { findImage } from './find-image.ts';
+import { checkReadOnly, findImage } from './find-image.ts';
 import { ImageFrames } from './frames.ts';
 import { PinnedObject } from './pinned-object.ts';
 
@@ -15,7 +14,7 @@ export async function openImage(
   ctx: OpenContext,
 ): Promise<MakeDevice> {
   const { logger } = ctx;
-  if (!ctx.readOnly) throw notReadOnly(ctx.disk, config);
+  checkReadOnly(config, ctx);
   const image = await findImage(starting, config);
   const object = new PinnedObject(running, image, logger);
   const frames = new ImageFrames(object, config.readCache, await openDiskCache(config, ctx, undo));

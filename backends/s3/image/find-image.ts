@@ -1,6 +1,7 @@
+import type { OpenContext } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { imageBadSize, imageNotFound, imageNotRaw } from './errors.ts';
+import { imageBadSize, imageNotFound, imageNotRaw, notReadOnly } from './errors.ts';
 import { formatOf, MAGIC_BYTES } from './format.ts';
 
 /** An object as it was at some moment. */
@@ -10,6 +11,11 @@ export interface Image {
   readonly size: number;
   /** Opaque, as the store gave it; that of an upload in parts too. */
   readonly etag: string;
+}
+
+/** Throws `image.read-only` for a disk that can be written. */
+export function checkReadOnly(config: S3Config, { disk, readOnly }: OpenContext): void {
+  if (!readOnly) throw notReadOnly(disk, config);
 }
 
 /** The image that the configuration names. Throws `image.not-found`, `image.bad-size` or `image.not-raw`. */

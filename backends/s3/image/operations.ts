@@ -1,7 +1,6 @@
-import type { Finding, VolumeInfo } from '../../../core/plugin.ts';
+import type { VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { Operation } from '../operation.ts';
-import type { ObjectStore } from '../store/object-store.ts';
 import { storagePrice } from '../store/prices.ts';
 import { unsupported } from './errors.ts';
 import { findImage, type Image } from './find-image.ts';
@@ -32,12 +31,6 @@ export async function deleteVolume({ config }: Operation): Promise<never> {
 export function refuseImage(config: S3Config, what: string): void {
   if (config.layout === 'image')
     throw unsupported(config, what, 'Name a volume: a "prefix", without the layout "image".');
-}
-
-/** For `blockgate doctor`. Throws as `findImage`. */
-export async function imageFinding(store: ObjectStore, config: S3Config): Promise<Finding> {
-  const { key, size } = await findImage(store, config);
-  return { severity: 'ok', summary: `there is an image of ${size} bytes at "${key}"` };
 }
 
 function describe({ key, size, etag }: Image, { bucket }: S3Config): VolumeInfo {
