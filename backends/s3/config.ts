@@ -56,7 +56,9 @@ const diskCache = z
       }),
     size: sizeSchema({ min: 16 * 2 ** 20 }).meta({ description: 'The most it takes of its file system.' }),
   })
-  .meta({ description: 'Keeps what was read on a local disk, over restarts. Of the layout "log".' });
+  .meta({
+    description: 'Keeps what was read on a local disk, over restarts. Of the layouts "log" and "image".',
+  });
 
 const keys = z.strictObject({
   bucket: z
@@ -190,7 +192,6 @@ const OF_VOLUMES = [
 const OF_IMAGES = ['key', 'format'] as const;
 
 function checkImage(config: Keys, refuse: Refuse): void {
-  if (config.key === undefined) refuse('key', 'the layout "image" needs the "key" of an object');
   for (const key of OF_VOLUMES)
     if (config[key] !== undefined) refuse(key, `"${key}" is for volumes, and the layout "image" is none`);
   if (config.flush === 'local') refuse('flush', 'an image is not written');
@@ -198,7 +199,6 @@ function checkImage(config: Keys, refuse: Refuse): void {
 
 function checkVolume(config: Keys, refuse: Refuse): void {
   const { flush, journal: place, layout, chunkSize } = config;
-  if (config.prefix === undefined) refuse('prefix', 'a volume needs a "prefix": where it lies in the bucket');
   for (const key of OF_IMAGES)
     if (config[key] !== undefined) refuse(key, `"${key}" is for the layout "image"`);
   if (flush === 'local' && place === undefined)
@@ -210,8 +210,23 @@ function checkVolume(config: Keys, refuse: Refuse): void {
       if (config[key] !== undefined) refuse(key, `"${key}" is for "flush": "local"`);
 }
 
+/** Said beside what else is wrong, as of keys that are always required. */
+const required = (key: 'prefix' | 'key', error: string) => ({
+  path: [key],
+  error,
+  when: ({ value }: { readonly value: unknown }) => typeof value === 'object' && value !== null,
+});
+
 /** Configuration of an `s3` backend in plugins.json. */
 export const s3Config = keys
+  .refine(
+    ({ layout, prefix }) => layout === 'image' || prefix !== undefined,
+    required('prefix', 'a volume needs a "prefix": where it lies in the bucket'),
+  )
+  .refine(
+    ({ layout, key }) => layout !== 'image' || key !== undefined,
+    required('key', 'the layout "image" needs the "key" of an object'),
+  )
   .superRefine((config, ctx) => {
     const check = config.layout === 'image' ? checkImage : checkVolume;
     check(config, (path, message) => ctx.addIssue({ code: 'custom', path: [path], message }));

@@ -25,7 +25,7 @@ export function openVolume(
     checkLayout(config, layout);
     if (layout === 'chunk' && config.diskCache !== undefined)
       ctx.logger.warn(
-        '"diskCache" is for the layout "log"; this volume has the layout "chunk" and goes without',
+        '"diskCache" is for the layouts "log" and "image"; this volume has the layout "chunk" and goes without',
       );
     return await (layout === 'log' ? openLog : openChunk)(session, config, ctx, file);
   });

@@ -59,6 +59,11 @@ export interface DeviceInfo {
   readonly size: number;
   readonly caps?: DeviceCaps;
   readonly limits?: DeviceLimits;
+  /**
+   * For a store that somebody may replace: what is in it, in words that another content has not. A guest goes on with it and
+   * with nothing else. Default: whatever the configuration leads to is the same disk.
+   */
+  readonly content?: string;
 }
 
 /** A run of bytes of one kind. `hole` reads as zeros and takes no space; `zero` reads as zeros. */
@@ -185,6 +190,8 @@ export interface Volume extends ResolvedDevice {
   readonly inFlight: number;
   /** Present when threads may have volumes of their own on the same disk. */
   readonly perThread?: ThreadVolume | undefined;
+  /** As `DeviceInfo.content`. */
+  readonly content?: string | undefined;
   /** Settles when nothing is in flight. Calls made meanwhile are counted too. */
   drain(): Promise<void>;
 }

@@ -42,7 +42,8 @@ export async function runDisk(plan: PreparedDisk, options: RunDiskOptions): Prom
     options.signal?.throwIfAborted();
     const ctx = await pluginContext(plan, options, grace.signal);
     const { device, stack, store, filters, perThread } = await buildDevice(plan, ctx, owned);
-    const volume = new DiskVolume(plan.name, device, ctx.logger, perThread);
+    const { content } = store.info;
+    const volume = new DiskVolume(plan.name, device, ctx.logger, { perThread, content });
     owned.defer(async () => volume.close());
     owned.defer(async () => volume.flush(0));
     const handle = await attach(plan, volume, ctx);

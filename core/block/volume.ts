@@ -25,6 +25,7 @@ export class DiskVolume implements Volume {
   readonly caps: ResolvedCaps;
   readonly limits: ResolvedLimits;
   readonly perThread: ThreadVolume | undefined;
+  readonly content: string | undefined;
   readonly #device: ResolvedDevice;
   /** Block sizes are powers of two. */
   readonly #blockMask: number;
@@ -35,7 +36,15 @@ export class DiskVolume implements Volume {
   #foreignErrorLogged = false;
   readonly #drained: (() => void)[] = [];
 
-  constructor(name: string, device: ResolvedDevice, logger: Logger, perThread?: ThreadVolume) {
+  constructor(
+    name: string,
+    device: ResolvedDevice,
+    logger: Logger,
+    {
+      perThread,
+      content,
+    }: { readonly perThread?: ThreadVolume | undefined; readonly content?: string | undefined } = {},
+  ) {
     this.name = name;
     this.#device = device;
     this.#logger = logger;
@@ -44,6 +53,7 @@ export class DiskVolume implements Volume {
     this.limits = device.limits;
     this.#blockMask = device.limits.blockSize - 1;
     this.perThread = perThread;
+    this.content = content;
   }
 
   /** Kept here: each request is compared with it, and asking the device goes through every layer. */

@@ -21,7 +21,7 @@ export interface DevicePlan {
 
 /** Throws `vduse.bounce-too-small`. */
 export function planDevice(volume: Volume, config: VduseConfig, disk: string): DevicePlan {
-  const { size, caps, limits } = volume;
+  const { size, caps, limits, content } = volume;
   const { attach, queues, queueSize, ring, eventIdx, indirect } = config;
   const blk = limitsOf(volume, config);
   const state: DeviceState = {
@@ -32,6 +32,7 @@ export function planDevice(volume: Volume, config: VduseConfig, disk: string): D
     queueSize,
     configSpace: blkConfigSpace({ size, caps, limits, blk, queues }),
     serial: config.serial ?? disk.slice(0, 20),
+    ...(content !== undefined && { content }),
   };
   return { limits: blk, state };
 }

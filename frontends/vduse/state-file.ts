@@ -18,6 +18,7 @@ const schema = z.strictObject({
   queueSize: z.int(),
   configSpace: z.string(),
   serial: z.string(),
+  content: z.string().optional(),
 });
 
 /**
@@ -32,6 +33,8 @@ export interface DeviceState {
   readonly queueSize: number;
   readonly configSpace: Uint8Array;
   readonly serial: string;
+  /** Of what is in the store, where somebody may put something else there. */
+  readonly content?: string | undefined;
 }
 
 /** Written before a device is attached, removed after it is destroyed: tells an adopter that the device is ours. */
@@ -88,6 +91,8 @@ export function stateDifference(made: DeviceState, wanted: DeviceState): string 
   if (made.queues !== wanted.queues) return `queues: ${made.queues}, now ${wanted.queues}`;
   if (made.queueSize !== wanted.queueSize) return `queueSize: ${made.queueSize}, now ${wanted.queueSize}`;
   if (made.serial !== wanted.serial) return `serial: "${made.serial}", now "${wanted.serial}"`;
+  if (made.content !== wanted.content)
+    return `what is in the store: ${made.content ?? 'unknown'}, now ${wanted.content ?? 'unknown'}`;
   const readOnly = [made, wanted].map(({ features }) => hasFeature(features, VIRTIO_BLK_F_RO));
   if (readOnly[0] !== readOnly[1]) return `readOnly: ${readOnly[0]}, now ${readOnly[1]}`;
   const features = featureNames(made.features ^ wanted.features);

@@ -37,8 +37,10 @@ export class ImageDevice implements BlockDevice {
   constructor(parts: DeviceParts) {
     this.#parts = parts;
     this.#frames = parts.frames;
+    const { size, etag } = parts.object.image;
     this.info = {
-      size: parts.object.image.size,
+      size,
+      content: `an image with the ETag ${etag}`,
       caps: { concurrency: 'parallel', readOnly: true },
       limits: { blockSize: 512, physicalBlockSize: 4096, optimalIoSize: FRAME, maxIo: MAX_IO },
     };

@@ -58,6 +58,25 @@ describe('running a disk', () => {
     expect(spy.calls).toEqual([...START, ...STOP]);
   });
 
+  it('tells the frontend what is in the store, through every layer', async () => {
+    const spy = spyDisk({ readOnly: true });
+    const { plugin: backend } = spy.disk.backend;
+    const { plugin: frontend } = spy.disk.frontend;
+    const { open } = backend;
+    backend.open = async (config, ctx) => {
+      const device = await open(config, ctx);
+      return Object.assign(device, { info: { ...device.info, content: 'image A' } });
+    };
+    const { attach } = frontend;
+    let content: string | undefined;
+    frontend.attach = (volume, config, ctx) => {
+      content = volume.content;
+      return attach(volume, config, ctx);
+    };
+    await (await run(spy.disk)).stop();
+    expect(content).toBe('image A');
+  });
+
   it('gives plugins a folder of their own and tells them when the grace period is over', async () => {
     const spy = spyDisk();
     let ctx: PluginContext | undefined;

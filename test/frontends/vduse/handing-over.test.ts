@@ -106,6 +106,24 @@ describe('a disk that grows', () => {
   });
 });
 
+describe('a device whose store has something else in it by now', () => {
+  it('is not served with that, and with what it was made of it is', async () => {
+    await using rig = new Rig();
+    const { info } = rig.store;
+    rig.store.info = { ...info, content: 'image A' };
+    await rig.attach();
+    rig.kill();
+    rig.store.info = { ...info, content: 'image B' };
+    await expect(rig.attach()).rejects.toMatchObject({
+      code: 'vduse.device-differs',
+      why: expect.stringContaining('what is in the store: image A, now image B'),
+    });
+    rig.store.info = { ...info, content: 'image A' };
+    await rig.attach();
+    expect(await rig.driver.read(0, 512)).toMatchObject({ status: 0 });
+  });
+});
+
 describe('a device whose disk was made read-only', () => {
   it('is refused while it is attached, in the words of the configuration', async () => {
     await using rig = new Rig();

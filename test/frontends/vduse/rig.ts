@@ -50,7 +50,9 @@ export class Rig implements AsyncDisposable {
     { readOnly = this.#options.readOnly ?? false } = {},
   ): Promise<FrontendHandle> {
     const device = adaptDevice(resolve(this.store, 'fake')).device;
-    const volume = new DiskVolume('disk0', protect(device, readOnly).device, this.logger);
+    const volume = new DiskVolume('disk0', protect(device, readOnly).device, this.logger, {
+      content: this.store.info.content,
+    });
     const handle = await attachDisk(
       volume,
       vduseConfig.parse({ queueSize: 16, ...this.#options.config, ...config }),

@@ -27,8 +27,8 @@ describe('StateFile', () => {
   it('gives back what was written', () => {
     using folder = tempFolder();
     const file = new StateFile(folder.path);
-    file.write(STATE);
-    expect(file.read()).toEqual(STATE);
+    file.write({ ...STATE, content: 'an image' });
+    expect(file.read()).toEqual({ ...STATE, content: 'an image' });
     file.write(STATE);
     expect(file.read()).toEqual(STATE);
     file.remove();
@@ -69,6 +69,7 @@ describe('stateDifference', () => {
     ['queues', { queues: 1 }],
     ['queueSize', { queueSize: 128 }],
     ['serial', { serial: 'disk1' }],
+    ['what is in the store: unknown, now an image', { content: 'an image' }],
   ] as const)('names %s', (word, change) => {
     expect(stateDifference(STATE, { ...STATE, ...change })).toContain(word);
   });

@@ -49,6 +49,7 @@ describe('an image as a disk', () => {
     const body = randomBytes(MIB);
     await using disk = await opened(bucketWith(body, '"d41d8cd98f00b204e9800998ecf8427e-3"'));
     expect(sameBytes(await readAll(disk.device, 0, MIB), body)).toBe(true);
+    expect(disk.device.info.content).toContain('"d41d8cd98f00b204e9800998ecf8427e-3"');
     expect(disk.device.status!()).toMatchObject({
       state: 'read-only',
       image: `${KEY}, ETag "d41d8cd98f00b204e9800998ecf8427e-3"`,
