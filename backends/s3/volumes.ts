@@ -103,7 +103,7 @@ export async function requireLog(operation: Operation, what: string): Promise<vo
 export async function listVolumes(operation: Operation): Promise<readonly VolumeInfo[]> {
   const { store, config } = operation;
   const parent = config.prefix.slice(0, config.prefix.lastIndexOf('/') + 1);
-  const found: VolumeInfo[] = config.layout === 'image' ? [await image.volumeInfo(operation)] : [];
+  const found: VolumeInfo[] = config.layout === 'image' ? [await volumeInfo(operation)] : [];
   for await (const page of listPages(store, parent, { delimiter: '/' })) {
     const volumes = page.prefixes.map((prefix) =>
       describeAt({ ...operation, config: { ...config, prefix: prefix.slice(0, -1) } }),
