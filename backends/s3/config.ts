@@ -60,6 +60,44 @@ const diskCache = z
     description: 'Keeps what was read on a local disk, over restarts. Of the layouts "log" and "image".',
   });
 
+const bootProfile = z
+  .union([
+    z.boolean(),
+    z.strictObject({
+      seconds: z
+        .int()
+        .min(1)
+        .max(3600)
+        .default(60)
+        .meta({ description: 'For how long a guest boots, from its first read on.' }),
+      record: z
+        .boolean()
+        .default(true)
+        .meta({ description: 'Whether to record this boot for the next one.' }),
+    }),
+  ])
+  .default(false)
+  .meta({
+    description:
+      'true: record what the guest reads while it boots, and fetch that ahead at the next start. Or { "seconds": 60, "record": true }. Layout "log" only.',
+  });
+
+const price = () => z.number().min(0).exactOptional();
+
+const prices = z
+  .strictObject({
+    put: price().meta({ description: 'For 1000 PUT or LIST requests.' }),
+    get: price().meta({ description: 'For 1000 GET or HEAD requests.' }),
+    delete: price().meta({ description: 'For 1000 DELETE requests.' }),
+    storage: price().meta({ description: 'For a GiB that is stored for a month.' }),
+    transferIn: price().meta({ description: 'For a GiB that is sent to the store.' }),
+    transferOut: price().meta({ description: 'For a GiB that the store sends.' }),
+  })
+  .meta({
+    description:
+      'What the store charges, in dollars. Default: S3 Standard in us-east-1; with an "endpoint" that is not of AWS, nothing.',
+  });
+
 const keys = z.strictObject({
   bucket: z
     .string()
@@ -152,10 +190,12 @@ const keys = z.strictObject({
       'Layout `log`: memory for where blocks are, 128 KiB for 64 MiB of the disk; what is not there is read when it is needed.',
   }),
   diskCache: diskCache.optional(),
+  bootProfile,
   spaceAmplification: z.number().min(1.1).max(10).default(1.4).meta({
     description:
       'What a volume with the layout "log" may occupy for each byte in use, 1.1 to 10. Less means that more is copied.',
   }),
+  prices: prices.optional(),
   maxRequests: z
     .int()
     .min(2)

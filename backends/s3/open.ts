@@ -10,6 +10,12 @@ import { volumeNotFound } from './volume-errors.ts';
 import { readVolumeFile } from './volume-file.ts';
 import { checkLayout, layoutOf } from './volumes.ts';
 
+/** Options that not every layout has. */
+const FOR_LAYOUTS = [
+  ['diskCache', 'the layouts "log" and "image"'],
+  ['bootProfile', 'the layout "log"'],
+] as const;
+
 /** Opens the volume or the image that the configuration names, whatever its layout. Owns `store`. */
 export function openVolume(
   store: ObjectStore,
@@ -23,10 +29,9 @@ export function openVolume(
     if (file === undefined) throw volumeNotFound(config);
     const layout = layoutOf(file);
     checkLayout(config, layout);
-    if (layout === 'chunk' && config.diskCache !== undefined)
-      ctx.logger.warn(
-        '"diskCache" is for the layouts "log" and "image"; this volume has the layout "chunk" and goes without',
-      );
+    for (const [key, layouts] of FOR_LAYOUTS)
+      if (layout === 'chunk' && config[key] !== undefined && config[key] !== false)
+        ctx.logger.warn(`"${key}" is for ${layouts}; this volume has the layout "chunk" and goes without`);
     return await (layout === 'log' ? openLog : openChunk)(session, config, ctx, file);
   });
 }

@@ -8,6 +8,7 @@ import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { claimHead, openClaimed } from '../../backends/s3/log/take-volume.ts';
 import type { LogWriter, WriterOptions } from '../../backends/s3/log/writer.ts';
+import { S3_STANDARD } from '../../backends/s3/store/prices.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';
 import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
@@ -139,6 +140,7 @@ export class SimGateway {
       checkpointEvery: this.#tuning.checkpointEvery,
       muchGarbage: this.#tuning.muchGarbage,
       spaceTarget: this.#tuning.spaceTarget,
+      prices: S3_STANDARD,
       logger: silent,
       onFailed: (reason) => {
         this.failed = reason.message;

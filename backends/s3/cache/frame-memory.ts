@@ -37,6 +37,11 @@ export class FrameMemory {
     return Math.floor(this.#maxFrames / 4);
   }
 
+  /** How many frames more there is room for. */
+  get free(): number {
+    return this.#maxFrames - this.#frames.size;
+  }
+
   peek(frame: number): Buffer | undefined {
     const found = this.#find(frame);
     if (found !== undefined) this.#hits++;

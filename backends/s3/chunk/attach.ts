@@ -3,7 +3,7 @@ import type { S3Config } from '../config.ts';
 import type { DiskSession, MakeDevice } from '../disk-session.ts';
 import { explained } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { ATTACH_POLICY, type RetryPolicy } from '../store/retrying-store.ts';
+import { COURTESY_POLICY } from '../store/retrying-store.ts';
 import { checkReadOnlyGrowth, noConditionalWrites } from '../volume-errors.ts';
 import type { VolumeFile } from '../volume-file.ts';
 import { ChunkStore } from './chunk-store.ts';
@@ -20,9 +20,6 @@ import { chunkCount, readReadyVolume } from './volume-record.ts';
 import { WriteBuffer } from './write-buffer.ts';
 import { Writeback } from './writeback.ts';
 
-/** Giving the volume back is a courtesy: the next start finds out by itself that we are gone. */
-const RELEASE_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 3000, attemptMs: 3000 };
-
 /** What uploads may use of the requests; the rest is kept for reads, which somebody waits for. */
 const UPLOAD_SHARE = 0.75;
 const NEVER = new AbortController().signal;
@@ -35,7 +32,7 @@ export async function openChunk(
   file: VolumeFile,
 ): Promise<MakeDevice> {
   const parts = await open(session, config, ctx, file);
-  return (close) => new ChunkDevice({ ...parts, close });
+  return (close) => new ChunkDevice({ ...parts, meter: session.meter, close });
 }
 
 async function open(
@@ -43,7 +40,7 @@ async function open(
   config: S3Config,
   ctx: OpenContext,
   file: VolumeFile,
-): Promise<Omit<DeviceParts, 'close'>> {
+): Promise<Omit<DeviceParts, 'close' | 'meter'>> {
   const { starting, running, life, undo } = session;
   const layout = new Layout(config.prefix);
   const { logger } = ctx;
@@ -61,7 +58,8 @@ async function open(
 
   const ownership = (await acquire(starting, layout, volume, config, ctx)).through(running);
   let leftovers = () => ownership.uncleanStart;
-  undo.defer(() => release(ownership.through(session.with(RELEASE_POLICY, NEVER)), leftovers(), logger));
+  // Otherwise the next start finds out by itself that we are gone.
+  undo.defer(() => release(ownership.through(session.with(COURTESY_POLICY, NEVER)), leftovers(), logger));
   const map = await PresenceMap.load(starting, layout, volume, chunkTotal);
   const objects = new OwnedObjects(running, ownership, logger);
   const chunks = new ChunkStore({ ...chunkOptions, objects });

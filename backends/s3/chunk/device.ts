@@ -3,6 +3,7 @@ import {
   BlockError,
   copyIn,
   type DeviceInfo,
+  type DeviceStatus,
   type Extent,
   fillZero,
   type IoVec,
@@ -11,6 +12,7 @@ import {
   settleAll,
 } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
+import type { Meter } from '../store/meter.ts';
 import type { ChunkStore } from './chunk-store.ts';
 import type { PresenceMap } from './presence-map.ts';
 import type { Lines, ReadCache } from './read-cache.ts';
@@ -32,6 +34,8 @@ export interface DeviceParts {
   readonly writer: { readonly buffer: WriteBuffer; readonly writeback: Writeback } | undefined;
   /** Grows the volume, or sees how large it is by now; the map covers it when this settles. Returns its size. */
   readonly grow: (size?: number) => Promise<number>;
+  /** Requests to the store so far. */
+  readonly meter: Meter;
   /** Releases everything the parts stand on. */
   readonly close: () => Promise<void>;
 }
@@ -52,6 +56,7 @@ export class ChunkDevice implements BlockDevice {
   readonly #cache: ReadCache;
   readonly #writer: DeviceParts['writer'];
   readonly #grow: DeviceParts['grow'];
+  readonly #meter: Meter;
   readonly #close: () => Promise<void>;
   /** Where the next read would go on if the guest reads sequentially. */
   #sequentialAt = -1;
@@ -66,6 +71,7 @@ export class ChunkDevice implements BlockDevice {
     this.#cache = parts.cache;
     this.#writer = parts.writer;
     this.#grow = parts.grow;
+    this.#meter = parts.meter;
     this.#close = parts.close;
     this.info = {
       size: parts.size,
@@ -194,6 +200,10 @@ export class ChunkDevice implements BlockDevice {
   async resize(size?: number): Promise<void> {
     this.#size = await this.#grow(size);
     this.info = { ...this.info, size: this.#size };
+  }
+
+  status(): DeviceStatus {
+    return this.#meter.status();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

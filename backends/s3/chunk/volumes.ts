@@ -5,6 +5,7 @@ import { describeHolder } from '../holder.ts';
 import { deleteAll, type Operation } from '../operation.ts';
 import { listPages } from '../store/list-pages.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { pricePerMonth } from '../store/prices.ts';
 import { isStoreError } from '../store/store-error.ts';
 import { sizeMissing, volumeExists, volumeNotFound } from '../volume-errors.ts';
 import { growVolume, writeEmptyPages } from './grow.ts';
@@ -49,8 +50,10 @@ export async function volumeInfo({ store, config }: Operation): Promise<VolumeIn
     chunkSize: undefined,
   });
   const map = await PresenceMap.load(store, layout, record.uuid, chunkCount(record));
+  const used = map.count * record.chunkSize;
   return describe(record, config, {
-    used: map.count * record.chunkSize,
+    used,
+    cost: pricePerMonth(used, config),
     owner: await currentOwner(store, layout, record),
   });
 }
@@ -180,7 +183,11 @@ export async function describeVolume({ store, config }: Operation): Promise<Volu
 function describe(
   record: VolumeRecord,
   config: S3Config,
-  { used, owner }: { readonly used?: number; readonly owner?: string | undefined },
+  {
+    used,
+    owner,
+    cost,
+  }: { readonly used?: number; readonly owner?: string | undefined; readonly cost?: number },
 ): VolumeInfo {
   return {
     name: config.prefix,
@@ -194,6 +201,7 @@ function describe(
       chunkSize: record.chunkSize,
       state: record.state,
       createdAt: record.createdAt,
+      ...(cost === undefined ? {} : { 'storage, $ per month': cost }),
       crash: 'flush-consistent',
       fence: config.unsafeNoFence ? 'none' : 'advisory',
     },

@@ -1,7 +1,7 @@
 import type { VolumeInfo } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { Operation } from '../operation.ts';
-import { storagePrice } from '../store/prices.ts';
+import { pricePerMonth } from '../store/prices.ts';
 import { unsupported } from './errors.ts';
 import { findImage, type Image } from './find-image.ts';
 
@@ -33,16 +33,16 @@ export function refuseImage(config: S3Config, what: string): void {
     throw unsupported(config, what, 'Name a volume: a "prefix", without the layout "image".');
 }
 
-function describe({ key, size, etag }: Image, { bucket }: S3Config): VolumeInfo {
+function describe({ key, size, etag }: Image, config: S3Config): VolumeInfo {
   return {
     name: key,
     size,
     used: size,
     details: {
-      bucket,
+      bucket: config.bucket,
       layout: 'image',
       etag,
-      'storage, $ per month': Number(storagePrice(size, 1).toFixed(4)),
+      'storage, $ per month': pricePerMonth(size, config),
       access: 'read-only',
     },
   };

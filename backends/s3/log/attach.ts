@@ -2,8 +2,10 @@ import { BlockError, type OpenContext } from '../../../core/plugin.ts';
 import type { S3Config } from '../config.ts';
 import type { DiskSession, MakeDevice } from '../disk-session.ts';
 import { explained } from '../errors.ts';
+import { COURTESY_POLICY } from '../store/retrying-store.ts';
 import { checkNewSize, checkReadOnlyGrowth } from '../volume-errors.ts';
 import type { VolumeFile } from '../volume-file.ts';
+import { BootWatch, bootOptions } from './boot/boot-watch.ts';
 import { FrameCache } from './cache/frame-cache.ts';
 import { ObjectCache } from './cache/object-cache.ts';
 import { type DeviceParts, LogDevice } from './device.ts';
@@ -12,12 +14,15 @@ import { FrameCodec } from './frames/frame-codec.ts';
 import { openJournalFile, promiseOf, replayJournal, useJournal } from './journal/open-journal.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
-import { observe } from './observe.ts';
+import { type Observed, observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
 import { codecOf, readLogVolume } from './volume/volume-record.ts';
 import type { LogWriter } from './writer.ts';
+
+/** What the replay of a boot profile may use of the requests, unless somebody waits to send one. */
+const REPLAY_SHARE = 0.5;
 
 type OpenParts = Omit<DeviceParts, 'close' | 'meter'>;
 
@@ -33,15 +38,16 @@ export async function openLog(
 }
 
 async function openReadOnly(
-  { starting, running, undo }: DiskSession,
+  session: DiskSession,
   config: S3Config,
   ctx: OpenContext,
   _file: VolumeFile,
 ): Promise<OpenParts> {
+  const { starting, running, undo } = session;
   const names = new LogNames(config.prefix);
-  const { head, recovered, key } = await observe(starting, names, config, ctx);
-  const { map, table, reader } = recovered.stored;
-  reader.store = running;
+  const { record, head, recovered, key } = await observe(starting, names, config, ctx);
+  const { stored } = recovered;
+  stored.reader.store = running;
   const { journal } = head.head;
   if (journal != null)
     ctx.logger.warn('what its last writer has in a journal, and not in the store, is not shown', {
@@ -51,10 +57,13 @@ async function openReadOnly(
   const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache, {
     disk: await ObjectCache.open(config, running, ctx, undo),
   });
+  const { size } = head.head;
+  const reader = new LogReader(stored.map, new Overlay(), stored.table, frames);
   return {
-    size: head.head.size,
+    size,
     frames,
-    reader: new LogReader(map, new Overlay(), table, frames),
+    reader,
+    boot: watchBoot(session, config, ctx, { record, key, size, reader, frames }),
     writer: undefined,
     grow: async (wanted) => {
       const { size } = (await readLogVolume(starting, names, { ...config, size: undefined })).head.head;
@@ -65,11 +74,12 @@ async function openReadOnly(
 }
 
 async function openWriter(
-  { starting, running, life, undo }: DiskSession,
+  session: DiskSession,
   config: S3Config,
   ctx: OpenContext,
   file: VolumeFile,
 ): Promise<OpenParts> {
+  const { starting, running, life, undo } = session;
   const { logger } = ctx;
   const names = new LogNames(config.prefix);
   const volume = await readLogVolume(starting, names, config, file);
@@ -102,13 +112,51 @@ async function openWriter(
   }
   const durability = promiseOf(config, journal);
   logger.info('the volume is open', { epoch: writer.head.epoch, replayed, durability });
+  const { size } = writer.head;
+  const { record } = volume;
+  const reader = new LogReader(stored.map, writer.overlay, stored.table, frames);
   return {
-    size: writer.head.size,
+    size,
     frames,
-    reader: new LogReader(stored.map, writer.overlay, stored.table, frames),
+    reader,
+    boot: watchBoot(session, config, ctx, { record, key, size, reader, frames }),
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };
+}
+
+function watchBoot(
+  { with: through, isBusy, undo }: DiskSession,
+  config: S3Config,
+  { readOnly, logger }: OpenContext,
+  {
+    record,
+    key,
+    size,
+    reader,
+    frames,
+  }: Pick<OpenParts, 'size' | 'reader' | 'frames'> & Pick<Observed, 'record' | 'key'>,
+): BootWatch | undefined {
+  const options = bootOptions(config);
+  if (options === undefined) return undefined;
+  const boot = new BootWatch(
+    // A read-only disk changes nothing of its volume.
+    { ...options, record: options.record && !readOnly },
+    {
+      source: { store: through(COURTESY_POLICY), names: new LogNames(config.prefix), key },
+      volume: record,
+      replay: {
+        reader,
+        frames,
+        blocks: size / BLOCK,
+        maxRequests: Math.ceil(config.maxRequests * REPLAY_SHARE),
+        isBusy,
+      },
+      logger,
+    },
+  );
+  undo.defer(() => boot.close());
+  return boot;
 }
 
 async function grow(writer: LogWriter, config: S3Config, wanted: number | undefined): Promise<number> {

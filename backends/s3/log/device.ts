@@ -7,10 +7,12 @@ import {
   type DeviceStatus,
   type Extent,
   type IoVec,
+  iovLength,
   type MaybePromise,
   type SnapshotInfo,
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
+import type { BootWatch } from './boot/boot-watch.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import { FencedError } from './fenced.ts';
 import { BLOCK, FRAME } from './object-header.ts';
@@ -29,6 +31,8 @@ export interface DeviceParts {
   readonly reader: LogReader;
   readonly frames: FrameCache;
   readonly writer: LogWriter | undefined;
+  /** Unless the configuration does without it. */
+  readonly boot: BootWatch | undefined;
   /** Requests to the store so far. */
   readonly meter: Meter;
   /** Grows the volume, or sees how large it is by now. Returns its size. */
@@ -65,12 +69,17 @@ export class LogDevice implements BlockDevice {
   }
 
   read(offset: number, iov: IoVec): MaybePromise<void> {
-    this.#parts.writer?.appender.throwIfFailed();
-    return this.#sectors.read(offset, iov, this.info.size / BLOCK);
+    const { writer, boot } = this.#parts;
+    writer?.appender.throwIfFailed();
+    // A guest that boots as before goes on as before, and not where the disk goes on.
+    const isForeseen = boot?.isWatching === true && boot.read(offset, iovLength(iov));
+    return this.#sectors.read(offset, iov, isForeseen ? 0 : this.info.size / BLOCK);
   }
 
   write(offset: number, iov: IoVec): MaybePromise<void> {
     this.#writer();
+    const { boot } = this.#parts;
+    if (boot?.isWatching) boot.wrote();
     return this.#sectors.write(offset, iov);
   }
 
@@ -119,8 +128,8 @@ export class LogDevice implements BlockDevice {
   }
 
   status(): DeviceStatus {
-    const { writer, frames, meter } = this.#parts;
-    const counters = { ...frames.status(), ...meter.status() };
+    const { writer, frames, boot, meter } = this.#parts;
+    const counters = { ...frames.status(), ...boot?.status(), ...meter.status() };
     if (writer === undefined) return { state: 'read-only', ...counters };
     const { failure, bytes } = writer.appender;
     const { epoch } = writer.head;

@@ -6,7 +6,7 @@
  *   keys                        of a volume that is encrypted: its data key, wrapped; changed by conditional write only
  *   log/XX/<epoch>-<sequence>   a data object or a fence, created once, never changed
  *   ckpt/<epoch>-<number>       the map of all blocks as it was at some object, created once, never changed
- *
+ *   boot-profile                what the guest reads first when it boots; replaced as a whole, and needed by nothing
  *   refs/<uuid>                 a clone that needs a snapshot of this volume
  *
  * Numbers are hexadecimal, of 16 digits. XX: the lowest byte of the sequence, which spreads the names over a store that
@@ -41,6 +41,10 @@ export class LogNames {
 
   get keys(): string {
     return `${this.root}keys`;
+  }
+
+  get bootProfile(): string {
+    return `${this.root}boot-profile`;
   }
 
   get log(): string {

@@ -1,6 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-import { BlockError, copyIn, fillZero, GatewayError, type IoVec } from '../../../core/plugin.ts';
+import { BlockError, copyIn, fillZero, GatewayError, type IoVec, settleAll } from '../../../core/plugin.ts';
 import { toBlockError } from '../errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
@@ -79,14 +79,35 @@ export class LogReader {
   #prefetch(lba: number, blocks: number): Promise<void> {
     let room = this.#frames.spare;
     const fetches: Promise<unknown>[] = [];
-    this.#each(lba, blocks, (object, block, count) => {
-      if (object === undefined || object.data !== undefined || room === 0) return;
-      const [first, frames] = framesOf(block, count);
+    this.#eachStored(lba, blocks, (object, first, frames) => {
+      if (room === 0) return;
       const fitting = Math.min(frames, room);
       room -= fitting;
       fetches.push(this.#frames.fetch(object, first, fitting));
     });
     return settleAll(fetches);
+  }
+
+  /** The frames of each run of blocks that the store has. Returns nothing when all of the map that says it was in memory. */
+  stored(
+    lba: number,
+    blocks: number,
+    take: (object: LogObject, first: number, frames: number) => void,
+  ): Promise<void> | undefined {
+    const loading = this.#map.need(lba, blocks);
+    return loading === undefined
+      ? this.#eachStored(lba, blocks, take)
+      : this.#whenMapped(loading, lba, blocks, () => this.#eachStored(lba, blocks, take));
+  }
+
+  #eachStored(
+    lba: number,
+    blocks: number,
+    take: (object: LogObject, first: number, frames: number) => void,
+  ): undefined {
+    this.#each(lba, blocks, (object, block, count) => {
+      if (object !== undefined && object.data === undefined) take(object, ...framesOf(block, count));
+    });
   }
 
   /** The kinds of the runs from `lba` on. Returns nothing when all of the map that says it was in memory. */
@@ -187,10 +208,9 @@ export class LogReader {
       return;
     }
     this.#aheadTo = to;
-    this.#each(from, to - from, (object, block, count) => {
-      if (object === undefined || object.data !== undefined) return;
+    this.#eachStored(from, to - from, (object, first, frames) => {
       // A failure is for the read that needs it to report.
-      this.#frames.fetch(object, ...framesOf(block, count)).catch(() => undefined);
+      this.#frames.fetch(object, first, frames).catch(() => undefined);
     });
   }
 }
@@ -207,12 +227,6 @@ function unreadable(error: unknown): unknown {
 function framesOf(block: number, count: number): [first: number, count: number] {
   const first = Math.floor(block / FRAME_BLOCKS);
   return [first, Math.floor((block + count - 1) / FRAME_BLOCKS) - first + 1];
-}
-
-/** All of them, also when one fails: none may go on with borrowed memory after the call has settled. */
-async function settleAll(pending: readonly Promise<unknown>[]): Promise<void> {
-  for (const result of await Promise.allSettled(pending))
-    if (result.status === 'rejected') throw result.reason;
 }
 
 /** `count` blocks from `block` on, out of the frames from that which holds `block`. */

@@ -4,6 +4,7 @@ import type { S3Config } from '../config.ts';
 import { refuseUnlessGone } from '../holder.ts';
 import { lacksConditions, refuses, WRONG_CONDITIONS } from '../store/conditions.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { pricesOf } from '../store/prices.ts';
 import type { StoreError } from '../store/store-error.ts';
 import { noConditionalWrites } from '../volume-errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
@@ -67,6 +68,7 @@ export async function takeVolume({
     maxAgeMs: Math.min(MAX_AGE_MS, (config.maxLagMs ?? Number.POSITIVE_INFINITY) / 2),
     needsJournal: (head) => judge(head, journal, ctx) === 'replay',
     spaceTarget: config.spaceAmplification,
+    prices: pricesOf(config),
     logger: ctx.logger,
     onFailed,
   };

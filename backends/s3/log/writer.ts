@@ -1,5 +1,6 @@
 import { BlockError, GatewayError, type Logger } from '../../../core/plugin.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { Prices } from '../store/prices.ts';
 import { Appender } from './appender.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import { Collector } from './collection/collector.ts';
@@ -49,6 +50,8 @@ export interface WriterOptions {
   readonly muchGarbage: number;
   /** Blocks that the log may hold for each block of the disk that is in use; the rest is collected. */
   readonly spaceTarget: number;
+  /** What the store charges: decides what is worth collecting. */
+  readonly prices: Prices;
   readonly logger: Logger;
   /** The disk cannot go on. */
   readonly onFailed: (reason: BlockError) => void;
@@ -162,6 +165,7 @@ export class LogWriter {
       appender: this.appender,
       pinned: pins.objects,
       spaceTarget: options.spaceTarget,
+      prices: options.prices,
       logger,
       onCollected: () => void this.#checkpointer.run().catch(() => undefined),
     });

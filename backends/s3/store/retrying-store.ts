@@ -48,6 +48,9 @@ export const RUN_POLICY: RetryPolicy = {
   attemptMs: 20_000,
 };
 
+/** For what is good to have, and which nothing has to wait for. */
+export const COURTESY_POLICY: RetryPolicy = { ...ATTACH_POLICY, giveUpAfterMs: 3000, attemptMs: 3000 };
+
 const MAX_ATTEMPT_MS = 600_000;
 
 /** Metadata by which we know an object as the result of one certain `put`. */
@@ -93,15 +96,19 @@ export class RetryingStore implements ObjectStore {
   }
 
   head(key: string): Promise<ObjectInfo | undefined> {
-    return this.#persist('GET', 0, (signal) => this.#inner.head(key, signal));
+    return this.#persist('HEAD', 0, (signal) => this.#inner.head(key, signal));
   }
 
-  read(key: string, offset: number, into: IoVec): Promise<ObjectInfo | undefined> {
-    return this.#persist('GET', iovLength(into), (signal) => this.#inner.read(key, offset, into, signal));
+  async read(key: string, offset: number, into: IoVec): Promise<ObjectInfo | undefined> {
+    const info = await this.#persist('GET', 0, (signal) => this.#inner.read(key, offset, into, signal));
+    if (info !== undefined) this.#meter?.received(Math.min(iovLength(into), Math.max(0, info.size - offset)));
+    return info;
   }
 
-  get(key: string, maxBytes: number) {
-    return this.#persist('GET', 0, (signal) => this.#inner.get(key, maxBytes, signal));
+  async get(key: string, maxBytes: number) {
+    const object = await this.#persist('GET', 0, (signal) => this.#inner.get(key, maxBytes, signal));
+    if (object !== undefined) this.#meter?.received(object.body.length);
+    return object;
   }
 
   /**
@@ -117,6 +124,7 @@ export class RetryingStore implements ObjectStore {
         return await this.#inner.put(key, body, stamped, signal);
       } catch (error) {
         if (inDoubt && isStoreError(error, 'precondition-failed')) {
+          this.#meter?.count('HEAD');
           const info = await this.#inner.head(key, signal);
           if (info?.metadata[WRITE_ID] === id) {
             if (info.size === body.length) return info.etag;
@@ -135,7 +143,7 @@ export class RetryingStore implements ObjectStore {
   }
 
   list(prefix: string, options?: ListOptions): Promise<ListPage> {
-    return this.#persist('PUT', 0, (signal) => this.#inner.list(prefix, options, signal));
+    return this.#persist('LIST', 0, (signal) => this.#inner.list(prefix, options, signal));
   }
 
   /** Leaves the store below alone: whoever made that disposes of it. */

@@ -22,6 +22,8 @@ describe('the configuration of an s3 backend', () => {
       flush: 'remote',
       spaceAmplification: 1.4,
       readCache: 32 * 2 ** 20,
+      bootProfile: false,
+      mapCache: 128 * 2 ** 20,
       maxRequests: 16,
       hedge: true,
       requestTimeout: 20,

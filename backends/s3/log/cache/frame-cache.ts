@@ -64,6 +64,11 @@ export class FrameCache {
     return this.#memory.spare;
   }
 
+  /** How many frames more there is room for. */
+  get free(): number {
+    return this.#memory.free;
+  }
+
   peek(object: LogObject, frame: number): Buffer | undefined {
     return this.#memory.peek(keyOf(object, frame));
   }

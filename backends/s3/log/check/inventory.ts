@@ -22,12 +22,13 @@ export async function takeInventory(store: ObjectStore, names: LogNames): Promis
   const checkpoints = new Set<string>();
   const refs: string[] = [];
   const foreign: string[] = [];
+  const single = new Set([names.head, names.volume, names.keys, names.bootProfile]);
   let [objects, bytes] = [0, 0];
   for await (const page of listPages(store, names.root)) {
     for (const { key, size } of page.objects) {
       objects++;
       bytes += size;
-      if (key === names.head || key === names.volume || key === names.keys) continue;
+      if (single.has(key)) continue;
       const place = names.positionOf(key);
       if (place !== undefined) log.set(key, place);
       else if (key.startsWith(names.checkpoints) && CHECKPOINT.test(key.slice(names.checkpoints.length)))

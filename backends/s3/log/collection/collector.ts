@@ -1,5 +1,6 @@
 import type { Logger } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
+import type { Prices } from '../../store/prices.ts';
 import type { Appender } from '../appender.ts';
 import { type FrameCache, readHeader } from '../cache/frame-cache.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
@@ -29,6 +30,7 @@ export interface CollectorOptions {
   readonly pinned: ReadonlySet<string>;
   /** Blocks that the log may hold for each block of the disk that is in use. */
   readonly spaceTarget: number;
+  readonly prices: Prices;
   readonly logger: Logger;
   /** Objects have been emptied: the next checkpoint frees them. */
   readonly onCollected: () => void;
@@ -99,7 +101,7 @@ export class Collector {
 
   /** Oldest content first: what was written at about the same time is copied together, and lives about as long. */
   #victims(): LogObject[] {
-    const { names, stored: known, pinned, ages, spaceTarget } = this.#options;
+    const { names, stored: known, pinned, ages, spaceTarget, prices } = this.#options;
     let [stored, live] = [0, 0];
     const candidates: Victim[] = [];
     for (const object of known.table.values()) {
@@ -116,7 +118,7 @@ export class Collector {
         hours: ages.hours(object),
       });
     }
-    return chooseVictims(candidates, { stored, live, target: spaceTarget })
+    return chooseVictims(candidates, { stored, live, target: spaceTarget }, prices)
       .sort((a, b) => b.age - a.age)
       .map(({ object }) => object);
   }

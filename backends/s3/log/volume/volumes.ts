@@ -6,7 +6,7 @@ import { describeHolder, refuseUnlessGone } from '../../holder.ts';
 import { deleteAll, type Operation } from '../../operation.ts';
 import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import { storagePrice } from '../../store/prices.ts';
+import { pricePerMonth } from '../../store/prices.ts';
 import { isStoreError } from '../../store/store-error.ts';
 import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../../volume-errors.ts';
 import { CIPHER } from '../encryption/volume-key.ts';
@@ -74,7 +74,7 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
     'amplification at most': config.spaceAmplification,
     'compression ratio': compressionRatio(usage),
     'objects to replay': recovered.replayed,
-    'storage, $ per month': Number(storagePrice(stored, 1).toFixed(4)),
+    'storage, $ per month': pricePerMonth(stored, config),
   });
 }
 

@@ -4,6 +4,7 @@ import {
   checkpointStep,
   chooseVictims,
 } from '../../../../backends/s3/log/collection/collection-policy.ts';
+import { pricesOf, S3_STANDARD } from '../../../../backends/s3/store/prices.ts';
 
 const HOUR = 1;
 const MONTH = 730 * HOUR;
@@ -18,8 +19,8 @@ function space(objects: readonly Candidate[], target: number) {
   return { stored: sum(({ blocks }) => blocks), live: sum(({ live }) => live), target };
 }
 
-const choose = (objects: readonly Candidate[], target: number) =>
-  chooseVictims(objects, space(objects, target));
+const choose = (objects: readonly Candidate[], target: number, prices = S3_STANDARD) =>
+  chooseVictims(objects, space(objects, target), prices);
 
 describe('what is collected', () => {
   it('is nothing while the log occupies no more than it may', () => {
@@ -64,6 +65,24 @@ describe('what is collected', () => {
     expect(choose([object(600, { hours: 1 })], 10)).toEqual([]);
     // It will have died by itself before that pays.
     expect(choose([object(20, { hours: HOUR })], 1000)).toEqual([]);
+  });
+
+  it('is what the bound asks for, and no more, where the store charges nothing', () => {
+    const free = pricesOf({ endpoint: 'http://localhost:9000' });
+    const old = object(600, { hours: MONTH });
+    expect(choose([object(1024, { hours: 1 }), old], 10, free)).toEqual([]);
+    const [small, large] = [object(1, { blocks: 2 }), object(1024)];
+    expect(choose([small, large], 1.5, free)[0]).toBe(large);
+    expect(choose([object(2000), object(100), object(1000)], 1.4, free)).not.toEqual([]);
+  });
+
+  it('is less where moving costs more, and more where storing does', () => {
+    const objects = [object(1024, { hours: 12 })];
+    expect(choose(objects, 10)).toEqual([]);
+    expect(choose(objects, 10, { ...S3_STANDARD, storage: 1 })).toEqual(objects);
+    const old = [object(600, { hours: MONTH })];
+    expect(choose(old, 10, { ...S3_STANDARD, transferOut: 0.09 })).toEqual([]);
+    expect(choose(old, 10, { ...S3_STANDARD, put: 100 })).toEqual([]);
   });
 
   it('never contains an object without garbage', () => {

@@ -9,6 +9,7 @@ import { LogReader } from '../../../../backends/s3/log/reader.ts';
 import { readRecord } from '../../../../backends/s3/log/volume/volume-record.ts';
 import { claim, LogWriter, type WriterOptions } from '../../../../backends/s3/log/writer.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
+import { S3_STANDARD } from '../../../../backends/s3/store/prices.ts';
 import { createVolume } from '../../../../backends/s3/volumes.ts';
 import { ownIdentity } from '../../../../core/plugin.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
@@ -41,6 +42,7 @@ async function opened(spaceTarget: number) {
     checkpointEvery: 10_000,
     muchGarbage: 16,
     spaceTarget,
+    prices: S3_STANDARD,
     logger: context().logger,
     onFailed: () => undefined,
   };

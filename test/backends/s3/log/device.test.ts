@@ -325,10 +325,12 @@ describe('a volume with the layout log', () => {
     await using disk = await opened(await newVolume());
     await disk.device.write!(0, [pattern(BLOCK, 1)], 0);
     await disk.device.flush!(0);
-    const { requests, state, ...rest } = disk.device.status!();
+    const { PUT, GET, HEAD, cost, state } = disk.device.status!();
     expect(state).toBe('ok');
-    expect(requests).toMatch(/^[1-9]\d* PUT, [1-9]\d* GET, 0 DELETE$/);
-    expect(rest['requests cost']).toMatch(/^\$0\.0000\d\d, \$[\d.]+ per hour$/);
+    expect(PUT).toMatch(/^[1-9]\d* \([\d.]+ KiB\) \$0\.0000\d\d; per hour \d+ /);
+    expect(GET).toMatch(/^[1-9]\d* \([\d.]+ K?i?B\) \$0\.00000\d; per hour \d+ /);
+    expect(HEAD).toBeUndefined();
+    expect(cost).toMatch(/^\$0\.0000\d\d; per hour \$[\d.]+$/);
   });
 
   it('reads what it has just stored from memory', async () => {

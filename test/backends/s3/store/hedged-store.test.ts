@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HedgedStore } from '../../../../backends/s3/store/hedged-store.ts';
 import { Meter } from '../../../../backends/s3/store/meter.ts';
 import type { ObjectInfo } from '../../../../backends/s3/store/object-store.ts';
+import { S3_STANDARD } from '../../../../backends/s3/store/prices.ts';
 import { StoreError } from '../../../../backends/s3/store/store-error.ts';
 import { iovLength } from '../../../../core/plugin.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
@@ -59,7 +60,7 @@ describe('HedgedStore', () => {
   async function setUp(reads = 500) {
     const inner = new ScriptedStore();
     const slots = { waiting: 0 };
-    const meter = new Meter();
+    const meter = new Meter(S3_STANDARD);
     const store = new HedgedStore(inner, slots, meter);
     const read = async (signal?: AbortSignal) => {
       const into = new Uint8Array(8);
