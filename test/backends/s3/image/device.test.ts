@@ -53,7 +53,7 @@ describe('an image as a disk', () => {
     expect(disk.device.status!()).toMatchObject({
       state: 'read-only',
       image: `${KEY}, ETag "d41d8cd98f00b204e9800998ecf8427e-3"`,
-      requests: expect.stringContaining(' GET'),
+      GET: expect.stringContaining('per hour'),
     });
   });
 
