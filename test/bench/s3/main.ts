@@ -1,31 +1,34 @@
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { count, positive } from '../numbers.ts';
-import { loadBefore, putResult } from '../page.ts';
-import { summarize } from '../statistics.ts';
-import { ROWS, type Row } from './rows.ts';
+import { loadBefore, putTable } from '../page.ts';
+import type { Lengths, Row } from './measure.ts';
+import { ROWS } from './rows.ts';
+import { compare, isBehind, tableOf as tableOfDuels } from './s3backer/compare.ts';
+import { DUELS } from './s3backer/duels.ts';
+import { cellsOf, isOnTarget, print, type Result, tableOf } from './table.ts';
 
 const USAGE = `Usage: npm run bench:s3 -- [options]
 
-Measures volumes with the layout "log" on the embedded S3 server, in a process of its own that lets every request wait.
-Ends with status 1 when a target is missed.
+Measures volumes with the layout "log" on a store that lets every request wait; then the same things, as root, beside
+s3backer on the embedded S3 server, which lets every request wait as well. Ends with status 1 when a target is missed, or
+s3backer is ahead.
 
   --repetitions N   measurements per row (3)
   --seconds S       length of one (4)
-  --only TEXT       only the rows whose title contains it
-  --write           put the result into docs/benchmarks.md
+  --outage S        for how long the store is away in P24 (10)
+  --latency MS      of the store beside s3backer (20)
+  --only TEXT       only the rows whose title contains it; "s3backer": those beside s3backer
+  --write           put the rows that were measured into docs/benchmarks.md
 `;
-
-interface Result {
-  readonly row: Row;
-  readonly values: readonly number[];
-}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       repetitions: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '4' },
+      outage: { type: 'string', default: '10' },
+      latency: { type: 'string', default: '20' },
       only: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -35,40 +38,45 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const load = loadBefore(say);
+  const { only } = values;
   const repetitions = count('repetitions', values.repetitions);
   const seconds = positive('seconds', values.seconds);
-  const results: Result[] = [];
-  for (const row of ROWS.filter(({ what }) => what.includes(values.only))) {
-    const measured: number[] = [];
-    for (let i = 0; i < repetitions; i++) measured.push(await row.measure(seconds));
-    results.push({ row, values: measured });
-    say(line({ row, values: measured }));
+  const latency = count('latency', values.latency);
+  const lengths = { seconds, outage: positive('outage', values.outage) };
+  const machine = `- Machine: ${cpus().length} × ${cpus()[0]!.model}; Node ${process.version}`;
+
+  const results = await measure(
+    ROWS.filter(({ what }) => what.includes(only)),
+    repetitions,
+    lengths,
+  );
+  if (results.length > 0) {
+    const table = tableOf(machine, ROWS, results);
+    print(table);
+    if (values.write) await putTable('s3', table);
   }
-  const text = [
-    `- Machine: ${cpus().length} × ${cpus()[0]!.model}; Node ${process.version}`,
-    `- Runs: ${repetitions} per row, of ${seconds} s where a rate is measured; load of the machine ${load} before`,
-    '',
-    '| | measured: median [least..most] | target |',
-    '|---|---|---|',
-    ...results.map(line),
-  ].join('\n');
-  process.stdout.write(`\n${text}\n`);
-  if (values.write) await putResult('s3', text);
-  return results.every(isOnTarget) ? 0 : 1;
+
+  const duels = DUELS.filter(({ lines }) => lines.some(({ what }) => `s3backer: ${what}`.includes(only)));
+  const comparisons = await compare(duels, { repetitions, seconds, latency, say });
+  if (comparisons.length > 0) {
+    const table = tableOfDuels(`${machine}; requests of ${latency} ms`, DUELS, comparisons);
+    print(table);
+    if (values.write) await putTable('s3backer', table);
+  }
+  return results.every(isOnTarget) && !comparisons.some(isBehind) ? 0 : 1;
 }
 
-function isOnTarget({ row: { floor, isMost }, values }: Result): boolean {
-  const { median } = summarize(values);
-  return isMost ? median <= floor : median >= floor;
-}
-
-function line(result: Result): string {
-  const { what, unit, floor, isMost } = result.row;
-  const { median, min, max } = summarize(result.values);
-  const show = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(0));
-  const verdict = isOnTarget(result) ? 'met' : '**missed**';
-  return `| ${what} | ${show(median)} ${unit} [${show(min)}..${show(max)}] | ${isMost ? '≤' : '≥'} ${floor} ${verdict} |`;
+async function measure(rows: readonly Row[], repetitions: number, lengths: Lengths): Promise<Result[]> {
+  const results: Result[] = [];
+  for (const row of rows) {
+    const load = loadBefore(say);
+    const values: number[] = [];
+    for (let i = 0; i < repetitions; i++) values.push(await row.measure(lengths));
+    const result = { row, values, load };
+    results.push(result);
+    say(`${row.what}: ${cellsOf(result)}`);
+  }
+  return results;
 }
 
 function say(text: string): void {

@@ -1,17 +1,16 @@
-import type { S3Config } from '../../../backends/s3/config.ts';
-import { readHead } from '../../../backends/s3/log/head.ts';
-import { StoredMap } from '../../../backends/s3/log/map/stored-map.ts';
-import { LogNames } from '../../../backends/s3/log/names.ts';
-import { cloneVolume, createSnapshot } from '../../../backends/s3/log/volume/snapshot-operations.ts';
-import { changeHead, resizeVolume } from '../../../backends/s3/log/volume/volumes.ts';
-import { openVolume } from '../../../backends/s3/open.ts';
-import { withStore } from '../../../backends/s3/operation.ts';
-import { context } from '../../backends/s3/harness.ts';
-import { summarize } from '../statistics.ts';
-import { Rig } from './rig.ts';
+import type { S3Config } from '../../../../backends/s3/config.ts';
+import { readHead } from '../../../../backends/s3/log/head.ts';
+import { StoredMap } from '../../../../backends/s3/log/map/stored-map.ts';
+import { LogNames } from '../../../../backends/s3/log/names.ts';
+import { cloneVolume, createSnapshot } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
+import { changeHead, resizeVolume } from '../../../../backends/s3/log/volume/volumes.ts';
+import { openVolume } from '../../../../backends/s3/open.ts';
+import { withStore } from '../../../../backends/s3/operation.ts';
+import { context } from '../../../backends/s3/harness.ts';
+import { summarize } from '../../statistics.ts';
+import { GIB, type Row, TIB } from '../measure.ts';
+import { Rig } from '../rig.ts';
 
-const GIB = 2 ** 30;
-const TIB = 2 ** 40;
 /** Of one object of the log: 8 MiB. */
 const BLOCKS = 2048;
 /** Objects between two checkpoints. */
@@ -75,7 +74,7 @@ const OPERATIONS: Readonly<Record<string, Operate>> = {
 };
 
 /** How many times longer an operation takes on a volume of 1 TiB than on one of 1 GiB; both are in use to their ends. */
-export const sizeRatio = (name: keyof typeof OPERATIONS) => async (): Promise<number> => {
+const sizeRatio = (name: keyof typeof OPERATIONS) => async (): Promise<number> => {
   await using rig = await Rig.start(LATENCY);
   const [small, large] = [await written(rig, GIB), await written(rig, TIB)];
   const prepare = OPERATIONS['snapshot']!;
@@ -90,6 +89,14 @@ export const sizeRatio = (name: keyof typeof OPERATIONS) => async (): Promise<nu
       await OPERATIONS[name]!(rig, config, repeat);
       took[size].push(performance.now() - start);
     }
-  if (process.env['BENCH_VERBOSE']) console.error(name, took);
   return summarize(took.large).median / summarize(took.small).median;
 };
+
+export const SIZES: readonly Row[] = ['attach', 'snapshot', 'clone', 'resize'].map((name) => ({
+  what: `${name} of 1 TiB in use, times that of 1 GiB, 20 ms`,
+  unit: 'times',
+  target: 1.2,
+  goal: 1,
+  isMost: true,
+  measure: sizeRatio(name),
+}));
