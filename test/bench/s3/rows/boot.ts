@@ -77,13 +77,13 @@ async function withProfile(): Promise<number> {
     readCache: '256MiB',
     bootProfile: { seconds: 3600 },
   });
-  const boots = async (use: (device: BlockDevice) => Promise<number | void>): Promise<number | void> => {
+  const boots = async <T>(use: (device: BlockDevice) => Promise<T>): Promise<T> => {
     await using device = await rig.open(config);
     return await use(device);
   };
   await boots((device) => fill(device, IMAGE));
   await boots(bootOf);
-  return (await boots(bootOf)) as number;
+  return await boots(bootOf);
 }
 
 export const BOOT: readonly Row[] = [
