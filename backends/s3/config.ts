@@ -235,6 +235,8 @@ function checkImage(config: Keys, refuse: Refuse): void {
   for (const key of OF_VOLUMES)
     if (config[key] !== undefined) refuse(key, `"${key}" is for volumes, and the layout "image" is none`);
   if (config.flush === 'local') refuse('flush', 'an image is not written');
+  if (config.bootProfile !== false)
+    refuse('bootProfile', '"bootProfile" is for volumes with the layout "log"');
 }
 
 function checkVolume(config: Keys, refuse: Refuse): void {

@@ -70,6 +70,10 @@ describe('the configuration of an s3 backend', () => {
       `${name}: "${name}" is for volumes, and the layout "image" is none`,
     ]),
     [{ layout: 'image', prefix: undefined, key: 'a', flush: 'local' }, 'flush: an image is not written'],
+    [
+      { layout: 'image', prefix: undefined, key: 'a', bootProfile: true },
+      'bootProfile: "bootProfile" is for volumes with the layout "log"',
+    ],
   ] as [Record<string, unknown>, string][])('keeps volumes and images apart: %j', (overrides, problem) => {
     expect(problems(overrides)).toEqual([problem]);
   });
