@@ -77,7 +77,7 @@ export class FrameCache {
   fetch(object: LogObject, first: number, count: number): Promise<Buffer[]> {
     const base = keyOf(object, 0);
     return this.#memory.fetch(base + first, count, MAX_FRAMES, (key, run) =>
-      this.#start(object, key - base, run),
+      this.#read(object, key - base, run),
     );
   }
 
@@ -92,15 +92,9 @@ export class FrameCache {
       this.#memory.keep(keyOf(object, frame), Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
   }
 
-  #start(object: LogObject, first: number, count: number): Promise<Buffer[]> {
-    object.readers++;
-    return this.#read(object, first, count).finally(() => {
-      object.readers--;
-    });
-  }
-
   async #read(object: LogObject, first: number, count: number): Promise<Buffer[]> {
     const key = object.names.object(object.place!);
+    object.readers++;
     try {
       const table = object.frames ?? (await this.#learn(object, key));
       this.#know(object);
@@ -108,6 +102,8 @@ export class FrameCache {
       return await this.#decode(key, table, first, stored);
     } catch (error) {
       throw toBlockError(error);
+    } finally {
+      object.readers--;
     }
   }
 
