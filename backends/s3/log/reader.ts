@@ -1,6 +1,8 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
 import { BlockError, copyIn, fillZero, GatewayError, type IoVec, settleAll } from '../../../core/plugin.ts';
+import { copyFrames } from '../cache/frame-memory.ts';
+import { ReadAhead } from '../cache/read-ahead.ts';
 import { toBlockError } from '../errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
@@ -8,12 +10,6 @@ import type { BlockMap, Run } from './map/block-map.ts';
 import { PAGE_BLOCKS } from './map/page-blocks.ts';
 import { BLOCK, FRAME, FRAME_BLOCKS } from './object-header.ts';
 import { type Overlay, ZEROS } from './overlay.ts';
-
-/** Blocks that are fetched ahead of a sequential read, at first and at most: 128 KiB and 8 MiB. */
-const FIRST_AHEAD = 32;
-const MOST_AHEAD = 2048;
-/** Less than this is not fetched ahead by itself: 256 KiB. */
-const WORTHWHILE = 64;
 
 /** Blocks of one object that have to come from the store. */
 interface Missing {
@@ -31,11 +27,7 @@ export class LogReader {
   readonly #table: ObjectTable;
   readonly #frames: FrameCache;
   readonly #run: Run = { id: 0, block: 0, count: 0 };
-  /** Where the next read begins if the guest reads sequentially. */
-  #sequentialAt = -1;
-  #ahead = FIRST_AHEAD;
-  /** The block up to which was read ahead. */
-  #aheadTo = 0;
+  readonly #ahead = new ReadAhead();
 
   constructor(map: BlockMap, overlay: Overlay, table: ObjectTable, frames: FrameCache) {
     this.#map = map;
@@ -189,29 +181,23 @@ export class LogReader {
   }
 
   #readAhead(lba: number, blocks: number, diskBlocks: number): void {
-    const isSequential = lba === this.#sequentialAt;
-    this.#sequentialAt = lba + blocks;
-    if (!isSequential) {
-      this.#ahead = FIRST_AHEAD;
-      this.#aheadTo = 0;
-      return;
-    }
-    const most = Math.min(MOST_AHEAD, this.#frames.spare * FRAME_BLOCKS);
-    this.#ahead = Math.min(most, this.#ahead * 2);
-    const from = Math.max(this.#sequentialAt, this.#aheadTo);
-    const to = Math.min(diskBlocks, this.#sequentialAt + this.#ahead);
-    // In pieces that are worth a request.
-    if (to - from < Math.min(this.#ahead / 2, WORTHWHILE)) return;
-    const loading = this.#map.need(from, to - from);
-    if (loading !== undefined) {
-      loading.catch(() => undefined);
-      return;
-    }
-    this.#aheadTo = to;
-    this.#eachStored(from, to - from, (object, first, frames) => {
-      // A failure is for the read that needs it to report.
-      this.#frames.fetch(object, first, frames).catch(() => undefined);
-    });
+    const { from, to } = this.#ahead.after(
+      lba * BLOCK,
+      blocks * BLOCK,
+      diskBlocks * BLOCK,
+      this.#frames.spare * FRAME,
+    );
+    if (from === to) return;
+    const [first, count] = [from / BLOCK, (to - from) / BLOCK];
+    const fetch = (): undefined => {
+      this.#eachStored(first, count, (object, frame, frames) => {
+        // A failure is for the read that needs it to report.
+        this.#frames.fetch(object, frame, frames).catch(() => undefined);
+      });
+    };
+    const loading = this.#map.need(first, count);
+    if (loading === undefined) fetch();
+    else this.#whenMapped(loading, first, count, fetch).catch(() => undefined);
   }
 }
 
@@ -230,12 +216,5 @@ function framesOf(block: number, count: number): [first: number, count: number] 
 }
 
 /** `count` blocks from `block` on, out of the frames from that which holds `block`. */
-function copyBlocks(frames: readonly Buffer[], block: number, count: number, iov: IoVec, at: number): void {
-  const skip = (block % FRAME_BLOCKS) * BLOCK;
-  const end = skip + count * BLOCK;
-  for (const [i, frame] of frames.entries()) {
-    const from = Math.max(0, skip - i * FRAME);
-    const to = Math.min(frame.length, end - i * FRAME);
-    copyIn(iov, frame.subarray(from, to), at + i * FRAME + from - skip);
-  }
-}
+const copyBlocks = (frames: readonly Buffer[], block: number, count: number, iov: IoVec, at: number): void =>
+  copyFrames(frames, FRAME, (block % FRAME_BLOCKS) * BLOCK, count * BLOCK, iov, at);
