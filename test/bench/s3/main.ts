@@ -83,4 +83,6 @@ function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
 }
 
+// What was started is ended at exit.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 process.exitCode = await main();

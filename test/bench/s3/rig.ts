@@ -9,6 +9,7 @@ import type { ObjectStore } from '../../../backends/s3/store/object-store.ts';
 import { StoreError } from '../../../backends/s3/store/store-error.ts';
 import { createVolume } from '../../../backends/s3/volumes.ts';
 import type { BlockDevice } from '../../../core/plugin.ts';
+import { atExit } from '../../../core/vm/at-exit.ts';
 import { context } from '../../backends/s3/harness.ts';
 
 const BUCKET = 'bench';
@@ -23,6 +24,7 @@ export type Requests = Record<'put' | 'read' | 'get' | 'head' | 'list' | 'delete
 /** A store some milliseconds away, in a process of its own, and disks on it whose requests are counted. */
 export class Rig implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #left: Disposable;
   readonly #endpoint: string;
   readonly requests: Requests = {
     ...{ put: 0, read: 0, get: 0, head: 0, list: 0, deleteMany: 0 },
@@ -36,6 +38,7 @@ export class Rig implements AsyncDisposable {
   private constructor(endpoint: string, child: ChildProcess) {
     this.#endpoint = endpoint;
     this.#child = child;
+    this.#left = atExit(() => child.kill('SIGKILL'));
   }
 
   /** @param latency of each request. Milliseconds. */
@@ -126,5 +129,6 @@ export class Rig implements AsyncDisposable {
     const gone = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await gone;
+    this.#left[Symbol.dispose]();
   }
 }

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MIB } from '../measure.ts';
-import { Program, run } from './programs.ts';
+import { FuseMount, Program } from './programs.ts';
 import { BUCKET, type CountingServer } from './server.ts';
 import { CREDENTIALS } from './traffic.ts';
 
@@ -34,15 +34,16 @@ const CACHE = 96 * MIB;
 /** `blockgate run` with its defaults and the frontend `nbd`; nbdfuse makes a file of that. */
 export class Blockgate implements Contender {
   readonly #place: Place;
-  readonly #mount: string;
+  /** Where nbdfuse makes a file of it. */
+  readonly #folder: string;
   readonly #socket: string;
   #isCreated = false;
   #gateway: Program | undefined;
-  #file: Program | undefined;
+  #file: { readonly program: Program; readonly mount: FuseMount } | undefined;
 
   constructor(place: Place) {
     this.#place = place;
-    this.#mount = join(place.folder, 'disk');
+    this.#folder = join(place.folder, 'disk');
     this.#socket = join(place.folder, 'nbd.sock');
   }
 
@@ -59,9 +60,10 @@ export class Blockgate implements Contender {
   }
 
   async file(): Promise<string> {
-    const file = join(this.#mount, 'file');
-    this.#file = new Program(['nbdfuse', file, '--unix', this.#socket]);
-    await this.#file.made(file);
+    const file = join(this.#folder, 'file');
+    const program = new Program(['nbdfuse', file, '--unix', this.#socket]);
+    this.#file = { program, mount: new FuseMount(this.#folder) };
+    await program.made(file);
     return file;
   }
 
@@ -70,8 +72,8 @@ export class Blockgate implements Contender {
 
   async detach(): Promise<void> {
     if (this.#file !== undefined) {
-      await run('umount', this.#mount);
-      await this.#file.end();
+      await this.#file.mount.unmount();
+      await this.#file.program.end();
       this.#file = undefined;
     }
     this.#gateway!.stop();
@@ -81,14 +83,15 @@ export class Blockgate implements Contender {
 
   async kill(): Promise<void> {
     await this.#gateway?.kill();
-    if (this.#file !== undefined) await run('umount', '--lazy', this.#mount);
-    await this.#file?.kill();
-    this.#gateway = this.#file = undefined;
+    await this.#file?.program.kill();
+    await this.#file?.mount.abandon();
+    this.#gateway = undefined;
+    this.#file = undefined;
   }
 
   async #create(): Promise<void> {
     const { server, folder, size } = this.#place;
-    await mkdir(this.#mount);
+    await mkdir(this.#folder);
     const { accessKeyId } = CREDENTIALS;
     const credentials = { accessKeyId, secretAccessKey: { env: 'BENCH_S3_SECRET' } };
     const place = { endpoint: server.endpoint, bucket: BUCKET, prefix: 'blockgate', size };
@@ -125,13 +128,13 @@ export interface S3backerSettings {
 export class S3backer implements Contender {
   readonly #place: Place;
   readonly #settings: S3backerSettings;
-  readonly #mount: string;
-  #program: Program | undefined;
+  readonly #folder: string;
+  #serving: { readonly program: Program; readonly mount: FuseMount } | undefined;
 
   constructor(place: Place, settings: S3backerSettings) {
     this.#place = place;
     this.#settings = settings;
-    this.#mount = join(place.folder, 'disk');
+    this.#folder = join(place.folder, 'disk');
   }
 
   async attach(): Promise<void> {
@@ -140,8 +143,8 @@ export class S3backer implements Contender {
     const { accessKeyId, secretAccessKey } = CREDENTIALS;
     const keys = join(folder, 'keys');
     await writeFile(keys, `${accessKeyId}:${secretAccessKey}\n`, { mode: 0o600 });
-    await mkdir(this.#mount, { recursive: true });
-    this.#program = new Program([
+    await mkdir(this.#folder, { recursive: true });
+    const program = new Program([
       // After a crash its mark is still there, which takes force.
       ...['s3backer', '-f', '--quiet', '--force', `--accessFile=${keys}`, `--baseURL=${server.endpoint}/`],
       ...['--prefix=s3backer/', '--listBlocks', `--size=${size}`, `--blockSize=${blockSize}`],
@@ -149,13 +152,14 @@ export class S3backer implements Contender {
       `--blockCacheSize=${Math.min(CACHE, size) / blockSize}`,
       ...(isSync ? ['--blockCacheWriteDelay=0', '--blockCacheSync'] : []),
       // More than a page at a time comes from the kernel.
-      ...['-o', 'big_writes', BUCKET, this.#mount],
+      ...['-o', 'big_writes', BUCKET, this.#folder],
     ]);
-    await this.#program.made(this.#path);
+    this.#serving = { program, mount: new FuseMount(this.#folder) };
+    await program.made(this.#path);
   }
 
   get #path(): string {
-    return join(this.#mount, 'file');
+    return join(this.#folder, 'file');
   }
 
   get fio(): readonly string[] {
@@ -172,17 +176,17 @@ export class S3backer implements Contender {
   }
 
   async detach(): Promise<void> {
-    if (this.#program === undefined) return;
-    await run('umount', this.#mount);
-    await this.#program.end();
-    this.#program = undefined;
+    if (this.#serving === undefined) return;
+    await this.#serving.mount.unmount();
+    await this.#serving.program.end();
+    this.#serving = undefined;
   }
 
   async kill(): Promise<void> {
-    if (this.#program === undefined) return;
-    await this.#program.kill();
-    await run('umount', '--lazy', this.#mount);
-    this.#program = undefined;
+    if (this.#serving === undefined) return;
+    await this.#serving.program.kill();
+    await this.#serving.mount.abandon();
+    this.#serving = undefined;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

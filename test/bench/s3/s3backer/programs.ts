@@ -1,8 +1,9 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { atExit } from '../../../../core/vm/at-exit.ts';
 
 const execute = promisify(execFile);
 
@@ -27,7 +28,8 @@ export class Program {
       // A group of its own, so that those that it has started can be killed with it.
       detached: true,
     });
-    this.#ended = once(this.#child, 'exit');
+    const left = atExit(() => this.#killGroup());
+    this.#ended = once(this.#child, 'exit').finally(() => left[Symbol.dispose]());
     this.#ended.catch(() => undefined);
     for (const stream of [this.#child.stdout!, this.#child.stderr!])
       stream.on('data', (text: Buffer) => {
@@ -63,17 +65,43 @@ export class Program {
 
   /** Ends it, and what it has started, at once. */
   async kill(): Promise<void> {
+    this.#killGroup();
+    await this.#ended;
+  }
+
+  #killGroup(): void {
     try {
       process.kill(-this.#child.pid!, 'SIGKILL');
     } catch {
       // Nobody is left.
     }
-    await this.#ended;
   }
 
   /** Settles when it has ended; throws when it did not end well. */
   async end(): Promise<void> {
     await this.#ended;
     if (this.#child.exitCode !== 0) throw new Error(`${this.#name} failed: ${this.#said}`);
+  }
+}
+
+/** A file system of FUSE that a program of ours serves at `folder`; unmounted at the latest when this process ends. */
+export class FuseMount {
+  readonly folder: string;
+  readonly #left: Disposable;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    this.#left = atExit(() => spawnSync('umount', ['--lazy', folder]));
+  }
+
+  async unmount(): Promise<void> {
+    await run('umount', this.folder);
+    this.#left[Symbol.dispose]();
+  }
+
+  /** What serves it is gone. */
+  async abandon(): Promise<void> {
+    await run('umount', '--lazy', this.folder);
+    this.#left[Symbol.dispose]();
   }
 }
