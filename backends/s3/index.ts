@@ -50,6 +50,11 @@ export default defineBackend<S3Config>({
         onSnapshots(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
       rollback: (config, name, ctx) =>
         onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
+      changes: (config, snapshots, take, ctx) =>
+        onLog(config, ctx, 'have snapshots', async (operation) => {
+          const { listChanges } = await import('./log/volume/changed-blocks.ts');
+          await listChanges(operation, snapshots, take);
+        }),
       clone: async (config, name, target, ctx) => {
         await refuseImage(target, 'made a clone');
         return onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target));

@@ -82,6 +82,14 @@ export interface CheckOptions {
   readonly progress: Progress;
 }
 
+/** Bytes that are different from what they were. */
+export interface ChangedRange {
+  readonly offset: number;
+  readonly length: number;
+  /** `hole`: they are zeros now, and take no space. */
+  readonly kind: 'data' | 'hole';
+}
+
 /** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile; `BlockDevice.snapshot` is for a disk in use. */
 export interface SnapshotOperations<C> {
   /** Fails with `volume.snapshot-exists`. */
@@ -94,6 +102,16 @@ export interface SnapshotOperations<C> {
   rollback(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
   /** Makes a new volume, which `target` describes, that begins as the snapshot is and shares its data. */
   clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
+  /**
+   * Calls `take` with everything that is different in the snapshot `to` (without it: in the volume as it is now) from what it
+   * was in the snapshot `from`, in the order of the disk; it may name what is the same as well. Somebody may have the volume open.
+   */
+  changes?(
+    config: C,
+    snapshots: { readonly from: string; readonly to?: string | undefined },
+    take: (range: ChangedRange) => void,
+    ctx: PluginContext,
+  ): Promise<void>;
 }
 
 /** For stores that have volumes. Every operation may be repeated safely after an interruption. */

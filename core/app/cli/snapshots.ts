@@ -1,3 +1,4 @@
+import type { ChangedRange, SnapshotOperations } from '../../api/backend.ts';
 import type { SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { formatSize } from '../../util/size.ts';
@@ -6,7 +7,7 @@ import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import type { VolumeOperation, VolumeRequest } from './volumes.ts';
 
-export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'delete-snapshot';
+export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'changes' | 'delete-snapshot';
 
 /** Runs one operation on snapshots of volumes that nobody has open, and prints what it returns. */
 export async function operateOnSnapshots(
@@ -33,12 +34,55 @@ export async function operateOnSnapshots(
     }
     case 'clone':
       return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
+    case 'changes':
+      return await printChanges({ snapshots, config, ctx }, request, terminal);
     case 'delete-snapshot':
       await snapshots.delete(config, name, ctx);
       if (request.json) return terminal.printJson({ deleted: name });
       return terminal.say(`${request.target}: snapshot "${name}" deleted`);
   }
 }
+
+/** Line by line: there may be many. */
+async function printChanges(
+  {
+    snapshots,
+    config,
+    ctx,
+  }: Pick<VolumeOperation, 'config' | 'ctx'> & { readonly snapshots: SnapshotOperations<unknown> },
+  { target, name, to, json }: VolumeRequest,
+  terminal: Terminal,
+): Promise<void> {
+  if (snapshots.changes === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${target} does not know what has changed.`, {
+      fix: 'Use a store that does: s3, with the layout "log".',
+    });
+  }
+  const found: ChangedRange[] = [];
+  const total = { data: 0, hole: 0 };
+  let isFirst = true;
+  await snapshots.changes(
+    config,
+    { from: name!, to },
+    (range) => {
+      total[range.kind] += range.length;
+      if (json) found.push(range);
+      else {
+        if (isFirst) terminal.print(LINE('OFFSET', 'LENGTH', 'KIND'));
+        terminal.print(LINE(`${range.offset}`, `${range.length}`, range.kind));
+      }
+      isFirst = false;
+    },
+    ctx,
+  );
+  if (json) return terminal.printJson(found);
+  terminal.say(
+    `${target}: since "${name}" ${formatSize(total.data)} of data have changed, and ${formatSize(total.hole)} became zeros`,
+  );
+}
+
+const LINE = (offset: string, length: string, kind: string): string =>
+  `${offset.padStart(16)}  ${length.padStart(16)}  ${kind}`;
 
 function printSnapshots(
   snapshots: readonly SnapshotInfo[],

@@ -38,6 +38,8 @@ export interface VolumeRequest {
   readonly size?: number;
   /** Of a snapshot. */
   readonly name?: string;
+  /** For `changes`: another snapshot. */
+  readonly to?: string | undefined;
   /** For `clone`: as `target`. */
   readonly clone?: string;
   /** For `rekey`: the new key, as the backend has it in its configuration. */

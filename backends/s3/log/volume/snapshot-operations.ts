@@ -44,7 +44,7 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
   const names = new LogNames(config.prefix);
   const { head } = await readVolume(operation);
   refuseIfOwned(head.head, ctx, false);
-  find(head.head, name, config);
+  findSnapshot(head.head, name, config);
   const without = ({ snapshots }: Head): Snapshot[] => snapshots.filter((other) => other.name !== name);
   const marked = (isGoing: boolean) => (current: Head) => ({
     snapshots: current.snapshots.map((other) => (other.name === name ? { ...other, isGoing } : other)),
@@ -57,7 +57,7 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
     throw error;
   }
   await withWriter(operation, async (writer, source) => {
-    const gone = find(writer.head, name, config);
+    const gone = findSnapshot(writer.head, name, config);
     const freed = await neededOnlyBy(gone, without(writer.head), writer, source);
     await writer.change((current) => ({
       snapshots: without(current),
@@ -90,11 +90,11 @@ async function neededOnlyBy(
 /** The volume becomes what the snapshot is. */
 export async function rollbackVolume(operation: Operation, name: string): Promise<SnapshotInfo> {
   const { store, config, ctx } = operation;
-  find((await readVolume(operation)).head.head, name, config);
+  findSnapshot((await readVolume(operation)).head.head, name, config);
   const kept = await createSnapshot(operation, `before-rollback-${new Date().toISOString()}`);
   const { head } = await readVolume(operation);
   refuseIfOwned(head.head, ctx, false);
-  const { checkpoint, size } = find(head.head, name, config);
+  const { checkpoint, size } = findSnapshot(head.head, name, config);
   await changeHead(store, new LogNames(config.prefix), head, { checkpoint, size, epochs: [] });
   return kept;
 }
@@ -111,7 +111,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   }
   if ((await readRecord(store, to)) !== undefined) throw volumeExists(target);
   const parent = await readVolume(operation);
-  const { size } = find(parent.head.head, name, config);
+  const { size } = findSnapshot(parent.head.head, name, config);
   const compression = target.compression ?? parent.record.compression;
   // What opens the parent opens its clone.
   await unlockVolume(store, from, parent.record, target, operation.ctx);
@@ -134,21 +134,22 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   let head: Head;
   try {
     head = (await readVolume(operation)).head.head;
-    if (find(head, name, config).isGoing) throw notFound(name, config);
+    if (findSnapshot(head, name, config).isGoing) throw notFound(name, config);
     await writeRecord(store, to, record);
   } catch (error) {
     await store.deleteMany([from.refs + record.uuid]);
     throw isStoreError(error, 'precondition-failed') ? volumeExists(target) : error;
   }
   const epoch = Math.max(Date.now(), head.epoch + 1);
-  const { checkpoint } = find(head, name, config);
+  const { checkpoint } = findSnapshot(head, name, config);
   if (record.encryption !== undefined) await copyKeys(store, from, to);
   const own: Head = { ...firstHead(record.uuid, size), epoch, checkpoint };
   if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw volumeExists(target);
   return describe(record, own, target, {});
 }
 
-function find({ snapshots }: Head, name: string, config: S3Config): Snapshot {
+/** Throws `volume.snapshot-not-found`. */
+export function findSnapshot({ snapshots }: Head, name: string, config: S3Config): Snapshot {
   const found = snapshots.find((other) => other.name === name);
   if (found === undefined) throw notFound(name, config);
   return found;

@@ -38,6 +38,13 @@ started again.
 Example:
   blockgate volume rekey disk0 '{"passphrase":{"file":"/etc/blockgate/new"}}'`;
 
+const CHANGES_NOTES = `
+One range in a line, in bytes, in the order of the disk; with --json, an array. Everything that has changed is listed; what the
+store has only moved to gather free space may be listed as well.
+
+Example, an incremental backup:
+  blockgate volume changes disk0 monday tuesday --json`;
+
 export function volumeCommand(ctx: CommandContext): Command {
   const target = ['<target>', 'a disk of the configuration, or a backend as JSON'] as const;
   const act = async (
@@ -46,6 +53,7 @@ export function volumeCommand(ctx: CommandContext): Command {
       target: string;
       size?: number;
       name?: string;
+      to?: string | undefined;
       clone?: string;
       encryption?: unknown;
     },
@@ -119,6 +127,15 @@ export function volumeCommand(ctx: CommandContext): Command {
       .argument('<new>', 'the new volume: a disk of the configuration, or a backend as JSON')
       .action((target: string, name: string, clone: string, options: VolumeOptions) =>
         act('clone', { ...options, target, name, clone }),
+      ),
+  );
+  command.addCommand(
+    subcommand('changes', 'which bytes have changed since a snapshot')
+      .argument('<from>', 'name of the snapshot', snapshotName)
+      .argument('[to]', 'name of a later one; without it: until now', snapshotName)
+      .addHelpText('after', CHANGES_NOTES)
+      .action((target: string, name: string, to: string | undefined, options: VolumeOptions) =>
+        act('changes', { ...options, target, name, to }),
       ),
   );
   command.addCommand(named('delete-snapshot', 'delete a snapshot'));
