@@ -7,9 +7,16 @@ import { atExit } from '../../../../core/vm/at-exit.ts';
 
 const execute = promisify(execFile);
 
-/** Runs a program to its end; returns what it printed. Throws with what it complained of. */
+/** What takes longer hangs. Milliseconds. */
+const LIMIT = 120_000;
+
+/** Runs a program to its end; returns what it printed. Throws with what it complained of, and when it hangs. */
 export async function run(program: string, ...args: string[]): Promise<string> {
-  const { stdout } = await execute(program, args, { maxBuffer: 2 ** 26 });
+  const { stdout } = await execute(program, args, {
+    maxBuffer: 2 ** 26,
+    timeout: LIMIT,
+    killSignal: 'SIGKILL',
+  });
   return stdout.trim();
 }
 
@@ -79,7 +86,9 @@ export class Program {
 
   /** Settles when it has ended; throws when it did not end well. */
   async end(): Promise<void> {
-    await this.#ended;
+    const hangs = delay(LIMIT, true, { ref: false });
+    if ((await Promise.race([this.#ended, hangs])) === true)
+      throw new Error(`${this.#name} does not end: ${this.#said}`);
     if (this.#child.exitCode !== 0) throw new Error(`${this.#name} failed: ${this.#said}`);
   }
 }
