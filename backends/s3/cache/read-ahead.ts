@@ -1,6 +1,6 @@
 // hot path: see ARCHITECTURE.md "Data plane"
 
-/** What is fetched ahead of a sequential read, at first and at most. Bytes. */
+/** What is fetched ahead of a sequential read: as much as was read in sequence, but at least and at most so much. Bytes. */
 const FIRST = 128 * 1024;
 const MOST = 8 * 2 ** 20;
 /** Less than this is not worth a request of its own. Bytes. */
@@ -10,7 +10,8 @@ const WORTHWHILE = 256 * 1024;
 export class ReadAhead {
   /** Where the next read begins if it is. */
   #next = -1;
-  #window = FIRST;
+  /** What was read in sequence until now. */
+  #run = 0;
   /** Up to where was fetched ahead. */
   #done = 0;
   /** What to fetch now; empty where `from` is `to`. Valid until the next read. */
@@ -28,14 +29,15 @@ export class ReadAhead {
     this.#next = offset + length;
     range.from = range.to = 0;
     if (!isSequential) {
-      this.#window = FIRST;
+      this.#run = length;
       this.#done = 0;
       return range;
     }
-    this.#window = Math.min(MOST, most, this.#window * 2);
+    this.#run += length;
+    const window = Math.min(MOST, most, Math.max(FIRST, this.#run));
     const from = Math.max(this.#next, this.#done);
-    const to = Math.min(size, this.#next + this.#window);
-    if (to - from < Math.min(this.#window / 2, WORTHWHILE)) return range;
+    const to = Math.min(size, this.#next + window);
+    if (to - from < Math.min(window / 2, WORTHWHILE)) return range;
     this.#done = range.to = to;
     range.from = from;
     return range;

@@ -5,6 +5,7 @@ import { copyFrames } from '../cache/frame-memory.ts';
 import { ReadAhead } from '../cache/read-ahead.ts';
 import { toBlockError } from '../errors.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
+import { ObjectOrder } from './cache/object-order.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { BlockMap, Run } from './map/block-map.ts';
 import { PAGE_BLOCKS } from './map/page-blocks.ts';
@@ -28,6 +29,7 @@ export class LogReader {
   readonly #frames: FrameCache;
   readonly #run: Run = { id: 0, block: 0, count: 0 };
   readonly #ahead = new ReadAhead();
+  readonly #order = new ObjectOrder();
 
   constructor(map: BlockMap, overlay: Overlay, table: ObjectTable, frames: FrameCache) {
     this.#map = map;
@@ -175,9 +177,17 @@ export class LogReader {
     return settleAll(
       missing.map(async ({ object, block, count, at }) => {
         const [first, frames] = framesOf(block, count);
-        copyBlocks(await this.#frames.fetch(object, first, frames), block, count, iov, at);
+        const wanted = this.#frames.fetch(object, first, frames);
+        this.#fetchAlong(object, first + frames, this.#order.after(object, first, frames));
+        copyBlocks(await wanted, block, count, iov, at);
       }),
     );
+  }
+
+  /** A failure is for the read that needs it to report. */
+  #fetchAlong(object: LogObject, first: number, frames: number): void {
+    const fitting = Math.min(frames, this.#frames.spare);
+    if (fitting > 0) this.#frames.fetch(object, first, fitting).catch(() => undefined);
   }
 
   #readAhead(lba: number, blocks: number, diskBlocks: number): void {
@@ -190,10 +200,7 @@ export class LogReader {
     if (from === to) return;
     const [first, count] = [from / BLOCK, (to - from) / BLOCK];
     const fetch = (): undefined => {
-      this.#eachStored(first, count, (object, frame, frames) => {
-        // A failure is for the read that needs it to report.
-        this.#frames.fetch(object, frame, frames).catch(() => undefined);
-      });
+      this.#eachStored(first, count, (object, frame, frames) => this.#fetchAlong(object, frame, frames));
     };
     const loading = this.#map.need(first, count);
     if (loading === undefined) fetch();
