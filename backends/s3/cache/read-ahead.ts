@@ -4,7 +4,7 @@
 const FIRST = 128 * 1024;
 const MOST = 8 * 2 ** 20;
 /** Less than this is not worth a request of its own. Bytes. */
-const WORTHWHILE = 256 * 1024;
+const WORTHWHILE = 2 ** 20;
 
 /** Notices that a disk is read sequentially. Bytes. */
 export class ReadAhead {

@@ -84,7 +84,7 @@ describe('an image as a disk', () => {
       expect(sameBytes(await readAll(disk.device, at, 64 * KIB), body.subarray(at, at + 64 * KIB))).toBe(
         true,
       );
-    expect(disk.store.count('read')).toBeLessThan(16);
+    expect(disk.store.count('read')).toBeLessThan(32);
     expect(disk.store.requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(body.length);
   });
 
