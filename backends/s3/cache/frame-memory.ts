@@ -90,14 +90,22 @@ export class FrameMemory {
 
   #start(first: number, count: number, read: ReadFrames): Promise<Buffer>[] {
     this.#misses += count;
-    const all = read(first, count).finally(() => {
-      for (let i = 0; i < count; i++) this.#coming.delete(first + i);
-    });
+    // In one step: in between, somebody would ask for what has just come.
+    const all = read(first, count).then(
+      (frames) => {
+        for (let i = 0; i < count; i++) {
+          this.#coming.delete(first + i);
+          this.keep(first + i, frames[i]!);
+        }
+        return frames;
+      },
+      (error: unknown) => {
+        for (let i = 0; i < count; i++) this.#coming.delete(first + i);
+        throw error;
+      },
+    );
     return Array.from({ length: count }, (_, i) => {
-      const one = all.then((frames) => {
-        this.keep(first + i, frames[i]!);
-        return frames[i]!;
-      });
+      const one = all.then((frames) => frames[i]!);
       // Somebody may have stopped waiting.
       one.catch(() => undefined);
       this.#coming.set(first + i, one);
