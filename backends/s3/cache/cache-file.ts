@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { lockFile, sleep } from '../../../core/plugin.ts';
+import { FileIo, lockFile, sleep } from '../../../core/plugin.ts';
 
 /**
  * The file of a cache: a page that says how it is divided, then sets. A set is a table of `WAYS` entries and as many slots,
@@ -48,14 +48,17 @@ export class CacheFile {
   /** Bytes of the whole file. */
   readonly size: number;
   readonly #file: FileHandle;
+  /** What the page cache has is read in the call that asks for it. */
+  readonly #io: FileIo;
   readonly #sets: number;
   /** How often what is in a slot was used, as far as this process knows. */
   readonly #uses: Uint8Array;
   /** Where the next victim of a set is looked for. */
   readonly #hands: Uint8Array;
 
-  private constructor(file: FileHandle, sets: number) {
+  private constructor(file: FileHandle, path: string, sets: number) {
     this.#file = file;
+    this.#io = new FileIo(file.fd, { path });
     this.#sets = sets;
     this.size = sizeOf(sets);
     this.#uses = new Uint8Array(sets * WAYS);
@@ -86,7 +89,7 @@ export class CacheFile {
       }
       const sets = await setsOf(file);
       if (sets === undefined) throw noCache(path);
-      return new CacheFile(file, sets);
+      return new CacheFile(file, path, sets);
     } catch (error) {
       await file.close();
       throw error;
@@ -115,8 +118,9 @@ export class CacheFile {
       await this.#writePart(key, from, frames.slice(from - first, from - first + length));
   }
 
-  close(): Promise<void> {
-    return this.#file.close();
+  async close(): Promise<void> {
+    await this.#io[Symbol.asyncDispose]();
+    await this.#file.close();
   }
 
   async #readPart(key: Buffer, first: number, count: number): Promise<FoundFrames> {
@@ -128,12 +132,12 @@ export class CacheFile {
     await Promise.all(
       runsOf(places).map(async (run) => {
         const bytes = Buffer.allocUnsafeSlow(run.length * SLOT);
-        const { bytesRead } = await this.#file.read(bytes, 0, bytes.length, slotAt(set, run[0]!.way));
+        await this.#io.read(slotAt(set, run[0]!.way), [bytes]);
         for (const [i, place] of run.entries()) {
           const entry = entryOf(table, place.way);
           const end = i * SLOT + entry.readUInt32LE(20);
           const data = bytes.subarray(i * SLOT, end);
-          if (end <= bytesRead && crc32(data) === entry.readUInt32LE(24)) {
+          if (crc32(data) === entry.readUInt32LE(24)) {
             frames[place.index] = data;
             const use = set * WAYS + place.way;
             this.#uses[use] = Math.min(MAX_USES, this.#uses[use]! + 1);
@@ -167,12 +171,12 @@ export class CacheFile {
       const { way } = run[0]!;
       const entries = table.subarray(way * ENTRY, (way + run.length) * ENTRY);
       // Nobody may take what comes for what was there: the entries are gone while the slots are written.
-      await this.#write([Buffer.alloc(entries.length)], tableAt(set) + way * ENTRY);
-      await this.#write(
-        run.flatMap(({ index }) => [frames[index]!, PADDING.subarray(0, SLOT - frames[index]!.length)]),
+      await this.#io.write(tableAt(set) + way * ENTRY, [Buffer.alloc(entries.length)]);
+      await this.#io.write(
         slotAt(set, way),
+        run.flatMap(({ index }) => [frames[index]!, PADDING.subarray(0, SLOT - frames[index]!.length)]),
       );
-      await this.#write([entries], tableAt(set) + way * ENTRY);
+      await this.#io.write(tableAt(set) + way * ENTRY, [entries]);
     }
   }
 
@@ -202,15 +206,8 @@ export class CacheFile {
 
   async #table(set: number): Promise<Buffer> {
     const table = Buffer.alloc(TABLE);
-    await this.#file.read(table, 0, TABLE, tableAt(set));
+    await this.#io.read(tableAt(set), [table]);
     return table;
-  }
-
-  async #write(pieces: readonly Buffer[], at: number): Promise<void> {
-    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { bytesWritten } = await this.#file.writev(pieces, at);
-    if (bytesWritten < length)
-      throw new Error(`only ${bytesWritten} of ${length} bytes were written: the file system is full`);
   }
 }
 
