@@ -8,7 +8,7 @@ import type { VduseDiskPlan, VduseDiskReport } from './programs/vduse-disk.ts';
 
 const PROGRAM = join(import.meta.dirname, 'programs', 'vduse-disk.ts');
 /** `BLOCKGATE_TEST_CYCLES=500` for a long run. */
-const CYCLES = Number(process.env['BLOCKGATE_TEST_CYCLES'] ?? 20);
+const CYCLES = Number(process.env['BLOCKGATE_TEST_CYCLES'] ?? 10);
 
 let guest: Guest;
 let disks = 0;
