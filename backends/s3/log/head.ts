@@ -6,7 +6,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError } from '../store/store-error.ts';
 import type { LogNames } from './names.ts';
 
-const MAX_HEAD_BYTES = 8 * 2 ** 20;
+/** What is condemned with a snapshot of a large disk is many names. */
+const MAX_HEAD_BYTES = 256 * 2 ** 20;
 
 const position = z.object({ epoch: z.int().min(0), seq: z.int().min(0) });
 

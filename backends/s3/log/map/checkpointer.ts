@@ -29,6 +29,9 @@ export interface CheckpointerOptions {
   readonly onWritten: () => void;
 }
 
+/** Objects that one checkpoint condemns at most: their names are in the head. */
+const MOST_CONDEMNED = 10_000;
+
 /**
  * Writes the map from time to time, so that a recovery has little to replay, and deletes what nothing refers to any more.
  * An object is condemned by the very change of the head that makes a checkpoint count in which it is dead; only then is it
@@ -42,6 +45,8 @@ export class Checkpointer {
   /** Blocks of the objects in the table that are durable. */
   #stored = 0;
   #garbageLimit = 0;
+  /** After one that failed: so much of `#debt` is waited for. */
+  #notBefore = 0;
   #running: Promise<void> | undefined;
   #last: Promise<void> = Promise.resolve();
   /** Keys that were condemned and are not known to be gone. */
@@ -71,7 +76,11 @@ export class Checkpointer {
       this.#debt >= this.#options.every ||
       this.#garbage >= this.#garbageLimit ||
       this.#options.stored.map.isCrowded;
-    if (isDue && !this.#stopped) void this.run().catch(() => undefined);
+    if (isDue && this.#debt >= this.#notBefore) this.#runAgain();
+  }
+
+  #runAgain(): void {
+    if (!this.#stopped) void this.run().catch(() => undefined);
   }
 
   /** Blocks in the log that nothing refers to, as far as is known, and those that were overwritten where nobody has looked. */
@@ -94,7 +103,10 @@ export class Checkpointer {
       await stored.knowObjects();
       await pins.learn(head.content.snapshots.map(({ checkpoint }) => checkpoint));
       await stored.prepare();
-      await this.#write(this.#dead());
+      const dead = this.#dead();
+      await this.#write(dead);
+      if (dead.isAll) return;
+      void this.#deleting?.then(() => this.#runAgain());
     }).finally(() => {
       this.#running = undefined;
     });
@@ -119,7 +131,12 @@ export class Checkpointer {
   /** One after another. */
   #alone(write: () => Promise<void>): Promise<void> {
     const next = this.#last.then(write);
-    this.#last = next.catch(() => undefined);
+    this.#last = next.catch((error: unknown) => {
+      this.#notBefore = this.#debt + Math.ceil(this.#options.every / 4);
+      this.#options.logger.warn('a checkpoint could not be written; the next one will be', {
+        reason: String(error),
+      });
+    });
     return next;
   }
 
@@ -135,7 +152,7 @@ export class Checkpointer {
     dead: Dead | undefined,
     also?: (head: Head, ref: CheckpointRef) => Partial<Head>,
   ): Promise<void> {
-    const { store, names, stored, pins, head, appender, epoch, logger } = this.#options;
+    const { store, names, stored, pins, head, appender, epoch } = this.#options;
     // All in one step: the map goes on.
     const { place, hash } = appender.durable;
     const debt = this.#debt;
@@ -174,13 +191,13 @@ export class Checkpointer {
         throw reason;
       }
       this.#debt -= debt;
+      this.#notBefore = 0;
       cut.done();
       this.#delete(condemned, dead === undefined ? [] : [...dead.ours, ...dead.kept]);
       this.#limitGarbage();
       if (dead !== undefined) this.#options.onWritten();
     } catch (error) {
       cut.failed();
-      logger.warn('a checkpoint could not be written; the next one will be', { reason: String(error) });
       throw error;
     }
   }
@@ -209,11 +226,13 @@ export class Checkpointer {
   #dead(): Dead {
     const { stored, appender, names, pins } = this.#options;
     const { place } = appender.durable;
-    const dead: { readonly ours: LogObject[]; readonly kept: LogObject[] } = { ours: [], kept: [] };
+    const dead = { ours: [] as LogObject[], kept: [] as LogObject[], isAll: true };
     for (const object of stored.table.values()) {
       if (object.live !== 0 || object.readers !== 0 || !isDurable(object, place)) continue;
       const isOurs = object.names.root === names.root && !pins.objects.has(names.object(object.place!));
-      (isOurs ? dead.ours : dead.kept).push(object);
+      if (!isOurs) dead.kept.push(object);
+      else if (dead.ours.length < MOST_CONDEMNED) dead.ours.push(object);
+      else dead.isAll = false;
     }
     return dead;
   }
@@ -248,6 +267,8 @@ interface Dead {
   readonly ours: readonly LogObject[];
   /** Somebody else needs them, or may. */
   readonly kept: readonly LogObject[];
+  /** There are no more. */
+  readonly isAll: boolean;
 }
 
 const isDurable = ({ place }: LogObject, last: LogPosition): boolean =>

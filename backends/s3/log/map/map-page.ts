@@ -70,6 +70,16 @@ export class MapPage {
     return !this.#isWhole && !this.#isCutWhole && this.#changes === undefined && this.#cut === undefined;
   }
 
+  /** It is not in memory, and all zeros: as if it were not there. */
+  get isNothing(): boolean {
+    return (
+      this.content === undefined &&
+      this.loading === undefined &&
+      this.#used === 0 &&
+      this.#unresolvedBlocks === 0
+    );
+  }
+
   /** `id`, if it is not 0, has been given all of these blocks. */
   change(
     table: ObjectTable,

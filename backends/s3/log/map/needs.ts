@@ -1,7 +1,7 @@
 import type { CheckpointRef } from '../head.ts';
 import type { LogSource } from '../log-source.ts';
 import { SliceReader } from './slice-reader.ts';
-import { mergeEntries, readTables } from './stored-map.ts';
+import { mergeEntries, readTables, type SeenTables } from './stored-map.ts';
 
 /** What must not be deleted because of a checkpoint. */
 export interface Needs {
@@ -17,10 +17,11 @@ export interface Needs {
 export async function needsOf(
   { store, key }: Pick<LogSource, 'store' | 'key'>,
   ref: CheckpointRef,
+  tablesSeen: SeenTables = new Map(),
 ): Promise<Needs> {
   const reader = new SliceReader(store, key);
   const { parts, tables, pages } = await reader.root(ref);
-  const entries = mergeEntries(await readTables(reader, tables));
+  const entries = mergeEntries(await readTables(reader, tables, tablesSeen));
   const checkpoints = new Set([ref.key]);
   for (const { part } of [...tables, ...pages.flatMap(({ slices }) => slices)]) checkpoints.add(part.key);
   const objects = [...entries].filter(([, { live }]) => live > 0).map(([name]) => name);
@@ -34,8 +35,9 @@ export async function needsOfAll(
   refs: readonly CheckpointRef[],
 ): Promise<Set<string>> {
   const keys = new Set<string>();
+  const seen: SeenTables = new Map();
   for (const ref of refs) {
-    const { objects, checkpoints } = await needsOf(source, ref);
+    const { objects, checkpoints } = await needsOf(source, ref, seen);
     for (const key of [...objects, ...checkpoints]) keys.add(key);
   }
   return keys;
@@ -44,7 +46,7 @@ export async function needsOfAll(
 /** What snapshots need, as far as it is known. */
 export class Pins {
   readonly #source: LogSource;
-  readonly #known = new Map<string, Needs>();
+  readonly #known = new Set<string>();
   /** Keys of objects of the log. */
   readonly objects = new Set<string>();
   readonly checkpoints = new Set<string>();
@@ -59,10 +61,12 @@ export class Pins {
 
   /** Looks at those checkpoints that it does not know. Throws `volume.corrupt`. */
   async learn(refs: readonly CheckpointRef[]): Promise<void> {
+    // Snapshots have most of their tables in common.
+    const seen: SeenTables = new Map();
     for (const ref of refs) {
       if (this.#known.has(ref.key)) continue;
-      const needs = await needsOf(this.#source, ref);
-      this.#known.set(ref.key, needs);
+      const needs = await needsOf(this.#source, ref, seen);
+      this.#known.add(ref.key);
       for (const key of needs.objects) this.objects.add(key);
       for (const key of needs.checkpoints) this.checkpoints.add(key);
     }

@@ -172,6 +172,10 @@ export class StoredMap {
     const slices = new NewSlices(names, epoch, number, key);
     const pages: { readonly page: MapPage; readonly state: StoredPage | undefined }[] = [];
     for (const page of this.map.inOrder()) {
+      if (page.isNothing) {
+        this.map.forget(page);
+        continue;
+      }
       const what = page.cut(this.table);
       if (page.content?.used === 0) {
         pages.push({ page, state: undefined });
@@ -291,16 +295,30 @@ const entryOf = ({ names, place, blocks, stored }: LogObject, live: number, isGo
   isGone,
 });
 
+/** Slices of tables that were read, by the name of their part and their offset. */
+export type SeenTables = Map<string, Promise<readonly TableEntry[]>>;
+
 /** All entries, in their order. */
-export async function readTables(reader: SliceReader, tables: readonly SliceRef[]): Promise<TableEntry[]> {
+export async function readTables(
+  reader: SliceReader,
+  tables: readonly SliceRef[],
+  seen: SeenTables = new Map(),
+): Promise<TableEntry[]> {
   const slices = await Promise.all(
-    tables.map(async (ref) => {
-      const entries = decodeTable(await reader.slice(ref));
-      if (typeof entries === 'string') throw corrupt(ref.part.key, entries);
-      return entries;
+    tables.map((ref) => {
+      const name = `${ref.part.key} ${ref.offset}`;
+      const reading = seen.get(name) ?? readTable(reader, ref);
+      seen.set(name, reading);
+      return reading;
     }),
   );
   return slices.flat();
+}
+
+async function readTable(reader: SliceReader, ref: SliceRef): Promise<readonly TableEntry[]> {
+  const entries = decodeTable(await reader.slice(ref));
+  if (typeof entries === 'string') throw corrupt(ref.part.key, entries);
+  return entries;
 }
 
 /** What all of them together say of each object, by key. */
