@@ -1,14 +1,12 @@
 import { NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
 import { type Finding, formatSize, GatewayError, type PluginContext } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
-import { connectorFor } from './open.ts';
+import { exportFacts } from './open.ts';
 
-/** Connects, negotiates, and leaves. */
+/** Asks the server for the export, and leaves. */
 export async function checkExport(config: NbdConfig, ctx: PluginContext): Promise<readonly Finding[]> {
   try {
-    const connect = await connectorFor(config, ctx);
-    using connection = await connect(() => undefined, ctx.signal);
-    const { size, flags } = connection.info;
+    const { size, flags } = await exportFacts(config, ctx);
     const findings: Finding[] = [{ severity: 'ok', summary: `${config.uri}: ${formatSize(size)}` }];
     if ((flags & NBD_FLAG_SEND_FLUSH) === 0)
       findings.push({

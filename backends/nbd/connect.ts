@@ -44,12 +44,44 @@ interface NegotiatedSocket {
   readonly inbox: Inbox | undefined;
 }
 
+/** What the server says of the export, without opening it where it can say so. Throws as connecting does. */
+export async function inquire(
+  uri: string,
+  address: NbdAddress,
+  tls: ConnectionOptions,
+  signal: AbortSignal,
+): Promise<Pick<ExportInfo, 'size' | 'flags'>> {
+  const { exportName } = address;
+  const facts = await shakeHands(uri, address, tls, signal, (handshake, secure) =>
+    handshake.inquire(exportName, secure),
+  );
+  if (facts.result !== undefined) return facts.result;
+  const { socket, info } = await negotiated(uri, address, tls, signal);
+  socket.destroy();
+  return info;
+}
+
 async function negotiated(
   uri: string,
   address: NbdAddress,
   tls: ConnectionOptions,
   signal: AbortSignal,
 ): Promise<NegotiatedSocket> {
+  const { result, inbox } = await shakeHands(uri, address, tls, signal, (handshake, secure) =>
+    handshake.negotiate(address.exportName, secure),
+  );
+  return { ...result, inbox };
+}
+
+type Secure = (socket: Socket) => Promise<Socket>;
+
+async function shakeHands<T>(
+  uri: string,
+  address: NbdAddress,
+  tls: ConnectionOptions,
+  signal: AbortSignal,
+  run: (handshake: Handshake, secure: Secure | undefined) => Promise<T>,
+): Promise<{ readonly result: T; readonly inbox: Inbox | undefined }> {
   signal.throwIfAborted();
   const limit = AbortSignal.any([signal, AbortSignal.timeout(NEGOTIATION_MS)]);
   const inbox = address.tls ? undefined : new Inbox();
@@ -60,7 +92,7 @@ async function negotiated(
   limit.addEventListener('abort', giveUp, { once: true });
   try {
     const secure = address.tls ? (socket: Socket) => secured(uri, socket, tls) : undefined;
-    return { ...(await new Handshake(uri, plain).negotiate(address.exportName, secure)), inbox };
+    return { result: await run(new Handshake(uri, plain), secure), inbox };
   } catch (error) {
     plain.destroy();
     throw GatewayError.is(error) ? error : unavailable(uri, error);

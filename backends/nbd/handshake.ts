@@ -12,9 +12,11 @@ import {
   NBD_INFO_EXPORT,
   NBD_MAGIC,
   NBD_META_BASE_ALLOCATION,
+  NBD_OPT_ABORT,
   NBD_OPT_EXPORT_NAME,
   NBD_OPT_EXTENDED_HEADERS,
   NBD_OPT_GO,
+  NBD_OPT_INFO,
   NBD_OPT_LIST,
   NBD_OPT_SET_META_CONTEXT,
   NBD_OPT_STARTTLS,
@@ -67,17 +69,39 @@ export class Handshake {
     exportName: string,
     secure: ((socket: Socket) => Promise<Socket>) | undefined,
   ): Promise<{ socket: Socket; info: ExportInfo }> {
-    const greeting = await this.#greet();
-    if (secure !== undefined) await this.#startTls(secure);
+    const greeting = await this.#begin(secure);
     const extended = await this.#wants(NBD_OPT_EXTENDED_HEADERS);
     const structured = extended || (await this.#wants(NBD_OPT_STRUCTURED_REPLY));
     const allocationContext = structured ? await this.#allocationContext(exportName) : undefined;
-    const facts = (await this.#go(exportName)) ?? (await this.#exportName(exportName, greeting));
+    const facts =
+      (await this.#factsOf(NBD_OPT_GO, exportName)) ?? (await this.#exportName(exportName, greeting));
     if (this.#reader.buffered > 0)
       throw new ConnectionLost('the server sends replies before there are requests');
     this.#reader[Symbol.dispose]();
     const info = exportInfo(this.#uri, { structured, extended, allocationContext, ...facts });
     return { socket: this.#socket, info };
+  }
+
+  /**
+   * What the server says of `exportName`, and goodbye: nothing is opened there. Of one that cannot say it without, undefined.
+   * Throws as `negotiate` does.
+   */
+  async inquire(
+    exportName: string,
+    secure: ((socket: Socket) => Promise<Socket>) | undefined,
+  ): Promise<ExportInfo | undefined> {
+    await this.#begin(secure);
+    const facts = await this.#factsOf(NBD_OPT_INFO, exportName);
+    if (facts !== undefined) this.#ask(NBD_OPT_ABORT);
+    this.#reader[Symbol.dispose]();
+    this.#socket.destroySoon();
+    return facts && exportInfo(this.#uri, { structured: false, extended: false, ...facts });
+  }
+
+  async #begin(secure: ((socket: Socket) => Promise<Socket>) | undefined): Promise<Greeting> {
+    const greeting = await this.#greet();
+    if (secure !== undefined) await this.#startTls(secure);
+    return greeting;
   }
 
   async #greet(): Promise<Greeting> {
@@ -125,16 +149,19 @@ export class Handshake {
     return context;
   }
 
-  /** Undefined when the server does not know this option. */
-  async #go(exportName: string): Promise<Omit<ServerFacts, 'structured' | 'extended'> | undefined> {
+  /** `NBD_OPT_INFO`, or `NBD_OPT_GO`, which opens it as well. Undefined when the server does not know this option. */
+  async #factsOf(
+    option: number,
+    exportName: string,
+  ): Promise<Omit<ServerFacts, 'structured' | 'extended'> | undefined> {
     const wanted = Buffer.alloc(6);
     wanted.writeUInt16BE(2, 0);
     wanted.writeUInt16BE(NBD_INFO_BLOCK_SIZE, 2);
     wanted.writeUInt16BE(NBD_INFO_DESCRIPTION, 4);
-    this.#ask(NBD_OPT_GO, text(exportName), wanted);
+    this.#ask(option, text(exportName), wanted);
     let facts: Partial<ServerFacts> = {};
     let last: OptionReply | undefined;
-    for await (const reply of this.#replies(NBD_OPT_GO)) {
+    for await (const reply of this.#replies(option)) {
       last = reply;
       if (reply.type === NBD_REP_INFO) facts = { ...facts, ...factOf(reply.data) };
     }

@@ -1,8 +1,10 @@
+import type { ConnectionOptions } from 'node:tls';
 import { NBD_FLAG_CAN_MULTI_CONN, NBD_FLAG_READ_ONLY, NBD_FLAG_SEND_FLUSH } from '../../core/nbd/protocol.ts';
 import { type BlockDevice, GatewayError, type OpenContext, type PluginContext } from '../../core/plugin.ts';
 import type { NbdConfig } from './config.ts';
-import { connector } from './connect.ts';
+import { connector, inquire } from './connect.ts';
 import { nbdDevice } from './device.ts';
+import type { ExportInfo } from './export-info.ts';
 import { type Connect, NbdLink } from './link.ts';
 import { tlsOptions } from './tls.ts';
 import { type NbdAddress, parseNbdUri } from './uri.ts';
@@ -30,14 +32,30 @@ export async function openExport(config: NbdConfig, ctx: OpenContext): Promise<B
   return nbdDevice(link);
 }
 
+/** Size (bytes) and transmission flags of the export. */
+export async function exportFacts(
+  config: NbdConfig,
+  ctx: PluginContext,
+): Promise<Pick<ExportInfo, 'size' | 'flags'>> {
+  const { address, tls } = await accessTo(config, ctx);
+  return await inquire(config.uri, address, tls, ctx.signal);
+}
+
+async function connectorFor(config: NbdConfig, ctx: PluginContext): Promise<Connect> {
+  const { address, tls } = await accessTo(config, ctx);
+  return connector(config.uri, address, tls, config.connections);
+}
+
 /** Reads certificates and secrets; connects to nothing. */
-export async function connectorFor(config: NbdConfig, ctx: PluginContext): Promise<Connect> {
+async function accessTo(
+  config: NbdConfig,
+  ctx: PluginContext,
+): Promise<{ readonly address: NbdAddress; readonly tls: ConnectionOptions }> {
   const address = parseNbdUri(config.uri) as NbdAddress;
   if (config.tls !== undefined && !address.tls) throw tlsUnused(config.uri);
   const { endpoint } = address;
   const host = 'host' in endpoint ? endpoint.host : undefined;
-  const tls = address.tls ? await tlsOptions(config.tls, host, ctx.baseDir) : {};
-  return connector(config.uri, address, tls, config.connections);
+  return { address, tls: address.tls ? await tlsOptions(config.tls, host, ctx.baseDir) : {} };
 }
 
 function tlsUnused(uri: string): GatewayError {

@@ -9,6 +9,7 @@ import {
   NBD_FLAG_SEND_FLUSH,
   NBD_MAGIC,
   NBD_OPT_GO,
+  NBD_OPT_INFO,
   NBD_OPT_SET_META_CONTEXT,
   NBD_OPT_STRUCTURED_REPLY,
   NBD_OPTS_MAGIC,
@@ -37,6 +38,8 @@ export interface NbdScript {
   readonly size: number;
   readonly structured: boolean;
   readonly flags?: number;
+  /** It knows `NBD_OPT_INFO`. Default: it does. */
+  readonly hasInfo?: boolean;
   /** In place of the greeting and all that follows, on connection `nth`, from 0 on. */
   greet?(socket: Socket, nth: number): boolean;
   /** In place of the answer to an option; undefined: as usual. */
@@ -133,7 +136,9 @@ function usual(option: number, script: NbdScript): Buffer {
         optionReply(option, NBD_REP_META_CONTEXT, join(u32(CONTEXT), Buffer.from('base:allocation'))),
         optionReply(option, NBD_REP_ACK),
       );
+    case NBD_OPT_INFO:
     case NBD_OPT_GO:
+      if (option === NBD_OPT_INFO && script.hasInfo === false) return optionReply(option, NBD_REP_ERR_UNSUP);
       return join(
         optionReply(option, NBD_REP_INFO, join(u16(0), u64(BigInt(script.size)), u16(flags))),
         optionReply(option, NBD_REP_ACK),
