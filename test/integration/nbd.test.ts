@@ -148,6 +148,9 @@ describe('an export of', () => {
     );
     await start();
     const config = { uri: uri(name === 'nbd-server' ? 'disk' : '') };
+    expect(await nbd.check!(nbdConfig.parse(config), openContext(folder.path))).toMatchObject([
+      { severity: 'ok', summary: expect.stringContaining('16 MiB') },
+    ]);
     const device = await open(config);
     expect(device.info.size).toBe(SIZE);
     const model = await exercise(device, name.includes('slow') ? 10 : 40);
