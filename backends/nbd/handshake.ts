@@ -95,7 +95,9 @@ export class Handshake {
     if (facts !== undefined) this.#ask(NBD_OPT_ABORT);
     this.#reader[Symbol.dispose]();
     this.#socket.destroySoon();
-    return facts && exportInfo(this.#uri, { structured: false, extended: false, ...facts });
+    // nbd-server answers 0 for what it has not opened.
+    if (facts === undefined || facts.size === 0n) return undefined;
+    return exportInfo(this.#uri, { structured: false, extended: false, ...facts });
   }
 
   async #begin(secure: ((socket: Socket) => Promise<Socket>) | undefined): Promise<Greeting> {
