@@ -48,6 +48,8 @@ async function openReadOnly(
   const { record, head, recovered, key } = await observe(starting, names, config, ctx);
   const { stored } = recovered;
   stored.reader.store = running;
+  // Its writer, or the next, may delete the checkpoint: from then on only what is in memory is known.
+  void stored.map.fill();
   const { journal } = head.head;
   if (journal != null)
     ctx.logger.warn('what its last writer has in a journal, and not in the store, is not shown', {

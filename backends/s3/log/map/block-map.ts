@@ -166,13 +166,22 @@ export class BlockMap {
     return [...this.#pages.values()].sort((a, b) => a.number - b.number);
   }
 
+  /** Loads as many pages as may be in memory, up to the first that cannot be read. */
+  async fill(): Promise<void> {
+    const pages = this.inOrder().slice(0, Math.min(this.#maxLoaded, this.#pages.size));
+    await this.#loadSome(pages).catch(() => undefined);
+  }
+
   /** Pages with many changes that nobody has looked at: from now on it is known what they freed. */
   async resolve(most: number): Promise<void> {
     const pages = [...this.#pages.values()].filter(({ unresolvedBlocks }) => unresolvedBlocks > 0);
     pages.sort((a, b) => b.unresolvedBlocks - a.unresolvedBlocks);
-    const worst = pages.slice(0, most);
-    for (let i = 0; i < worst.length; i += AT_ONCE)
-      await Promise.all(worst.slice(i, i + AT_ONCE).map((page) => this.needPage(page)));
+    await this.#loadSome(pages.slice(0, most));
+  }
+
+  async #loadSome(pages: readonly MapPage[]): Promise<void> {
+    for (let i = 0; i < pages.length; i += AT_ONCE)
+      await Promise.all(pages.slice(i, i + AT_ONCE).map((page) => this.needPage(page)));
   }
 
   /** A page of which a checkpoint has nothing any more, and that holds nothing. */

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { withWriter } from '../../../../backends/s3/log/volume/with-writer.ts';
 import { withStore } from '../../../../backends/s3/operation.ts';
 import { StoreError } from '../../../../backends/s3/store/store-error.ts';
 import { createVolume, deleteVolume, resizeVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
 import { FakeStore } from '../fake-store.ts';
 import { context, KIB, MIB, pattern, readAll, sameBytes } from '../harness.ts';
-import { BLOCK, newVolume, opened, refusal, settings } from './disk.ts';
+import { BLOCK, newVolume, opened, operate, refusal, settings } from './disk.ts';
 
 describe('a volume with the layout log', () => {
   it('holds after a restart what was written', async () => {
@@ -340,6 +341,32 @@ describe('a volume with the layout log', () => {
     disk.store.requests.length = 0;
     expect(sameBytes(await readAll(disk.device, 0, MIB), pattern(MIB, 1))).toBe(true);
     expect(disk.store.requests).toEqual([]);
+  });
+
+  it('is read as it was when it was opened, although its writer deletes that checkpoint', async () => {
+    const PAGE = 64 * MIB;
+    const bucket = await newVolume(4 * PAGE);
+    const checkpoint = () =>
+      operate(bucket, (operation) => withWriter(operation, (writer) => writer.checkpoint()));
+    const fill = async (tag: number, from: number): Promise<void> => {
+      await using disk = await opened(bucket);
+      for (let at = from; at < 4 * PAGE; at += PAGE) await disk.device.write!(at, [pattern(MIB, tag)], 0);
+      await disk.device.flush!(0);
+    };
+    await fill(1, 0);
+    await checkpoint();
+    const old = [...bucket.objects.keys()].find((key) => key.includes('/ckpt/'))!;
+    await using reader = await opened(bucket, {}, { readOnly: true });
+    // What it reads by itself arrives.
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // Elsewhere in the same pages, until they are put together in another one.
+    for (let round = 0; bucket.objects.has(old) && round < 40; round++) {
+      await fill(2 + round, 8 * MIB);
+      await checkpoint();
+    }
+    expect(bucket.objects.has(old)).toBe(false);
+    for (let at = 0; at < 4 * PAGE; at += PAGE)
+      expect(sameBytes(await readAll(reader.device, at, MIB), pattern(MIB, 1))).toBe(true);
   });
 
   it('is looked at while its writer deletes what was named a moment ago', async () => {
