@@ -50,6 +50,11 @@ export default defineBackend<S3Config>({
         onSnapshots(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
       rollback: (config, name, ctx) =>
         onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
+      flatten: (config, progress, ctx) =>
+        onLog(config, ctx, 'have clones', async (operation) => {
+          const { flattenVolume } = await import('./log/volume/flatten.ts');
+          return await flattenVolume(operation, progress);
+        }),
       changes: (config, snapshots, take, ctx) =>
         onLog(config, ctx, 'have snapshots', async (operation) => {
           const { listChanges } = await import('./log/volume/changed-blocks.ts');

@@ -102,6 +102,8 @@ export interface SnapshotOperations<C> {
   rollback(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
   /** Makes a new volume, which `target` describes, that begins as the snapshot is and shares its data. */
   clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
+  /** Makes a clone need its parent no more, by copying what it shares with it. Fails while snapshots of the clone share it. */
+  flatten?(config: C, progress: Progress, ctx: PluginContext): Promise<VolumeInfo>;
   /**
    * Calls `take` with everything that is different in the snapshot `to` (without it: in the volume as it is now) from what it
    * was in the snapshot `from`, in the order of the disk; it may name what is the same as well. Somebody may have the volume open.

@@ -76,6 +76,8 @@ const head = z.object({
    */
   epochs: z.array(z.object({ epoch: z.int(), end: z.int().optional() })),
   snapshots: z.array(snapshot),
+  /** It was cloned, and needs its parent no more. */
+  isFlat: z.boolean().optional(),
   /** Keys that nothing refers to any more, as of this version: to be deleted. */
   condemned: z.array(z.string()),
 });

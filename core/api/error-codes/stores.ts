@@ -168,7 +168,11 @@ export const STORE_ERRORS: ErrorDocs = {
   },
   'volume.has-clones': {
     meaning: 'Another volume needs what was to be deleted: it was cloned from it.',
-    fix: 'Delete the clone first.',
+    fix: 'Delete the clone first, or flatten it: blockgate volume flatten <target>.',
+  },
+  'volume.needs-parent': {
+    meaning: 'Snapshots of a clone need the volume that it was cloned from.',
+    fix: 'Delete these snapshots first, or keep the parent.',
   },
   'volume.layout-mismatch': {
     meaning: 'The volume has another layout than the configuration says; it is fixed at creation.',

@@ -1,13 +1,21 @@
-import type { ChangedRange, SnapshotOperations } from '../../api/backend.ts';
+import type { ChangedRange, SnapshotOperations, VolumeInfo } from '../../api/backend.ts';
 import type { SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { formatSize } from '../../util/size.ts';
 import { printVolume } from './print-volume.ts';
+import { ProgressBar } from './progress-bar.ts';
 import { table } from './table.ts';
 import type { Terminal } from './terminal.ts';
 import type { VolumeOperation, VolumeRequest } from './volumes.ts';
 
-export type SnapshotAction = 'snapshot' | 'snapshots' | 'rollback' | 'clone' | 'changes' | 'delete-snapshot';
+export type SnapshotAction =
+  | 'snapshot'
+  | 'snapshots'
+  | 'rollback'
+  | 'clone'
+  | 'flatten'
+  | 'changes'
+  | 'delete-snapshot';
 
 /** Runs one operation on snapshots of volumes that nobody has open, and prints what it returns. */
 export async function operateOnSnapshots(
@@ -34,6 +42,8 @@ export async function operateOnSnapshots(
     }
     case 'clone':
       return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
+    case 'flatten':
+      return printVolume(await flatten({ snapshots, config, ctx }, request, terminal), request, terminal);
     case 'changes':
       return await printChanges({ snapshots, config, ctx }, request, terminal);
     case 'delete-snapshot':
@@ -41,6 +51,27 @@ export async function operateOnSnapshots(
       if (request.json) return terminal.printJson({ deleted: name });
       return terminal.say(`${request.target}: snapshot "${name}" deleted`);
   }
+}
+
+type Snapshots = Pick<VolumeOperation, 'config' | 'ctx'> & {
+  readonly snapshots: SnapshotOperations<unknown>;
+};
+
+async function flatten(
+  { snapshots, config, ctx }: Snapshots,
+  { target }: VolumeRequest,
+  terminal: Terminal,
+): Promise<VolumeInfo> {
+  if (snapshots.flatten === undefined)
+    throw new GatewayError(
+      'volume.unsupported',
+      `The backend of ${target} cannot make a clone independent.`,
+      {
+        fix: 'Copy it: blockgate volume export, then import.',
+      },
+    );
+  using bar = new ProgressBar(terminal, 'Flattening', { unit: 'count' });
+  return await snapshots.flatten(config, (done, total) => bar.update(done, total), ctx);
 }
 
 /** Line by line: there may be many. */

@@ -53,7 +53,7 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
   const links = await checkObjects({ ...options, needed, report });
   checkChain(names, head, links, needed, report);
   await checkClones(store, names, head, inventory.refs, report);
-  await checkParent(store, names, record, report);
+  await checkParent(store, names, record, head, report);
   const leftovers = await findLeftovers({ store, names, key, head, inventory, needed, ends, report });
   return { report, leftovers };
 }

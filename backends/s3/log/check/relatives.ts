@@ -52,9 +52,10 @@ export async function checkParent(
   store: ObjectStore,
   names: LogNames,
   { uuid, parent }: Pick<LogRecord, 'uuid' | 'parent'>,
+  { isFlat }: Head,
   report: Report,
 ): Promise<void> {
-  if (parent === undefined) return;
+  if (parent === undefined || isFlat === true) return;
   const from = new LogNames(parent.prefix);
   const [record, head, ref] = await Promise.all([
     readable(() => readRecord(store, from)),

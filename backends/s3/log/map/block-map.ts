@@ -141,11 +141,16 @@ export class BlockMap {
 
   /** Every run that is not a hole, in the order of the disk; pages are loaded one after another. */
   async eachRun(take: (run: Readonly<Run> & { readonly lba: number }) => void): Promise<void> {
-    for (const page of this.inOrder()) {
-      while (page.content === undefined) await this.#loading(page);
-      const base = page.number * PAGE_BLOCKS;
-      page.content.runs((at, count, id, block) => take({ lba: base + at, id, block, count }));
-    }
+    for (const page of this.inOrder()) for (const run of await this.runsOf(page)) take(run);
+  }
+
+  /** Every run of a page that is not a hole, in their order. */
+  async runsOf(page: MapPage): Promise<(Run & { readonly lba: number })[]> {
+    while (page.content === undefined) await this.#loading(page);
+    const runs: (Run & { readonly lba: number })[] = [];
+    const base = page.number * PAGE_BLOCKS;
+    page.content.runs((at, count, id, block) => runs.push({ lba: base + at, id, block, count }));
+    return runs;
   }
 
   /** Blocks that are not holes: at most so many, and exactly while all pages are in memory. */

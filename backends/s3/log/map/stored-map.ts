@@ -153,14 +153,36 @@ export class StoredMap {
     }
   }
 
+  /** The next checkpoint stores the page whole, if it has slices in those of another volume. Returns whether it has. */
+  async ownPage(page: MapPage): Promise<boolean> {
+    if (!page.slices.some((slice) => this.#isForeign(slice))) return false;
+    while (page.content === undefined) await this.map.needPage(page);
+    page.storeWhole();
+    return true;
+  }
+
+  /** The last checkpoint needs nothing of another volume. All objects are known. */
+  get isOwn(): boolean {
+    const { root } = this.#source.names;
+    const slices = [...this.#tables, ...this.map.inOrder().flatMap((page) => page.slices)];
+    const objects = [...this.table.values()];
+    return (
+      !slices.some((slice) => this.#isForeign(slice)) && objects.every(({ names }) => names.root === root)
+    );
+  }
+
+  #isForeign({ part }: SliceRef): boolean {
+    return part.names.root !== this.#source.names.root;
+  }
+
   /** Pages that consist of many slices, the most first, and those in checkpoints of which little else is needed. */
   #scattered(): MapPage[] {
     const needed = new Map<Part, number>();
     const pages = this.map.inOrder();
     for (const { part, length } of [...this.#tables, ...pages.flatMap(({ slices }) => slices)])
       needed.set(part, (needed.get(part) ?? 0) + length);
-    const isPoor = ({ part }: SliceRef): boolean =>
-      part.names.root === this.#source.names.root && needed.get(part)! * POOR < part.bytes + part.dataAt;
+    const isPoor = (slice: SliceRef): boolean =>
+      !this.#isForeign(slice) && needed.get(slice.part)! * POOR < slice.part.bytes + slice.part.dataAt;
     return pages
       .filter(({ slices }) => slices.length >= MANY_SLICES || slices.some(isPoor))
       .sort((a, b) => b.slices.length - a.slices.length);
@@ -252,7 +274,9 @@ export class StoredMap {
     const saved = new Map(changed.map((object) => [object, object.live - object.saved]));
     const [all, ...since] = this.#tables;
     const bytes = since.reduce((sum, { length }) => sum + length, tableBytes(changed.length));
-    const isTogether = this.table.isComplete && 4 * bytes > (all?.length ?? 0);
+    // Those of a parent are left behind as soon as they are known.
+    const isForeign = this.#tables.some((slice) => this.#isForeign(slice));
+    const isTogether = this.table.isComplete && (isForeign || 4 * bytes > (all?.length ?? 0));
     if (isTogether) {
       const objects = [...this.table.values()].filter(
         (object) => object.place !== undefined && !gone.has(object) && isDurable(object),

@@ -34,6 +34,6 @@ export async function refuseWithClones(
   if (needing === undefined) return;
   throw new GatewayError('volume.has-clones', `The volume at "${needing.prefix}" is a clone of this one.`, {
     why: `It needs the snapshot "${needing.snapshot}".`,
-    fix: 'Delete that volume first.',
+    fix: 'Delete that volume first, or flatten it: blockgate volume flatten <target>.',
   });
 }

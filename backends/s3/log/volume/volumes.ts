@@ -219,7 +219,9 @@ export function describe(
       epoch,
       snapshots: snapshots.length,
       ...(journal == null ? {} : { journal: `${journal.path} on ${journal.host}` }),
-      ...(parent === undefined ? {} : { clone: `of "${parent.snapshot}" of ${parent.prefix}` }),
+      ...(parent === undefined || head.isFlat === true
+        ? {}
+        : { clone: `of "${parent.snapshot}" of ${parent.prefix}` }),
       ...more,
       crash: 'prefix-consistent',
       fence: 'store-enforced',

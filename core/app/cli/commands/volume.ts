@@ -130,6 +130,11 @@ export function volumeCommand(ctx: CommandContext): Command {
       ),
   );
   command.addCommand(
+    subcommand('flatten', 'make a clone need its parent no more').action(
+      (target: string, options: VolumeOptions) => act('flatten', { ...options, target }),
+    ),
+  );
+  command.addCommand(
     subcommand('changes', 'which bytes have changed since a snapshot')
       .argument('<from>', 'name of the snapshot', snapshotName)
       .argument('[to]', 'name of a later one; without it: until now', snapshotName)
