@@ -119,8 +119,11 @@ export class CacheFile {
   }
 
   async close(): Promise<void> {
-    await this.#io[Symbol.asyncDispose]();
-    await this.#file.close();
+    try {
+      await this.#io[Symbol.asyncDispose]();
+    } finally {
+      await this.#file.close();
+    }
   }
 
   async #readPart(key: Buffer, first: number, count: number): Promise<FoundFrames> {
