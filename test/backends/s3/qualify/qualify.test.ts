@@ -7,8 +7,8 @@ import { FakeBucket, FakeStore } from '../fake-store.ts';
 import { context, HASTE } from '../harness.ts';
 
 const config = s3Config.parse({ bucket: 'bucket', prefix: 'disks/a' });
-const qualify = (store: ObjectStore) =>
-  qualifyStore(store, config, context(), { ...HASTE, giveUpAfterMs: 50 });
+const qualify = (store: ObjectStore, giveUpAfterMs = 50) =>
+  qualifyStore(store, config, context(), { ...HASTE, giveUpAfterMs });
 
 const SAFE = ['log', 'chunk', 'image'].map((layout) => ({
   severity: 'ok',
@@ -105,7 +105,7 @@ describe.concurrent('the qualification of a store', () => {
       conflicts++;
       throw conflict();
     });
-    const findings = await qualify(store);
+    const findings = await qualify(store, 30_000);
     expect(findings.filter(({ severity }) => severity !== 'ok')).toEqual([]);
     expect(conflicts).toBeGreaterThan(100);
   });
