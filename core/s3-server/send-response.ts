@@ -41,6 +41,8 @@ async function sendFile(response: ServerResponse, body: FileBody, cutBodyAt: num
 
 /** Resolves when the client has taken what was written, or is gone. */
 function drained(response: ServerResponse): Promise<void> {
+  // It says so only once, and that may have been before.
+  if (response.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {
       response.off('drain', done);

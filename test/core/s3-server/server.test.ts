@@ -151,6 +151,21 @@ describe('stopping', () => {
     await server[Symbol.asyncDispose]();
     await closed;
   });
+
+  it('ends although a client went away before its answer began', async () => {
+    const server = await start();
+    const s3 = await bucketOn(server);
+    await s3.put('large', new Uint8Array(8 * 2 ** 20));
+    const raw = stack.use(new RawClient({ endpoint: server.endpoint, region: 'us-east-1', ...credentials }));
+    const url = new URL(raw.presign('GET', `/${s3.bucket}/large`));
+    server.setFaults({ stallRate: 1, stallMs: 100, seed: 1 });
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    await server.stop();
+  });
 });
 
 describe('connections', () => {
