@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DeviceNode, entries } from './device-node.ts';
 import { busPath, type HostPaths } from './host-paths.ts';
@@ -18,8 +18,19 @@ export function deviceNumbers(paths: HostPaths, node: DeviceNode): Map<string, s
   const folder = join(paths.sys, 'block', node.name);
   const numbers = new Map<string, string>();
   for (const name of ['', ...entries(folder)]) {
-    const file = join(folder, name, 'dev');
-    if (existsSync(file)) numbers.set(readFileSync(file, 'utf8').trim(), name === '' ? node.name : name);
+    const number = attribute(join(folder, name, 'dev'));
+    if (number !== undefined) numbers.set(number, name === '' ? node.name : name);
   }
   return numbers;
+}
+
+/** Of sysfs; undefined where there is none, or none any more: a disk may go at any moment. */
+function attribute(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENODEV') return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { IoVec, Volume } from '../../../core/api/device.ts';
 import type { GatewayError } from '../../../core/api/errors.ts';
 import { type CopyRequest, copyDisk } from '../../../core/app/copy/copy-disk.ts';
@@ -10,6 +10,7 @@ import { tempFolder } from '../../support/temp-folder.ts';
 
 const MIB = 2 ** 20;
 const folder = tempFolder();
+afterAll(() => folder[Symbol.dispose]());
 let places = 0;
 
 /** A disk of a file, with what `options` add, and where its state lies. */

@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { s3Config } from '../../../../backends/s3/config.ts';
 import { Journal } from '../../../../backends/s3/log/journal/journal.ts';
 import { JournalFile } from '../../../../backends/s3/log/journal/journal-file.ts';
@@ -269,6 +269,7 @@ describe('a journal', () => {
 
 describe('a volume with a journal', () => {
   const folder = tempFolder();
+  afterAll(() => folder[Symbol.dispose]());
   let journals = 0;
   const journalPath = () => folder.file(`journal-${++journals}`);
   const settings = (journal: string | undefined, options: Record<string, unknown> = {}) =>
