@@ -41,6 +41,9 @@ export class BlockMap {
   /** Those in memory; the first is the one unused for longest. */
   readonly #loaded = new Set<MapPage>();
   #latest: MapPage | undefined;
+  /** Of all pages: each object that becomes durable asks for them. */
+  #used = 0;
+  #unresolvedBlocks = 0;
 
   /** @param maxLoaded pages in memory, besides those that a checkpoint has to store first. */
   constructor(
@@ -52,7 +55,11 @@ export class BlockMap {
     this.#table = table;
     this.#load = load;
     this.#maxLoaded = maxLoaded;
-    for (const page of pages) this.#pages.set(page.number, new MapPage(page.number, page));
+    for (const page of pages) {
+      this.#pages.set(page.number, new MapPage(page.number, page));
+      this.#used += page.used;
+      this.#unresolvedBlocks += page.unresolvedBlocks;
+    }
   }
 
   /** Undefined when the pages of these blocks are in memory. When it settles, they were: ask again. */
@@ -106,7 +113,7 @@ export class BlockMap {
   set(lba: number, count: number, id: number, block: number): void {
     this.#table.get(id).live += count;
     this.#each(lba, count, (number, at, n, done) =>
-      this.#page(number).change(this.#table, at, n, id, block + done, 0, 0),
+      this.#change(this.#page(number), at, n, id, block + done, 0, 0),
     );
   }
 
@@ -117,7 +124,7 @@ export class BlockMap {
       const page = this.#pages.get(number);
       if (page === undefined) return;
       to.live += n;
-      page.change(this.#table, at, n, id, block + done, fromId, fromBlock + done);
+      this.#change(page, at, n, id, block + done, fromId, fromBlock + done);
     });
   }
 
@@ -126,7 +133,7 @@ export class BlockMap {
     const clear = (page: MapPage): void => {
       const base = page.number * PAGE_BLOCKS;
       const at = Math.max(0, lba - base);
-      page.change(this.#table, at, Math.min(PAGE_BLOCKS, end - base) - at, 0, 0, 0, 0);
+      this.#change(page, at, Math.min(PAGE_BLOCKS, end - base) - at, 0, 0, 0, 0);
     };
     // Of a disk that is mostly empty, look at what is there.
     if (Math.ceil(end / PAGE_BLOCKS) - first > this.#pages.size) {
@@ -155,16 +162,12 @@ export class BlockMap {
 
   /** Blocks that are not holes: at most so many, and exactly while all pages are in memory. */
   get used(): number {
-    let used = 0;
-    for (const page of this.#pages.values()) used += page.used;
-    return used;
+    return this.#used;
   }
 
   /** Blocks that changed in pages which nobody has looked at since: what these changes free is not known. */
   get unresolvedBlocks(): number {
-    let blocks = 0;
-    for (const page of this.#pages.values()) blocks += page.unresolvedBlocks;
-    return blocks;
+    return this.#unresolvedBlocks;
   }
 
   inOrder(): MapPage[] {
@@ -191,6 +194,8 @@ export class BlockMap {
 
   /** A page of which a checkpoint has nothing any more, and that holds nothing. */
   forget(page: MapPage): void {
+    this.#used -= page.used;
+    this.#unresolvedBlocks -= page.unresolvedBlocks;
     this.#pages.delete(page.number);
     this.#loaded.delete(page);
     if (this.#latest === page) this.#latest = undefined;
@@ -231,9 +236,31 @@ export class BlockMap {
     return page;
   }
 
+  #change(
+    page: MapPage,
+    at: number,
+    count: number,
+    id: number,
+    block: number,
+    fromId: number,
+    fromBlock: number,
+  ): void {
+    const { used, unresolvedBlocks } = page;
+    page.change(this.#table, at, count, id, block, fromId, fromBlock);
+    this.#count(page, used, unresolvedBlocks);
+  }
+
+  /** What the page was like before it changed. */
+  #count(page: MapPage, used: number, unresolvedBlocks: number): void {
+    this.#used += page.used - used;
+    this.#unresolvedBlocks += page.unresolvedBlocks - unresolvedBlocks;
+  }
+
   #loading(page: MapPage): Promise<void> {
     page.loading ??= this.#load!(page, (content) => {
+      const { used, unresolvedBlocks } = page;
       page.loaded(this.#table, content);
+      this.#count(page, used, unresolvedBlocks);
       this.#loaded.add(page);
       this.#latest = page;
     }).finally(() => {

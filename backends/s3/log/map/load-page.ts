@@ -2,7 +2,8 @@ import { corrupt } from '../corrupt.ts';
 import type { ObjectTable } from '../log-object.ts';
 import type { MapPage } from './map-page.ts';
 import { PageBlocks } from './page-blocks.ts';
-import { decodePageSlice, type SliceObject } from './page-slice.ts';
+import { decodePageSlice } from './page-slice.ts';
+import type { SliceObject } from './slice-object.ts';
 import type { SliceReader } from './slice-reader.ts';
 
 /** In place of an object that is not in the table any more: something later must have replaced it. */

@@ -1,9 +1,9 @@
 import { crc32 } from 'node:zlib';
 import type { LogObject, ObjectTable } from '../log-object.ts';
-import type { LogNames, LogPosition } from '../names.ts';
 import { Changes } from './changes.ts';
 import { PAGE_BLOCKS, type PageBlocks } from './page-blocks.ts';
 import { Places } from './part.ts';
+import { readSliceObject, SLICE_OBJECT, type SliceObject, writeSliceObject } from './slice-object.ts';
 
 /**
  * A page of the map, or changes of one, as a checkpoint stores it. Numbers are little-endian.
@@ -15,17 +15,8 @@ import { Places } from './part.ts';
  *       object; and where only those count that come from somewhere: u32 object or NONE, u32 first block there
  */
 const FIXED = 20;
-const OBJECT = 28;
 const CHANGE = 20;
 const NONE = 0xffffffff;
-
-export interface SliceObject {
-  readonly names: LogNames;
-  readonly place: LogPosition;
-  readonly blocks: number;
-  /** Bytes of its data as it is stored. */
-  readonly stored: number;
-}
 
 export interface PageSlice {
   readonly objects: readonly SliceObject[];
@@ -70,15 +61,9 @@ export function encodeChanges(number: number, changes: Changes, table: ObjectTab
     used += CHANGE;
   });
   const places = new Places();
-  const listed = Buffer.allocUnsafe(objects.size * OBJECT);
-  for (const [{ names, place, blocks, stored }, i] of objects) {
-    const position = i * OBJECT;
-    listed.writeBigUInt64LE(BigInt(place!.epoch), position);
-    listed.writeBigUInt64LE(BigInt(place!.seq), position + 8);
-    listed.writeUInt32LE(blocks, position + 16);
-    listed.writeUInt32LE(stored, position + 20);
-    listed.writeUInt32LE(places.numberOf(names), position + 24);
-  }
+  const listed = Buffer.allocUnsafe(objects.size * SLICE_OBJECT);
+  for (const [object, i] of objects)
+    writeSliceObject(listed, i * SLICE_OBJECT, { ...object, place: object.place! }, places);
   const names = places.encode();
   const fixed = Buffer.alloc(FIXED);
   for (const [i, value] of [number, names.length, objects.size, used / CHANGE].entries())
@@ -92,27 +77,22 @@ export function encodeChanges(number: number, changes: Changes, table: ObjectTab
 export function decodePageSlice(bytes: Buffer, number: number): PageSlice | string {
   if (bytes.length < FIXED || crc32(bytes.subarray(4)) !== bytes.readUInt32LE(0))
     return 'the checksum of a page is wrong';
-  const [found, nameBytes, objectCount, count] = [4, 8, 12, 16].map((at) => bytes.readUInt32LE(at)) as [
+  const [page, nameBytes, objectCount, count] = [4, 8, 12, 16].map((at) => bytes.readUInt32LE(at)) as [
     number,
     number,
     number,
     number,
   ];
-  if (found !== number) return `page ${found} is where page ${number} should be`;
+  if (page !== number) return `page ${page} is where page ${number} should be`;
   const objectsAt = FIXED + nameBytes;
-  const changesAt = objectsAt + objectCount * OBJECT;
+  const changesAt = objectsAt + objectCount * SLICE_OBJECT;
   if (changesAt + count * CHANGE !== bytes.length) return 'the tables of a page do not fill it';
   const places = Places.decode(bytes.subarray(FIXED, objectsAt));
-  const objects = Array.from({ length: objectCount }, (_, i) => {
-    const at = objectsAt + i * OBJECT;
-    return {
-      names: places[bytes.readUInt32LE(at + 24)]!,
-      place: { epoch: Number(bytes.readBigUInt64LE(at)), seq: Number(bytes.readBigUInt64LE(at + 8)) },
-      blocks: bytes.readUInt32LE(at + 16),
-      stored: bytes.readUInt32LE(at + 20),
-    };
-  });
-  if (objects.some(({ names }) => names === undefined)) return 'an object of a page lies nowhere';
+  const found = Array.from({ length: objectCount }, (_, i) =>
+    readSliceObject(bytes, objectsAt + i * SLICE_OBJECT, places),
+  );
+  const objects = found.filter((object) => object !== undefined);
+  if (objects.length < found.length) return 'an object of a page lies nowhere';
   const slice: PageSlice = {
     objects,
     each(take) {

@@ -86,12 +86,17 @@ export class StoredMap {
     return new StoredMap(source, root, maxLoaded);
   }
 
-  /** Of all objects, those that nobody has looked at included. */
+  /** Of all objects that are stored, those that nobody has looked at included. */
   get usage(): Usage {
-    let { blocks, stored } = this.table.isComplete ? { blocks: 0, stored: 0 } : this.#usage;
+    return this.#usageOf(({ data }) => data === undefined);
+  }
+
+  /** Of the objects that count, as far as they are known, and of those that are not. */
+  #usageOf(counts: (object: LogObject) => boolean): Usage {
+    const { isComplete } = this.table;
+    let { blocks, stored } = isComplete ? { blocks: 0, stored: 0 } : this.#usage;
     for (const object of this.table.values()) {
-      if (object.place === undefined || object.data !== undefined) continue;
-      if (object.isStored && !this.table.isComplete) continue;
+      if (object.place === undefined || !counts(object) || (object.isStored && !isComplete)) continue;
       blocks += object.blocks;
       stored += object.stored;
     }
@@ -118,12 +123,14 @@ export class StoredMap {
   }
 
   async #readTables(): Promise<void> {
+    const seen: SeenTables = new Map();
+    let tables: readonly SliceRef[];
+    let entries: TableEntry[];
     // A checkpoint that is made meanwhile adds a slice with what has changed since.
-    const tables = this.#tables;
-    const entries = await readTables(this.reader, tables);
-    const since = this.#tables.slice(tables.length);
-    for (const entry of since.length > 0 ? await readTables(this.reader, since) : []) entries.push(entry);
-    if (this.#tables.length > tables.length + since.length) return await this.#readTables();
+    do {
+      tables = this.#tables;
+      entries = await readTables(this.reader, tables, seen);
+    } while (this.#tables !== tables);
     const listed = new Set<LogObject>();
     const merged = mergeEntries(entries);
     for (const { names, place, blocks, stored, live } of merged.values()) {
@@ -221,7 +228,7 @@ export class StoredMap {
     const { tables, saved } = this.#cutTables(slices, changed, gone, isDurable);
     const states = pages.flatMap(({ state }) => state ?? []);
     const { parts, condemned } = this.#partsOf(slices.self, states, tables, pinned);
-    const usage = this.#usageWithout(gone, isDurable);
+    const usage = this.#usageOf((object) => !gone.has(object) && isDurable(object));
     const { body, rootBytes } = slices.finish({ at, parts, tables, pages: states, ...usage });
     return {
       body,
@@ -250,18 +257,6 @@ export class StoredMap {
     if (state !== undefined) return;
     if (page.content?.used === 0) this.map.forget(page);
     else page.storeWhole();
-  }
-
-  /** What the objects hold that the table has then. */
-  #usageWithout(gone: ReadonlySet<LogObject>, isDurable: (object: LogObject) => boolean): Usage {
-    let { blocks, stored } = this.table.isComplete ? { blocks: 0, stored: 0 } : this.#usage;
-    for (const object of this.table.values()) {
-      if (object.place === undefined || gone.has(object) || !isDurable(object)) continue;
-      if (object.isStored && !this.table.isComplete) continue;
-      blocks += object.blocks;
-      stored += object.stored;
-    }
-    return { blocks, stored };
   }
 
   /** All objects anew when what has changed is more than a quarter of what there is. `saved`: by how much they are more live. */

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import type { LogNames, LogPosition } from '../names.ts';
 import { Places } from './part.ts';
+import { readSliceObject, SLICE_OBJECT, type SliceObject, writeSliceObject } from './slice-object.ts';
 
 /**
  * Objects that the map needs, or what has changed of them, as a checkpoint stores it. Numbers are little-endian.
@@ -11,14 +11,9 @@ import { Places } from './part.ts';
  *       the disk more that come from it, u32 1: it is not needed any more
  */
 const FIXED = 12;
-const OBJECT = 36;
+const OBJECT = SLICE_OBJECT + 8;
 
-export interface TableEntry {
-  readonly names: LogNames;
-  readonly place: LogPosition;
-  readonly blocks: number;
-  /** Bytes of its data as it is stored. */
-  readonly stored: number;
+export interface TableEntry extends SliceObject {
   /** Blocks of the disk that come from it: so many more than the slices before say. */
   readonly live: number;
   /** It is not needed any more. */
@@ -31,15 +26,11 @@ export const tableBytes = (entries: number): number => FIXED + entries * OBJECT;
 export function encodeTable(entries: readonly TableEntry[]): Buffer {
   const places = new Places();
   const listed = Buffer.allocUnsafe(entries.length * OBJECT);
-  for (const [i, { names, place, blocks, stored, live, isGone }] of entries.entries()) {
+  for (const [i, entry] of entries.entries()) {
     const at = i * OBJECT;
-    listed.writeBigUInt64LE(BigInt(place.epoch), at);
-    listed.writeBigUInt64LE(BigInt(place.seq), at + 8);
-    listed.writeUInt32LE(blocks, at + 16);
-    listed.writeUInt32LE(stored, at + 20);
-    listed.writeUInt32LE(places.numberOf(names), at + 24);
-    listed.writeInt32LE(live, at + 28);
-    listed.writeUInt32LE(isGone ? 1 : 0, at + 32);
+    writeSliceObject(listed, at, entry, places);
+    listed.writeInt32LE(entry.live, at + SLICE_OBJECT);
+    listed.writeUInt32LE(entry.isGone ? 1 : 0, at + SLICE_OBJECT + 4);
   }
   const names = places.encode();
   const fixed = Buffer.alloc(FIXED);
@@ -58,16 +49,15 @@ export function decodeTable(bytes: Buffer): TableEntry[] | string {
   const count = bytes.readUInt32LE(8);
   if (objectsAt + count * OBJECT !== bytes.length) return 'its table of objects has another length';
   const places = Places.decode(bytes.subarray(FIXED, objectsAt));
-  const entries = Array.from({ length: count }, (_, i) => {
-    const at = objectsAt + i * OBJECT;
-    return {
-      names: places[bytes.readUInt32LE(at + 24)]!,
-      place: { epoch: Number(bytes.readBigUInt64LE(at)), seq: Number(bytes.readBigUInt64LE(at + 8)) },
-      blocks: bytes.readUInt32LE(at + 16),
-      stored: bytes.readUInt32LE(at + 20),
-      live: bytes.readInt32LE(at + 28),
-      isGone: bytes.readUInt32LE(at + 32) === 1,
-    };
-  });
-  return entries.some(({ names }) => names === undefined) ? 'an object of it lies nowhere' : entries;
+  const entries: TableEntry[] = [];
+  for (let at = objectsAt; at < bytes.length; at += OBJECT) {
+    const object = readSliceObject(bytes, at, places);
+    if (object === undefined) return 'an object of it lies nowhere';
+    const [live, isGone] = [
+      bytes.readInt32LE(at + SLICE_OBJECT),
+      bytes.readUInt32LE(at + SLICE_OBJECT + 4) === 1,
+    ];
+    entries.push({ ...object, live, isGone });
+  }
+  return entries;
 }

@@ -124,6 +124,9 @@ class Subject {
     expect(wrong, `${where}: block ${wrong} is ${found[wrong]}, not ${this.expected[wrong]}`).toBe(-1);
     for (const object of table.values())
       expect(object.live, `${where}: live blocks of ${object.place!.seq}`).toBe(live.get(object) ?? 0);
+    const pages = map.inOrder();
+    expect(map.unresolvedBlocks).toBe(pages.reduce((sum, page) => sum + page.unresolvedBlocks, 0));
+    expect(map.used).toBe(pages.reduce((sum, page) => sum + page.used, 0));
     expect(map.used).toBe(found.filter((value) => value !== 0).length);
   }
 }
