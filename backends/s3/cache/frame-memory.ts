@@ -48,6 +48,11 @@ export class FrameMemory {
     return found;
   }
 
+  /** Whether it is here, or on its way. */
+  has(frame: number): boolean {
+    return this.#frames.has(frame) || this.#coming.has(frame);
+  }
+
   /** Frames `first` … `first` + `count` - 1. What is not here is read in runs of at most `most`; rejects as `read` does. */
   fetch(first: number, count: number, most: number, read: ReadFrames): Promise<Buffer[]> {
     const wanted: Promise<Buffer>[] = [];

@@ -4,8 +4,8 @@ import { BlockError, copyIn, fillZero, GatewayError, type IoVec, settleAll } fro
 import { copyFrames } from '../cache/frame-memory.ts';
 import { ReadAhead } from '../cache/read-ahead.ts';
 import { toBlockError } from '../errors.ts';
+import { FetchAlong } from './cache/fetch-along.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
-import { ObjectOrder } from './cache/object-order.ts';
 import type { LogObject, ObjectTable } from './log-object.ts';
 import type { BlockMap, Run } from './map/block-map.ts';
 import { PAGE_BLOCKS } from './map/page-blocks.ts';
@@ -29,13 +29,14 @@ export class LogReader {
   readonly #frames: FrameCache;
   readonly #run: Run = { id: 0, block: 0, count: 0 };
   readonly #ahead = new ReadAhead();
-  readonly #order = new ObjectOrder();
+  readonly #along: FetchAlong;
 
   constructor(map: BlockMap, overlay: Overlay, table: ObjectTable, frames: FrameCache) {
     this.#map = map;
     this.#overlay = overlay;
     this.#table = table;
     this.#frames = frames;
+    this.#along = new FetchAlong(frames);
   }
 
   /** Fills `iov` with `blocks` blocks. Returns nothing when all of them were in memory. */
@@ -165,7 +166,7 @@ export class LogReader {
     const [first, length] = framesOf(block, count);
     const frames: Buffer[] = [];
     for (let i = 0; i < length; i++) {
-      const found = this.#frames.peek(object, first + i);
+      const found = this.#along.peek(object, first + i);
       if (found === undefined) return false;
       frames.push(found);
     }
@@ -177,17 +178,9 @@ export class LogReader {
     return settleAll(
       missing.map(async ({ object, block, count, at }) => {
         const [first, frames] = framesOf(block, count);
-        const wanted = this.#frames.fetch(object, first, frames);
-        this.#fetchAlong(object, first + frames, this.#order.after(object, first, frames));
-        copyBlocks(await wanted, block, count, iov, at);
+        copyBlocks(await this.#along.fetch(object, first, frames), block, count, iov, at);
       }),
     );
-  }
-
-  /** A failure is for the read that needs it to report. */
-  #fetchAlong(object: LogObject, first: number, frames: number): void {
-    const fitting = Math.min(frames, this.#frames.spare);
-    if (fitting > 0) this.#frames.fetch(object, first, fitting).catch(() => undefined);
   }
 
   #readAhead(lba: number, blocks: number, diskBlocks: number): void {
@@ -200,7 +193,13 @@ export class LogReader {
     if (from === to) return;
     const [first, count] = [from / BLOCK, (to - from) / BLOCK];
     const fetch = (): undefined => {
-      this.#eachStored(first, count, (object, frame, frames) => this.#fetchAlong(object, frame, frames));
+      let room = this.#frames.spare;
+      this.#eachStored(first, count, (object, frame, frames) => {
+        const fitting = Math.min(frames, room);
+        room -= fitting;
+        // A failure is for the read that needs it to report.
+        if (fitting > 0) this.#frames.fetch(object, frame, fitting).catch(() => undefined);
+      });
     };
     const loading = this.#map.need(first, count);
     if (loading === undefined) fetch();

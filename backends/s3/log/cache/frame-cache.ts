@@ -73,6 +73,11 @@ export class FrameCache {
     return this.#memory.peek(keyOf(object, frame));
   }
 
+  /** Whether it is in memory, or on its way there. */
+  has(object: LogObject, frame: number): boolean {
+    return this.#memory.has(keyOf(object, frame));
+  }
+
   /** Frames `first` … `first` + `count` - 1, uncompressed. Rejects with a `BlockError`: EIO when they are damaged or gone. */
   fetch(object: LogObject, first: number, count: number): Promise<Buffer[]> {
     const base = keyOf(object, 0);
@@ -211,7 +216,8 @@ export async function readHeader(store: ObjectStore, opening: Opening) {
   return typeof header === 'string' ? header : { header, bytes: bytes.subarray(0, length), size: info.size };
 }
 
-const keyOf = ({ id }: LogObject, frame: number): number => id * FRAMES_PER_OBJECT + frame;
+/** What no other frame of any object has. */
+export const keyOf = ({ id }: LogObject, frame: number): number => id * FRAMES_PER_OBJECT + frame;
 
 const isOf = ({ place, blocks }: LogObject, header: ObjectHeader): boolean =>
   header.place.epoch === place!.epoch && header.place.seq === place!.seq && header.blocks === blocks;
