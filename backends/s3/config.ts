@@ -122,9 +122,19 @@ const keys = z.strictObject({
       description: 'Of the layout "image", instead of "prefix": the object that is the disk.',
       examples: ['images/debian.raw'],
     }),
+  image: z
+    .string()
+    .min(1)
+    .max(1024)
+    .optional()
+    .meta({
+      description:
+        'Layout "log": the object that the volume begins as, a raw disk in the same bucket, which is read and never changed. Fixed when the volume is created, checked afterwards.',
+      examples: ['images/debian.raw'],
+    }),
   format: z.literal('raw').optional().meta({
     description:
-      'Of the layout "image": the object is a raw disk, also where it begins as one of another format does.',
+      'Of the layout "image", or with "image": the object is a raw disk, also where it begins as one of another format does.',
   }),
   size: sizeSchema({ min: 512, max: 2 ** 53 - 512, multipleOf: 512 })
     .optional()
@@ -226,10 +236,9 @@ type Refuse = (key: keyof Keys, message: string) => void;
 
 /** What is said of volumes, and not of images: an image is what it is. */
 const OF_VOLUMES = [
-  ...(['prefix', 'size', 'chunkSize', 'compression', 'encryption'] as const),
+  ...(['prefix', 'size', 'image', 'chunkSize', 'compression', 'encryption'] as const),
   ...(['journal', 'maxLagBytes', 'maxLagMs'] as const),
 ];
-const OF_IMAGES = ['key', 'format'] as const;
 
 function checkImage(config: Keys, refuse: Refuse): void {
   for (const key of OF_VOLUMES)
@@ -240,13 +249,19 @@ function checkImage(config: Keys, refuse: Refuse): void {
 }
 
 function checkVolume(config: Keys, refuse: Refuse): void {
-  const { flush, journal: place, layout, chunkSize } = config;
-  for (const key of OF_IMAGES)
-    if (config[key] !== undefined) refuse(key, `"${key}" is for the layout "image"`);
+  const { flush, journal: place, layout, chunkSize, image } = config;
+  if (config.key !== undefined)
+    refuse('key', '"key" is for the layout "image"; a volume begins as the object "image"');
+  if (config.format !== undefined && image === undefined)
+    refuse(
+      'format',
+      '"format" is for the layout "image", and for what is said to be the "image" of a volume',
+    );
+  const isChunk = layout === 'chunk' || (layout === undefined && chunkSize !== undefined);
+  if (image !== undefined && isChunk) refuse('image', '"image" is for volumes with the layout "log"');
   if (flush === 'local' && place === undefined)
     refuse('flush', '"local" needs a "journal": { "path": … } on this machine');
-  if (flush === 'local' && (layout === 'chunk' || (layout === undefined && chunkSize !== undefined)))
-    refuse('flush', '"local" is for volumes with the layout "log"');
+  if (flush === 'local' && isChunk) refuse('flush', '"local" is for volumes with the layout "log"');
   if (flush === 'remote')
     for (const key of ['journal', 'maxLagBytes', 'maxLagMs'] as const)
       if (config[key] !== undefined) refuse(key, `"${key}" is for "flush": "local"`);

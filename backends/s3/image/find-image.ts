@@ -18,13 +18,17 @@ export function checkReadOnly(config: S3Config, { disk, readOnly }: OpenContext)
   if (!readOnly) throw notReadOnly(disk, config);
 }
 
-/** The image that the configuration names. Throws `image.not-found`, `image.bad-size` or `image.not-raw`. */
-export async function findImage(store: ObjectStore, config: S3Config): Promise<Image> {
+/** The image that the configuration names, in `named`. Throws `image.not-found`, `image.bad-size` or `image.not-raw`. */
+export async function findImage(
+  store: ObjectStore,
+  config: Pick<S3Config, 'prefix' | 'bucket' | 'format'>,
+  named: 'key' | 'image' = 'key',
+): Promise<Image> {
   const { prefix: key, format } = config;
   const head = Buffer.alloc(MAGIC_BYTES);
   // One answer: what is said of the object is said of what it begins with.
   const info = await store.read(key, 0, [head]);
-  if (info === undefined) throw imageNotFound(config);
+  if (info === undefined) throw imageNotFound(config, named);
   const { size, etag } = info;
   const found = format === 'raw' ? undefined : formatOf(head);
   if (found !== undefined) throw imageNotRaw(config, found);

@@ -11,6 +11,7 @@ import { ObjectCache } from './cache/object-cache.ts';
 import { type DeviceParts, LogDevice } from './device.ts';
 import { unlockVolume } from './encryption/volume-keys.ts';
 import { FrameCodec } from './frames/frame-codec.ts';
+import { BaseImage, checkImage } from './image/base-image.ts';
 import { openJournalFile, promiseOf, replayJournal, useJournal } from './journal/open-journal.ts';
 import { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
@@ -43,7 +44,7 @@ async function openReadOnly(
   ctx: OpenContext,
   _file: VolumeFile,
 ): Promise<OpenParts> {
-  const { starting, running, undo } = session;
+  const { starting, running } = session;
   const names = new LogNames(config.prefix);
   const { record, head, recovered, key } = await observe(starting, names, config, ctx);
   const { stored } = recovered;
@@ -56,9 +57,7 @@ async function openReadOnly(
       journal: journal.path,
       host: journal.host,
     });
-  const frames = new FrameCache(running, new FrameCodec('none', key), config.readCache, {
-    disk: await ObjectCache.open(config, running, ctx, undo),
-  });
+  const frames = await openFrames(session, config, ctx, { record, head }, new FrameCodec('none', key));
   const { size } = head.head;
   const reader = new LogReader(stored.map, new Overlay(), stored.table, frames);
   return {
@@ -87,9 +86,7 @@ async function openWriter(
   const volume = await readLogVolume(starting, names, config, file);
   const key = await unlockVolume(starting, names, volume.record, config, ctx);
   const codec = codecOf(volume.record, config, key);
-  const frames = new FrameCache(running, codec, config.readCache, {
-    disk: await ObjectCache.open(config, running, ctx, undo),
-  });
+  const frames = await openFrames(session, config, ctx, volume, codec);
   const journal = await openJournalFile(config, ctx, volume.record.uuid, undo);
   const writer = await takeVolume({
     stores: { starting, running },
@@ -125,6 +122,22 @@ async function openWriter(
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };
+}
+
+/** Throws where the image of the volume is not what it was. */
+async function openFrames(
+  { starting, running, undo }: DiskSession,
+  config: S3Config,
+  ctx: OpenContext,
+  { record, head }: Pick<Observed, 'record' | 'head'>,
+  codec: FrameCodec,
+): Promise<FrameCache> {
+  const image = await checkImage(starting, record, head.head, config);
+  const disk = await ObjectCache.open(config, running, ctx, undo);
+  return new FrameCache(running, codec, config.readCache, {
+    disk,
+    image: image && new BaseImage(running, image, ctx.logger, disk?.shared),
+  });
 }
 
 function watchBoot(

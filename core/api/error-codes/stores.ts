@@ -92,11 +92,11 @@ export const STORE_ERRORS: ErrorDocs = {
   },
   'image.read-only': {
     meaning: 'An image is never written, and the disk on it is not configured read-only.',
-    fix: 'Set "readOnly": true for the disk, or import the image into a volume.',
+    fix: 'Set "readOnly": true for the disk, or make a volume that begins as the image.',
   },
   'image.not-found': {
     meaning: 'There is no object where the configuration says that the image is.',
-    fix: 'Correct "key", or upload the image.',
+    fix: 'Correct "key" (of a volume: "image"), or upload the image.',
   },
   'image.bad-size': {
     meaning: 'The image does not consist of whole blocks of 512 bytes.',
@@ -177,6 +177,16 @@ export const STORE_ERRORS: ErrorDocs = {
   'volume.layout-mismatch': {
     meaning: 'The volume has another layout than the configuration says; it is fixed at creation.',
     fix: 'Correct or leave out "layout".',
+  },
+  'volume.image-mismatch': {
+    meaning:
+      'The volume began as another image than the configuration says, or as none; it is fixed at creation.',
+    fix: 'Correct or leave out "image", or create another volume.',
+  },
+  'volume.image-changed': {
+    meaning:
+      'The image that the volume began as is missing, or another object is in its place: from there comes what was not written since.',
+    fix: 'Put the object back as it was, with the same content, uploaded in the same way.',
   },
   'volume.key-missing': {
     meaning: 'The volume is encrypted, and the configuration names no key.',

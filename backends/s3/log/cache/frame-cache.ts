@@ -7,6 +7,8 @@ import { toBlockError } from '../../errors.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { FrameCodec } from '../frames/frame-codec.ts';
 import { FrameTable } from '../frames/frame-table.ts';
+import type { BaseImage } from '../image/base-image.ts';
+import { isPiece } from '../image/pieces.ts';
 import { type LogObject, learnFrames } from '../log-object.ts';
 import { decodeHeader, FRAME, headerLength, type ObjectHeader, type Opening } from '../object-header.ts';
 import type { ObjectCache } from './object-cache.ts';
@@ -29,6 +31,7 @@ export class FrameCache {
   readonly #memory: FrameMemory;
   readonly #maxKnown: number;
   readonly #disk: ObjectCache | undefined;
+  readonly #image: BaseImage | undefined;
   readonly #headers = new Map<number, Promise<FrameTable>>();
   /** Objects whose frames are known; the first is the one unused for longest. */
   readonly #known = new Set<LogObject>();
@@ -36,19 +39,29 @@ export class FrameCache {
 
   /**
    * @param bytes keeps at most this much of frames in memory.
-   * @param options `tables`: at most this much of where they are; `disk`: keeps what is read as well.
+   * @param options `tables`: at most this much of where they are; `disk`: keeps what is read as well; `image`: of a volume
+   *   that began as one.
    */
   constructor(
     store: ObjectStore,
     codec: FrameCodec,
     bytes: number,
-    { tables = TABLES, disk }: { readonly tables?: number; readonly disk?: ObjectCache | undefined } = {},
+    {
+      tables = TABLES,
+      disk,
+      image,
+    }: {
+      readonly tables?: number;
+      readonly disk?: ObjectCache | undefined;
+      readonly image?: BaseImage | undefined;
+    } = {},
   ) {
     this.#store = store;
     this.#codec = codec;
     this.#memory = new FrameMemory(bytes, FRAME);
     this.#maxKnown = tables;
     this.#disk = disk;
+    this.#image = image;
   }
 
   /** For `blockgate status`. */
@@ -56,6 +69,7 @@ export class FrameCache {
     return {
       'memory cache': this.#memory.status(),
       ...(this.#disk && { 'disk cache': this.#disk.status() }),
+      ...this.#image?.status(),
     };
   }
 
@@ -98,6 +112,7 @@ export class FrameCache {
   }
 
   async #read(object: LogObject, first: number, count: number): Promise<Buffer[]> {
+    if (isPiece(object)) return await this.#image!.read(object, first, count);
     const key = object.names.object(object.place!);
     object.readers++;
     try {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { OpenContext } from '../../../../core/plugin.ts';
 import type { DiskCache } from '../../cache/disk-cache.ts';
-import { openDiskCache } from '../../cache/open-disk-cache.ts';
+import { type BucketCache, openDiskCache } from '../../cache/open-disk-cache.ts';
 import type { S3Config } from '../../config.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { LogObject } from '../log-object.ts';
@@ -43,6 +43,11 @@ export class ObjectCache {
   ): Promise<ObjectCache | undefined> {
     const opened = await openDiskCache(config, ctx, undo);
     return opened && new ObjectCache(opened.cache, store, opened.bucket);
+  }
+
+  /** The same, for what is no object of a log. */
+  get shared(): BucketCache {
+    return { cache: this.#cache, bucket: this.#bucket };
   }
 
   /** Frames from `first` on that are what `wanted` says, those that are there. Never rejects. */

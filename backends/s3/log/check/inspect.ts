@@ -15,7 +15,7 @@ import { findLeftovers } from './leftovers.ts';
 import { checkLogTail } from './log-tail.ts';
 import { NeededObjects } from './needed.ts';
 import { checkObjects } from './objects.ts';
-import { checkClones, checkParent } from './relatives.ts';
+import { checkBaseImage, checkClones, checkParent } from './relatives.ts';
 import { Report } from './report.ts';
 
 export interface InspectOptions {
@@ -23,7 +23,7 @@ export interface InspectOptions {
   readonly names: LogNames;
   /** Of a volume that is encrypted. */
   readonly key: VolumeKey | undefined;
-  readonly record: Pick<LogRecord, 'uuid' | 'size' | 'parent'>;
+  readonly record: Pick<LogRecord, 'uuid' | 'size' | 'parent' | 'image'>;
   readonly head: Head;
   /** Read all data as well. */
   readonly data: boolean;
@@ -54,6 +54,7 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
   checkChain(names, head, links, needed, report);
   await checkClones(store, names, head, inventory.refs, report);
   await checkParent(store, names, record, head, report);
+  await checkBaseImage(store, record, head, needed, report);
   const leftovers = await findLeftovers({ store, names, key, head, inventory, needed, ends, report });
   return { report, leftovers };
 }

@@ -5,6 +5,7 @@ import { readHeader } from '../cache/frame-cache.ts';
 import type { VolumeKey } from '../encryption/volume-key.ts';
 import { FrameCodec } from '../frames/frame-codec.ts';
 import { FrameTable } from '../frames/frame-table.ts';
+import { firstBlockOf, isPiece } from '../image/pieces.ts';
 import type { LogNames } from '../names.ts';
 import {
   BLOCK,
@@ -62,10 +63,19 @@ export async function checkObjects(options: ObjectsOptions): Promise<Map<string,
   };
   let done = 0;
   await inParallel(needed.values(), AT_ONCE, async (object) => {
-    if (!object.isBad) await check(object, await volumeAt(object.names));
+    if (isPiece(object)) checkPiece(object);
+    else if (!object.isBad) await check(object, await volumeAt(object.names));
     progress(++done, needed.size);
   });
   return links;
+
+  /** Whether the image is there is said once, for all of it. */
+  function checkPiece(object: NeededObject): void {
+    const first = firstBlockOf(object.place);
+    const misplaced = [...needed.usesOf(object)].filter(({ lba, block }) => lba !== first + block);
+    if (misplaced.length > 0)
+      report.error(object.key, 'a map says that blocks of the image are where it has others', misplaced);
+  }
 
   async function check(object: NeededObject, volume: Buffer | undefined): Promise<void> {
     const { key } = object;

@@ -2,10 +2,13 @@ import { z } from 'zod';
 import { inParallel } from '../../../../core/plugin.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { type Head, readHead } from '../head.ts';
+import { imageOf, problemOf } from '../image/base-image.ts';
+import { isPiece } from '../image/pieces.ts';
 import { LogNames } from '../names.ts';
 import { MAX_REF_BYTES } from '../volume/clones.ts';
 import { type LogRecord, readRecord } from '../volume/volume-record.ts';
 import { AT_ONCE } from './at-once.ts';
+import type { NeededObjects } from './needed.ts';
 import { readable } from './readable.ts';
 import type { Report } from './report.ts';
 
@@ -45,6 +48,23 @@ export async function checkClones(
     idle,
     'the claim of a clone that is not there: it keeps a snapshot from being deleted; if nobody is making that clone now, delete this object',
   );
+}
+
+/** Whether the image that the volume began as is there, unless it is needed no more. */
+export async function checkBaseImage(
+  store: ObjectStore,
+  record: Pick<LogRecord, 'image'>,
+  head: Head,
+  needed: NeededObjects,
+  report: Report,
+): Promise<void> {
+  const image = imageOf(record, head);
+  const pieces = [...needed.values()].filter(isPiece);
+  const problem =
+    image === undefined ? 'is needed, and volume.json names none' : await problemOf(store, image);
+  if (problem === undefined || pieces.length === 0) return;
+  const affected = pieces.flatMap((piece) => [...needed.usesOf(piece)]);
+  report.error(image?.key ?? pieces[0]!.key, `the image ${problem}`, affected);
 }
 
 /** What a clone needs of its parent, besides the objects. */

@@ -3,6 +3,7 @@ import { deleteAll, type Operation } from '../../operation.ts';
 import { FrameCache } from '../cache/frame-cache.ts';
 import { gather, type LiveRun } from '../collection/gather.ts';
 import { FrameCodec } from '../frames/frame-codec.ts';
+import { BaseImage } from '../image/base-image.ts';
 import type { LogSource } from '../log-source.ts';
 import { needsOfAll } from '../map/needs.ts';
 import { LogNames } from '../names.ts';
@@ -16,23 +17,24 @@ const BATCH = 2048;
 const PAGES = 256;
 
 /**
- * Copies what a clone still has of its parent, so that it needs it no more. What was copied stays when this is interrupted, and
+ * Copies what a clone still has of its parent, or of an image, so that it needs it no more. What was copied stays when this is interrupted, and
  * is not copied again. Throws `volume.needs-parent` while a snapshot of the clone does.
  */
 export async function flattenVolume(operation: Operation, progress: Progress): Promise<VolumeInfo> {
   const { store, config } = operation;
   const { record, head } = await readVolume(operation);
-  const { parent } = record;
-  if (parent === undefined) {
+  const { parent, image } = record;
+  if (parent === undefined && image === undefined) {
     throw new GatewayError('volume.unsupported', `The volume at "${config.prefix}" is no clone.`, {
-      why: 'Everything that it needs is its own.',
+      why: 'Everything that it needs is its own, and it began as no image.',
     });
   }
   if (head.head.isFlat !== true)
     await withWriter(operation, async (writer, source) => {
       await refuseWithSnapshots(writer, source);
       try {
-        await copyAll(writer, source, progress);
+        const base = image && new BaseImage(store, image, operation.ctx.logger);
+        await copyAll(writer, source, base, progress);
       } finally {
         // What was copied stays, and the volume is let go only when nothing is on its way.
         if (writer.appender.failure === undefined) await writer.appender.flushToStore();
@@ -40,7 +42,7 @@ export async function flattenVolume(operation: Operation, progress: Progress): P
       await writer.change(() => ({ isFlat: true }));
     });
   // From here on nothing of the parent is needed; whoever was interrupted here comes here again.
-  await deleteAll(store, [new LogNames(parent.prefix).refs + record.uuid]);
+  if (parent !== undefined) await deleteAll(store, [new LogNames(parent.prefix).refs + record.uuid]);
   return describe(record, (await readVolume(operation)).head.head, config, {});
 }
 
@@ -57,10 +59,15 @@ async function refuseWithSnapshots({ head }: LogWriter, source: LogSource): Prom
   });
 }
 
-async function copyAll(writer: LogWriter, source: LogSource, progress: Progress): Promise<void> {
+async function copyAll(
+  writer: LogWriter,
+  source: LogSource,
+  image: BaseImage | undefined,
+  progress: Progress,
+): Promise<void> {
   const { stored } = writer.recovered;
   const { map, table } = stored;
-  const frames = new FrameCache(source.store, new FrameCodec('none', source.key), 0);
+  const frames = new FrameCache(source.store, new FrameCodec('none', source.key), 0, { image });
   await stored.knowObjects();
   const pages = map.inOrder();
   let sinceCheckpoint = 0;

@@ -6,6 +6,7 @@ import { isStoreError } from '../../store/store-error.ts';
 import { volumeExists } from '../../volume-errors.ts';
 import { copyKeys, unlockVolume } from '../encryption/volume-keys.ts';
 import { firstHead, type Head, type Snapshot, writeHead } from '../head.ts';
+import { imageOf } from '../image/base-image.ts';
 import type { LogSource } from '../log-source.ts';
 import { needsOf, needsOfAll } from '../map/needs.ts';
 import { LogNames } from '../names.ts';
@@ -116,6 +117,7 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   // What opens the parent opens its clone.
   await unlockVolume(store, from, parent.record, target, operation.ctx);
   const encryption = parent.record.encryption && { encryption: parent.record.encryption };
+  const image = imageOf(parent.record, parent.head.head);
   const record: LogRecord = {
     format: LOG_FORMAT,
     version: LOG_VERSION,
@@ -125,8 +127,9 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
     createdAt: new Date().toISOString(),
     compression,
     ...encryption,
+    ...(image && { image }),
     parent: { prefix: config.prefix, uuid: parent.record.uuid, snapshot: name },
-    requiredFeatures: featuresOf({ compression, ...encryption }),
+    requiredFeatures: featuresOf({ compression, ...encryption, ...(image && { image }) }),
   };
   // Before anything of it is there: from here on the snapshot cannot go, unless it was going already.
   const ref = Buffer.from(JSON.stringify({ prefix: target.prefix, snapshot: name }));

@@ -28,6 +28,8 @@ const logRecord = z.object({
   encryption: z.literal(CIPHER).optional(),
   /** The volume that it was cloned from. */
   parent: z.object({ prefix: z.string(), uuid: z.uuid(), snapshot: z.string() }).optional(),
+  /** The object that it began as, or its parent did: not a part of any volume, and not changed by any. */
+  image: z.object({ key: z.string(), etag: z.string(), size: z.int().min(512) }).optional(),
   /** Names of features without which the volume must not be opened: see `featuresOf`. */
   requiredFeatures: z.array(z.string()),
 });
@@ -39,16 +41,18 @@ const SHAPE = {
   format: LOG_FORMAT,
   version: LOG_VERSION,
   schema: logRecord,
-  features: ['zstd', 'encryption'],
+  features: ['zstd', 'encryption', 'image'],
 };
 
 /** What a blockgate must know to read the volume, besides what the first one knew. */
 export const featuresOf = ({
   compression,
   encryption,
-}: Pick<LogRecord, 'compression' | 'encryption'>): string[] => [
+  image,
+}: Pick<LogRecord, 'compression' | 'encryption' | 'image'>): string[] => [
   ...(compression === 'none' ? [] : [compression]),
   ...(encryption === undefined ? [] : ['encryption']),
+  ...(image === undefined ? [] : ['image']),
 ];
 
 /** Undefined when there is no volume. */

@@ -3,6 +3,7 @@ import { GatewayError, type PluginContext, type Progress, type VolumeInfo } from
 import type { S3Config } from '../../config.ts';
 import type { EncryptionConfig } from '../../encryption-config.ts';
 import { describeHolder, refuseUnlessGone } from '../../holder.ts';
+import { findImage, type Image } from '../../image/find-image.ts';
 import { deleteAll, type Operation } from '../../operation.ts';
 import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
@@ -20,6 +21,8 @@ import {
   type StoredHead,
   writeHead,
 } from '../head.ts';
+import { checkImage, imageOf } from '../image/base-image.ts';
+import { firstCheckpoint } from '../image/first-checkpoint.ts';
 import { judge } from '../journal/verdict.ts';
 import { LogNames } from '../names.ts';
 import { BLOCK } from '../object-header.ts';
@@ -51,13 +54,20 @@ export async function createVolume({ store, config, ctx }: Operation): Promise<V
     if ((await readHead(store, names)) !== undefined) throw volumeExists(config);
     await createKeys(store, names, config.encryption, ctx);
   }
-  // Whoever began it may have had another key.
-  await unlockVolume(store, names, record, config, ctx);
+  // Whoever began it may have had another key, or another image.
+  const key = await unlockVolume(store, names, record, config, ctx);
+  const image = await checkImage(store, record, {}, config);
   // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
-  const head = { ...firstHead(record.uuid, record.size), epoch: Date.now() };
+  const epoch = Date.now();
+  const first = image && firstCheckpoint(names, epoch, image.size, key);
+  if (first !== undefined) await store.put(first.ref.key, first.body, { condition: 'absent' });
+  const head = { ...firstHead(record.uuid, record.size), epoch, checkpoint: first?.ref ?? null };
   if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw volumeExists(config);
-  return describe(record, head, config, { used: 0 });
+  return describe(record, head, config, { used: image === undefined ? 0 : roundUp(image.size) });
 }
+
+/** What an image of so many bytes takes of a disk. */
+const roundUp = (size: number): number => Math.ceil(size / BLOCK) * BLOCK;
 
 export async function volumeInfo({ store, config, ctx }: Operation): Promise<VolumeInfo> {
   const names = new LogNames(config.prefix);
@@ -145,8 +155,14 @@ export async function deleteVolume(
 }
 
 async function begin(store: ObjectStore, names: LogNames, config: S3Config): Promise<LogRecord> {
-  if (config.size === undefined) throw sizeMissing();
-  checkNewSize(config, 0, config.size, BLOCK);
+  const image =
+    config.image === undefined
+      ? undefined
+      : await findImage(store, { ...config, prefix: config.image }, 'image');
+  const size = config.size ?? (image && roundUp(image.size));
+  if (size === undefined) throw sizeMissing();
+  checkNewSize(config, 0, size, BLOCK);
+  if (image !== undefined && size < image.size) throw imageTooLarge(config, image, size);
   const compression = config.compression ?? 'none';
   const encryption = config.encryption && ({ encryption: CIPHER } as const);
   const record: LogRecord = {
@@ -154,11 +170,12 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
     version: LOG_VERSION,
     uuid: randomUUID(),
     blockSize: BLOCK,
-    size: config.size,
+    size,
     createdAt: new Date().toISOString(),
     compression,
     ...encryption,
-    requiredFeatures: featuresOf({ compression, ...encryption }),
+    ...(image && { image }),
+    requiredFeatures: featuresOf({ compression, ...encryption, ...(image && { image }) }),
   };
   try {
     await writeRecord(store, names, record);
@@ -167,6 +184,14 @@ async function begin(store: ObjectStore, names: LogNames, config: S3Config): Pro
     if (isStoreError(error, 'precondition-failed')) throw volumeExists(config);
     throw error;
   }
+}
+
+function imageTooLarge({ prefix }: S3Config, { key, size: bytes }: Image, size: number): GatewayError {
+  return new GatewayError(
+    'volume.bad-size',
+    `The volume at "${prefix}" is to have ${size} bytes, and the image "${key}" has ${bytes}.`,
+    { why: 'The end of the image would be cut off.', fix: 'Set a larger "size", or leave it out.' },
+  );
 }
 
 export function refuseIfOwned(head: Head, { disk, logger }: PluginContext, takeOver: boolean): void {
@@ -196,12 +221,14 @@ export async function changeHead(
 }
 
 export function describe(
-  { uuid, createdAt, compression, encryption, parent }: LogRecord,
+  record: LogRecord,
   head: Head,
   { prefix, bucket }: S3Config,
   { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
 ): VolumeInfo {
+  const { uuid, createdAt, compression, encryption, parent } = record;
   const { size, epoch, snapshots, journal } = head;
+  const image = imageOf(record, head);
   const holder = holderOf(head);
   return {
     name: prefix,
@@ -222,6 +249,7 @@ export function describe(
       ...(parent === undefined || head.isFlat === true
         ? {}
         : { clone: `of "${parent.snapshot}" of ${parent.prefix}` }),
+      ...(image && { image: `${image.key}, ETag ${image.etag}` }),
       ...more,
       crash: 'prefix-consistent',
       fence: 'store-enforced',

@@ -197,7 +197,7 @@ describe('what is no image for a disk', () => {
     const { store, error } = open(bucketWith(randomBytes(MIB)), {}, false);
     expect(await error).toMatchObject({
       code: 'image.read-only',
-      fix: expect.stringContaining('volume import'),
+      fix: expect.stringContaining('volume create'),
     });
     expect(store.requests).toEqual([]);
     expect(store.disposed).toBe(1);
