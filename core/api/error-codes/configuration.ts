@@ -94,6 +94,11 @@ export const CONFIGURATION_ERRORS: ErrorDocs = {
     meaning: 'Disks can be served as another user only by a gateway that was started by root.',
     fix: 'Run blockgate as root, or leave --user out.',
   },
+  'cli.user-without-access': {
+    meaning:
+      'The user named with --user may not read the files of blockgate itself, which its processes load.',
+    fix: 'Install blockgate where everybody may read it, such as below /opt.',
+  },
   'cli.half-credentials': {
     meaning: 'Only one half of a key pair for the S3 server is set.',
     fix: 'Set both, or neither.',

@@ -61,5 +61,11 @@ async function serviceManager(env: NodeJS.ProcessEnv): Promise<ServiceManager | 
 }
 
 async function servingUser(name: string): Promise<User> {
-  return (await import('../../serving-user.ts')).servingUser(name);
+  const [{ servingUser }, { checkAccess }] = await Promise.all([
+    import('../../serving-user.ts'),
+    import('../../user-access.ts'),
+  ]);
+  const user = servingUser(name);
+  await checkAccess(user);
+  return user;
 }

@@ -1,8 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { chmod, chown, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkAccess, closedTo } from '../../../../core/app/user-access.ts';
 import { findUser } from '../../../../core/system/user.ts';
 import { DatagramReceiver } from '../../../support/datagram-receiver.ts';
+import { tempFolder } from '../../../support/temp-folder.ts';
 import { eventually, isAlive, Rig } from '../rig.ts';
 import { CliProcess, cli } from './run-cli.ts';
 
@@ -91,10 +93,16 @@ describe('run as a service of systemd', () => {
   });
 });
 
+const CLOSED =
+  'This checkout lies where "nobody" may not enter. To run this test: git clone . /tmp/blockgate && cd /tmp/blockgate && npm test';
+const isClosed = async (): Promise<boolean> =>
+  (await closedTo(findUser('nobody')!, [import.meta.filename, process.execPath])) !== undefined;
+
 describe('run --user', () => {
   it.runIf(process.getuid?.() === 0)(
     'serves as that user, without a capability, what was root’s before',
-    async () => {
+    async ({ skip }) => {
+      skip(await isClosed(), CLOSED);
       const rig = owned.use(await Rig.make());
       const first = await serve(rig);
       first.run.kill('SIGTERM');
@@ -117,7 +125,8 @@ describe('run --user', () => {
     },
   );
 
-  it.runIf(process.getuid?.() === 0)('stays that user when the disk is upgraded', async () => {
+  it.runIf(process.getuid?.() === 0)('stays that user when the disk is upgraded', async ({ skip }) => {
+    skip(await isClosed(), CLOSED);
     const rig = owned.use(await Rig.make({ disk0: { durable: true } }));
     const { uid, gid } = findUser('nobody')!;
     await chmod(rig.folder, 0o711);
@@ -144,6 +153,25 @@ describe('run --user', () => {
     const { status, stderr } = await cli(['run', '-c', rig.configFile, '--user', name]);
     expect(status).toBe(2);
     expect(stderr).toContain(code);
+  });
+
+  it.runIf(process.getuid?.() === 0)('refuses a user who may not read the program', async () => {
+    using folder = tempFolder();
+    const program = folder.file('main.ts');
+    await writeFile(program, '');
+    const nobody = findUser('nobody')!;
+    await chmod(folder.path, 0o700);
+    await expect(checkAccess(nobody, [program])).rejects.toMatchObject({
+      code: 'cli.user-without-access',
+      why: expect.stringContaining(`${folder.path} is closed`),
+      fix: expect.stringContaining('/opt'),
+    });
+    await chmod(folder.path, 0o711);
+    await checkAccess(nobody, [program]);
+    await chmod(program, 0o600);
+    await expect(checkAccess(nobody, [program])).rejects.toMatchObject({
+      why: expect.stringContaining(`${program} is closed`),
+    });
   });
 
   it('refuses to run in one process', async () => {
