@@ -14,24 +14,25 @@ export const readVolume = ({ store, config }: Operation) =>
 /** Takes the volume for as long as `run` lasts. */
 export async function withWriter<T>(
   operation: Operation,
-  run: (writer: LogWriter, source: LogSource) => Promise<T>,
+  run: (writer: LogWriter, source: LogSource, frames: FrameCache) => Promise<T>,
 ): Promise<T> {
   const { store, config, ctx } = operation;
   const volume = await readVolume(operation);
   const names = new LogNames(config.prefix);
   const key = await unlockVolume(store, names, volume.record, config, ctx);
   const codec = codecOf(volume.record, config, key);
+  const frames = new FrameCache(store, codec, config.readCache);
   const writer = await takeVolume({
     stores: { starting: store, running: store },
     volume,
     config,
     ctx: { ...ctx, takeOver: false },
     codec,
-    frames: new FrameCache(store, codec, config.readCache),
+    frames,
     onFailed: () => undefined,
   });
   try {
-    return await run(writer, { store, names, key });
+    return await run(writer, { store, names, key }, frames);
   } finally {
     await writer.release();
   }
