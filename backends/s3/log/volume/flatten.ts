@@ -34,6 +34,8 @@ export async function flattenVolume(operation: Operation, progress: Progress): P
       const needing = await flattening.needing();
       if (needing.length > 0) throw needsParent(needing);
       await flatten(flattening, writer, config.writeBuffer / 2, progress);
+    }).catch((error: unknown) => {
+      throw GatewayError.is(error) && error.code === 'volume.owned' ? inUse(error) : error;
     });
   // Whoever was interrupted here comes here again.
   await letParentGo(store, record);
@@ -58,6 +60,13 @@ async function flatten(
     // What was copied stays, and the volume is let go only when nothing is on its way.
     if (appender.failure === undefined) await appender.flushToStore();
   }
+}
+
+function inUse({ code, message }: GatewayError): GatewayError {
+  return new GatewayError(code, message, {
+    why: 'A volume has one writer. That one can flatten it itself, while it goes on.',
+    fix: 'Stop that gateway; or set "flatten": true in the backend of its disk and start it again.',
+  });
 }
 
 function needsParent(snapshots: readonly string[]): GatewayError {
