@@ -201,6 +201,10 @@ const keys = z.strictObject({
   }),
   diskCache: diskCache.optional(),
   bootProfile,
+  flatten: z.boolean().default(false).meta({
+    description:
+      'Of a clone, layout "log" only: copy what it has of its parent while the disk is in use, so that it needs it no more.',
+  }),
   spaceAmplification: z.number().min(1.1).max(10).default(1.4).meta({
     description:
       'What a volume with the layout "log" may occupy for each byte in use, 1.1 to 10. Less means that more is copied.',
@@ -246,6 +250,7 @@ function checkImage(config: Keys, refuse: Refuse): void {
   if (config.flush === 'local') refuse('flush', 'an image is not written');
   if (config.bootProfile !== false)
     refuse('bootProfile', '"bootProfile" is for volumes with the layout "log"');
+  if (config.flatten) refuse('flatten', '"flatten" is for volumes with the layout "log"');
 }
 
 function checkVolume(config: Keys, refuse: Refuse): void {

@@ -14,6 +14,7 @@ import { checkLayout, layoutOf } from './volumes.ts';
 const FOR_LAYOUTS = [
   ['diskCache', 'the layouts "log" and "image"'],
   ['bootProfile', 'the layout "log"'],
+  ['flatten', 'the layout "log"'],
 ] as const;
 
 /** Opens the volume or the image that the configuration names, whatever its layout. Owns `store`. */

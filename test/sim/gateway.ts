@@ -7,6 +7,8 @@ import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { claimHead, openClaimed } from '../../backends/s3/log/take-volume.ts';
+import { BackgroundFlatten } from '../../backends/s3/log/volume/background-flatten.ts';
+import type { LogRecord } from '../../backends/s3/log/volume/volume-record.ts';
 import type { LogWriter, WriterOptions } from '../../backends/s3/log/writer.ts';
 import { S3_STANDARD } from '../../backends/s3/store/prices.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
@@ -18,6 +20,7 @@ import { SimZstd } from './zstd.ts';
 
 export const VOLUME = '01234567-89ab-cdef-0123-456789abcdef';
 export const NAMES = new LogNames('disk');
+export const DISK: SimVolume = { uuid: VOLUME, names: NAMES };
 
 const silent: Logger = {
   debug() {},
@@ -58,6 +61,14 @@ export interface Tuning {
   readonly key: VolumeKey | undefined;
 }
 
+/** Which volume a gateway serves. */
+export interface SimVolume {
+  readonly uuid: string;
+  readonly names: LogNames;
+  /** A clone of this, which is made independent of it while it is in use. */
+  readonly parent?: LogRecord['parent'];
+}
+
 /** What the disk held before a number of changes: a version for each block. */
 export type Content = Int32Array;
 
@@ -67,6 +78,7 @@ export class SimGateway {
   readonly #world: World;
   readonly #bucket: SimBucket;
   readonly #tuning: Tuning;
+  readonly #volume: SimVolume;
   readonly #store: SimStore;
   readonly #life = new AbortController();
   readonly changes: Change[] = [];
@@ -83,6 +95,7 @@ export class SimGateway {
   cut: number | undefined;
   writer: LogWriter | undefined;
   reader: LogReader | undefined;
+  flatten: BackgroundFlatten | undefined;
   failed: string | undefined;
   /** Says what is wrong. */
   readonly report: (problem: string) => void;
@@ -94,7 +107,9 @@ export class SimGateway {
     tuning: Tuning,
     name: string,
     report: (problem: string) => void,
+    volume: SimVolume = DISK,
   ) {
+    this.#volume = volume;
     this.#world = world;
     this.#bucket = bucket;
     this.#tuning = tuning;
@@ -120,12 +135,13 @@ export class SimGateway {
       new RetryingStore(this.#store, { policy, slots, health, signal });
     const starting = through(STARTING);
     const running = through({ ...STARTING, giveUpAfterMs: undefined });
+    const { names, uuid } = this.#volume;
     const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, new SimZstd(this.#world));
     const options: WriterOptions = {
       starting,
       running,
-      names: NAMES,
-      volume: VOLUME,
+      names,
+      volume: uuid,
       writer: {
         disk: name,
         since: '',
@@ -148,7 +164,7 @@ export class SimGateway {
       },
     };
     try {
-      const stored = await readHead(starting, NAMES);
+      const stored = await readHead(starting, names);
       const file = await claimHead(options, stored!, { disk: name, logger: silent, takeOver: true });
       this.epoch = file.content.epoch;
       const frames = new FrameCache(running, codec, this.#tuning.readCache, { tables: this.#tuning.tables });
@@ -160,6 +176,7 @@ export class SimGateway {
       this.model = content.slice();
       this.base = content;
       if (this.#bucket.conditions !== 'kept') this.report('was opened where conditions mean nothing');
+      if (this.#volume.parent !== undefined) this.#flattenWith(starting, frames, () => slots.waiting > 0);
     } catch (error) {
       this.failed = String(error);
       if (/damaged|corrupt|missing/.test(this.failed)) {
@@ -170,6 +187,18 @@ export class SimGateway {
           this.report(`cannot be opened: ${this.failed} ${(error as { why?: string }).why ?? ''}`);
       }
     }
+  }
+
+  #flattenWith(store: RetryingStore, frames: FrameCache, isBusy: () => boolean): void {
+    const { names, uuid, parent } = this.#volume;
+    const { writeBuffer, key } = this.#tuning;
+    this.flatten = new BackgroundFlatten({
+      writer: this.writer!,
+      source: { store, names, key },
+      record: { uuid, parent },
+      config: { writeBuffer, mapCache: 0 },
+      ...{ frames, isBusy, logger: silent, again: { baseMs: 1000, maxMs: 10_000 } },
+    });
   }
 
   /** Set by the scenario: another gateway has claimed a later epoch. */

@@ -33,6 +33,18 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'map.set(lba, blocks, object.id, block)',
   },
   {
+    name: 'a flattened copy undoes a newer write',
+    file: 'log/volume/flattening.ts',
+    find: '      if (found.id !== 0) continue;',
+    replace: '',
+  },
+  {
+    name: 'a flattened copy undoes what has become durable since',
+    file: 'log/volume/flattening.ts',
+    find: 'if (found.id === object.id && found.block === block + at)',
+    replace: '',
+  },
+  {
     name: 'checkpoint beyond durable',
     file: 'log/appender.ts',
     find: '    const sealed = this.#sealer.seal(batch);',

@@ -9,9 +9,10 @@ import { StoredMap } from '../../backends/s3/log/map/stored-map.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { Overlay } from '../../backends/s3/log/overlay.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
-import { type Content, contentOf, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
-import { CONDITIONS, type Nemesis, SimBucket, SimStore } from './store.ts';
-import { type Actor, World } from './world.ts';
+import { encodedHead, makeClone, PARENT, removeParent } from './clone.ts';
+import { type Content, contentOf, DISK, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
+import { CALM, CONDITIONS, type Nemesis, SimBucket, SimStore } from './store.ts';
+import { type Actor, randomFrom, World } from './world.ts';
 import { SimZstd } from './zstd.ts';
 
 /** What happened in one run; `problems` is empty when all went well. */
@@ -22,15 +23,8 @@ export interface Outcome {
   readonly changes: number;
 }
 
-const CALM: Nemesis = {
-  throttled: 0,
-  unreachable: 0,
-  lostResponse: 0,
-  torn: 0,
-  halved: 0,
-  stalled: 0,
-  duplicated: 0,
-};
+/** How many of the runs have a volume that is a clone. */
+const CLONES = 0.15;
 
 /** What can be left out of a run. */
 export const HAZARDS = [...(Object.keys(CALM) as (keyof Nemesis)[]), 'deaths', 'pauses', 'moves'] as const;
@@ -56,7 +50,7 @@ export async function runScenario(
   limits: Limits = UNLIMITED,
 ): Promise<Outcome> {
   using world = new World(seed);
-  const scenario = new Scenario(world, trace, limits);
+  const scenario = new Scenario(world, seed, trace, limits);
   const outcome = await scenario.run();
   // Of promises that were rejected and that nobody looks at Node.js tells now: they belong to this run.
   await nextTurn();
@@ -75,11 +69,16 @@ class Scenario {
   readonly #snapshots: { name: string; possible: Content[] }[] = [];
   readonly #problems: string[] = [];
   #version = 0;
+  /** Of what only clones do: runs of others are as if there were none. */
+  readonly #apart: () => number;
+  /** What a clone begins with. */
+  #begin: Content | undefined;
   #isChecked = false;
   #events = 0;
 
-  constructor(world: World, trace: (line: string) => void, limits: Limits) {
+  constructor(world: World, seed: number, trace: (line: string) => void, limits: Limits) {
     this.#world = world;
+    this.#apart = randomFrom(seed ^ 0x5eedc10e);
     this.#trace = trace;
     this.#limits = limits;
     const mild = world.chance(0.3);
@@ -112,7 +111,8 @@ class Scenario {
 
   async run(): Promise<Outcome> {
     const world = this.#world;
-    this.#bucket.put(NAMES.head, this.#encodedHead(), {});
+    if (this.#apart() < CLONES) await this.#clone();
+    else this.#bucket.put(NAMES.head, encodedHead(firstHead(VOLUME, this.#diskBlocks * BLOCK)), {});
     await this.#start();
     const steps = Math.min(30 + world.below(120), this.#limits.steps);
     const moveAt = world.chance(0.06) ? world.below(steps) : -1;
@@ -131,19 +131,23 @@ class Scenario {
     return this.#tuning.first + this.#tuning.blocks;
   }
 
-  #encodedHead(): Buffer {
-    const head = firstHead(VOLUME, this.#diskBlocks * BLOCK);
-    return Buffer.from(JSON.stringify({ ...head, nonce: '' }));
+  async #clone(): Promise<void> {
+    const report = (problem: string): void => this.#problem(problem);
+    this.#begin = await makeClone(this.#world, this.#bucket, this.#tuning, this.#apart, report);
+    this.#version = Math.max(...this.#begin);
+    this.#say(`a clone begins as ${this.#begin.join(' ')}`);
   }
 
-  async #start(): Promise<SimGateway> {
+  async #start(isFlattened = this.#begin !== undefined && this.#apart() < 0.7): Promise<SimGateway> {
     const name = `gateway ${this.#gateways.length}`;
-    const gateway = new SimGateway(this.#world, this.#bucket, this.#nemesis, this.#tuning, name, (problem) =>
-      this.#problem(problem),
-    );
+    const report = (problem: string): void => this.#problem(problem);
+    const gateway = new SimGateway(this.#world, this.#bucket, this.#nemesis, this.#tuning, name, report, {
+      ...DISK,
+      ...(isFlattened && { parent: PARENT }),
+    });
     gateway.isSuperseded = () => this.#isSuperseded(gateway);
     this.#gateways.push(gateway);
-    this.#say(`${name} starts`);
+    this.#say(`${name} starts${isFlattened ? ', and flattens' : ''}`);
     await this.#world.as(gateway.actor, () => void gateway.open());
     return gateway;
   }
@@ -248,7 +252,7 @@ class Scenario {
         this.#settle(other, 0);
       }
       if (predecessor === undefined) {
-        if (base.some((version) => version !== 0))
+        if (base.some((version, i) => version !== (this.#begin?.[i] ?? 0)))
           this.#problem(`${gateway.actor.name} finds what nobody wrote`);
         continue;
       }
@@ -279,7 +283,7 @@ class Scenario {
     }
     await world.run(400_000);
     this.#judge();
-    const last = await this.#start();
+    const last = await this.#start(this.#begin !== undefined);
     await world.run(60_000);
     this.#judge();
     if (!last.isOpen) {
@@ -301,6 +305,8 @@ class Scenario {
     await world.run(3_600_000);
     if (this.#bucket.requests !== before)
       this.#problem(`an idle disk sent ${this.#bucket.requests - before} requests`);
+    const wrong = this.#begin && removeParent(last, this.#bucket);
+    if (wrong !== undefined) this.#problem(wrong);
     await this.#inspect(last);
     const reopened = await this.#start();
     await world.run(60_000);
@@ -317,9 +323,9 @@ class Scenario {
       () =>
         void map
           .eachRun(({ id }) => {
-            const object = table.get(id);
-            if (!this.#bucket.objects.has(NAMES.object(object.place!)))
-              this.#problem(`${NAMES.object(object.place!)} is needed, and not there`);
+            const { names, place } = table.get(id);
+            if (!this.#bucket.objects.has(names.object(place!)))
+              this.#problem(`${names.object(place!)} is needed, and not there`);
           })
           .catch((error) => this.#problem(String(error))),
     );
@@ -340,7 +346,8 @@ class Scenario {
   /** As `blockgate volume check --data`. What nothing needs any more may be left: of gateways that died, of late requests. */
   async #checkVolume(store: SimStore): Promise<void> {
     const { head } = (await readHead(store, NAMES))!;
-    const record = { uuid: VOLUME, size: this.#diskBlocks * BLOCK };
+    const parent = this.#begin && { parent: PARENT };
+    const record = { uuid: VOLUME, size: this.#diskBlocks * BLOCK, ...parent };
     const { key, compression } = this.#tuning;
     const { report } = await inspect({
       ...{ store, names: NAMES, key, record, head },

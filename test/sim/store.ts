@@ -40,6 +40,16 @@ export interface Nemesis {
   duplicated: number;
 }
 
+export const CALM: Nemesis = {
+  throttled: 0,
+  unreachable: 0,
+  lostResponse: 0,
+  torn: 0,
+  halved: 0,
+  stalled: 0,
+  duplicated: 0,
+};
+
 /** A bucket, as every client sees it at once: S3 is strongly consistent. */
 export class SimBucket {
   readonly objects: Map<string, Stored>;

@@ -19,6 +19,7 @@ import { type Observed, observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
+import { flattenInBackground } from './volume/background-flatten.ts';
 import { codecOf, readLogVolume } from './volume/volume-record.ts';
 import type { LogWriter } from './writer.ts';
 
@@ -66,6 +67,7 @@ async function openReadOnly(
     reader,
     boot: watchBoot(session, config, ctx, { record, key, size, reader, frames }),
     writer: undefined,
+    flatten: undefined,
     grow: async (wanted) => {
       const { size } = (await readLogVolume(starting, names, { ...config, size: undefined })).head.head;
       checkReadOnlyGrowth(config, size, wanted);
@@ -120,6 +122,7 @@ async function openWriter(
     reader,
     boot: watchBoot(session, config, ctx, { record, key, size, reader, frames }),
     writer,
+    flatten: flattenInBackground(session, config, ctx, { record, names, key, writer, frames }),
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
   };
 }

@@ -19,6 +19,7 @@ import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
 import { compressionRatio } from './usage.ts';
+import type { BackgroundFlatten } from './volume/background-flatten.ts';
 import type { LogWriter } from './writer.ts';
 
 /** Larger requests are split: none has to wait for more room than there is. Bytes. */
@@ -31,6 +32,8 @@ export interface DeviceParts {
   readonly reader: LogReader;
   readonly frames: FrameCache;
   readonly writer: LogWriter | undefined;
+  /** Of a clone, if the configuration wants it. */
+  readonly flatten: BackgroundFlatten | undefined;
   /** Unless the configuration does without it. */
   readonly boot: BootWatch | undefined;
   /** Requests to the store so far. */
@@ -128,7 +131,7 @@ export class LogDevice implements BlockDevice {
   }
 
   status(): DeviceStatus {
-    const { writer, frames, boot, meter } = this.#parts;
+    const { writer, frames, flatten, boot, meter } = this.#parts;
     const counters = { ...frames.status(), ...boot?.status(), ...meter.status() };
     if (writer === undefined) return { state: 'read-only', ...counters };
     const { failure, bytes } = writer.appender;
@@ -139,6 +142,7 @@ export class LogDevice implements BlockDevice {
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
       ...writer.appender.journal?.status(),
+      ...flatten?.status(),
       compression: `${writer.compression}, ratio ${compressionRatio(writer.recovered.stored.usage)}`,
       ...counters,
     };

@@ -76,7 +76,7 @@ const head = z.object({
    */
   epochs: z.array(z.object({ epoch: z.int(), end: z.int().optional() })),
   snapshots: z.array(snapshot),
-  /** It was cloned, and needs its parent no more. */
+  /** It was cloned, or began as an image, and needs neither any more. */
   isFlat: z.boolean().optional(),
   /** Keys that nothing refers to any more, as of this version: to be deleted. */
   condemned: z.array(z.string()),

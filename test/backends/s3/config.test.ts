@@ -61,8 +61,17 @@ describe('the configuration of an s3 backend', () => {
 
   it.each([
     [{ prefix: undefined }, 'prefix: a volume needs a "prefix": where it lies in the bucket'],
-    [{ key: 'a.raw' }, 'key: "key" is for the layout "image"'],
-    [{ format: 'raw' }, 'format: "format" is for the layout "image"'],
+    [{ key: 'a.raw' }, 'key: "key" is for the layout "image"; a volume begins as the object "image"'],
+    [
+      { format: 'raw' },
+      'format: "format" is for the layout "image", and for what is said to be the "image" of a volume',
+    ],
+    [{ image: 'a.raw', layout: 'chunk' }, 'image: "image" is for volumes with the layout "log"'],
+    [{ image: 'a.raw', chunkSize: '1MiB' }, 'image: "image" is for volumes with the layout "log"'],
+    [
+      { layout: 'image', prefix: undefined, key: 'a', image: 'b' },
+      'image: "image" is for volumes, and the layout "image" is none',
+    ],
     [{ layout: 'image', prefix: undefined }, 'key: the layout "image" needs the "key" of an object'],
     [{ layout: 'image', key: 'a' }, 'prefix: "prefix" is for volumes, and the layout "image" is none'],
     ...['size', 'chunkSize', 'maxLagBytes'].map((name) => [

@@ -100,6 +100,11 @@ export class FrameCache {
     );
   }
 
+  /** As `fetch`, for somebody who reads much, and once: nothing of it is kept. */
+  readAside(object: LogObject, first: number, count: number): Promise<Buffer[]> {
+    return this.#read(object, first, count, false);
+  }
+
   /**
    * What has just been stored is often read soon, but not what would drive out much else. A copy: a part must not keep all
    * of the object in memory.
@@ -111,14 +116,14 @@ export class FrameCache {
       this.#memory.keep(keyOf(object, frame), Buffer.from(data.subarray(frame * FRAME, (frame + 1) * FRAME)));
   }
 
-  async #read(object: LogObject, first: number, count: number): Promise<Buffer[]> {
-    if (isPiece(object)) return await this.#image!.read(object, first, count);
+  async #read(object: LogObject, first: number, count: number, isKept = true): Promise<Buffer[]> {
     const key = object.names.object(object.place!);
     object.readers++;
     try {
+      if (isPiece(object)) return await this.#image!.read(object, first, count);
       const table = object.frames ?? (await this.#learn(object, key));
       this.#know(object);
-      const stored = await this.#stored(object, key, table, first, count);
+      const stored = await this.#stored(object, key, table, first, count, isKept);
       return await this.#decode(key, table, first, stored);
     } catch (error) {
       throw toBlockError(error);
@@ -134,12 +139,13 @@ export class FrameCache {
     table: FrameTable,
     first: number,
     count: number,
+    isKept: boolean,
   ): Promise<Buffer[]> {
     if (this.#disk === undefined) return await this.#download(object, key, table, first, count);
     const cached = await this.#disk.read(object, first, table.entries(first, count));
     return await fillGaps(cached, async (from, gap) => {
       const missing = await this.#download(object, key, table, first + from, gap);
-      this.#disk!.keep(object, first + from, missing);
+      if (isKept) this.#disk!.keep(object, first + from, missing);
       return missing;
     });
   }

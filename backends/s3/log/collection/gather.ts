@@ -30,7 +30,7 @@ interface Range {
  * with a `BlockError`.
  */
 export async function gather(
-  frames: FrameCache,
+  frames: Pick<FrameCache, 'fetch'>,
   runs: readonly LiveRun[],
 ): Promise<readonly (Buffer | undefined)[]> {
   const found: (Buffer | undefined)[] = new Array(runs.length);

@@ -174,6 +174,11 @@ export class BlockMap {
     return [...this.#pages.values()].sort((a, b) => a.number - b.number);
   }
 
+  /** Undefined where nothing but zeros is. */
+  pageAt(number: number): MapPage | undefined {
+    return this.#pages.get(number);
+  }
+
   /** Loads as many pages as may be in memory, up to the first that cannot be read. */
   async fill(): Promise<void> {
     const pages = this.inOrder().slice(0, Math.min(this.#maxLoaded, this.#pages.size));

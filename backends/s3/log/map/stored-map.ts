@@ -168,14 +168,25 @@ export class StoredMap {
     return true;
   }
 
-  /** The last checkpoint needs nothing of another volume. All objects are known. */
+  /** The last checkpoint needs nothing of another volume, and nobody reads something of one. All objects are known. */
   get isOwn(): boolean {
-    const { root } = this.#source.names;
     const slices = [...this.#tables, ...this.map.inOrder().flatMap((page) => page.slices)];
-    const objects = [...this.table.values()];
     return (
-      !slices.some((slice) => this.#isForeign(slice)) && objects.every(({ names }) => names.root === root)
+      !slices.some((slice) => this.#isForeign(slice)) &&
+      // Pages may name, in older slices, what nothing comes from any more.
+      this.foreign.every(({ live, saved, readers }) => live === 0 && saved === 0 && readers === 0)
     );
+  }
+
+  /** Blocks that come from other volumes, at most. All objects are known. */
+  get foreignBlocks(): number {
+    return this.foreign.reduce((sum, { live }) => sum + Math.max(0, live), 0);
+  }
+
+  /** Objects of other volumes, as far as they are known. */
+  get foreign(): LogObject[] {
+    const { root } = this.#source.names;
+    return [...this.table.values()].filter(({ names }) => names.root !== root);
   }
 
   #isForeign({ part }: SliceRef): boolean {

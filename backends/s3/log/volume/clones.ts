@@ -1,7 +1,9 @@
 import { GatewayError } from '../../../../core/plugin.ts';
+import { deleteAll } from '../../operation.ts';
 import { listPages } from '../../store/list-pages.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
-import type { LogNames } from '../names.ts';
+import { LogNames } from '../names.ts';
+import type { LogRecord } from './volume-record.ts';
 
 export const MAX_REF_BYTES = 64 * 1024;
 
@@ -36,4 +38,12 @@ export async function refuseWithClones(
     why: `It needs the snapshot "${needing.snapshot}".`,
     fix: 'Delete that volume first, or flatten it: blockgate volume flatten <target>.',
   });
+}
+
+/** A clone needs nothing of its parent any more: its claim goes. */
+export async function letParentGo(
+  store: ObjectStore,
+  { uuid, parent }: Pick<LogRecord, 'uuid' | 'parent'>,
+): Promise<void> {
+  if (parent !== undefined) await deleteAll(store, [new LogNames(parent.prefix).refs + uuid]);
 }

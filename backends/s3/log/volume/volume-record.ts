@@ -37,6 +37,10 @@ const logRecord = z.object({
 /** The content of volume.json. Never changed. */
 export type LogRecord = z.output<typeof logRecord>;
 
+/** Where the volume is that it was cloned from, or else the image that it began as; undefined where it began as zeros. */
+export const originOf = ({ parent, image }: Pick<LogRecord, 'parent' | 'image'>): string | undefined =>
+  parent?.prefix ?? image?.key;
+
 const SHAPE = {
   format: LOG_FORMAT,
   version: LOG_VERSION,

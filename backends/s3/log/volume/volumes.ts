@@ -75,6 +75,8 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
   const { map, usage } = recovered.stored;
   // How much is in use is known of pages that nobody has written to since.
   await map.resolve(Number.POSITIVE_INFINITY);
+  const isClone = record.parent !== undefined && head.head.isFlat !== true;
+  if (isClone) await recovered.stored.knowObjects();
   const { stored } = usage;
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {
@@ -84,6 +86,7 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
     'amplification at most': config.spaceAmplification,
     'compression ratio': compressionRatio(usage),
     'objects to replay': recovered.replayed,
+    ...(isClone && { 'bytes of the parent': BLOCK * recovered.stored.foreignBlocks }),
     'storage, $ per month': pricePerMonth(stored, config),
   });
 }

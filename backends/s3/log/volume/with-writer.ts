@@ -1,6 +1,7 @@
 import type { Operation } from '../../operation.ts';
 import { FrameCache } from '../cache/frame-cache.ts';
 import { unlockVolume } from '../encryption/volume-keys.ts';
+import { BaseImage, imageOf } from '../image/base-image.ts';
 import type { LogSource } from '../log-source.ts';
 import { LogNames } from '../names.ts';
 import { takeVolume } from '../take-volume.ts';
@@ -14,24 +15,29 @@ export const readVolume = ({ store, config }: Operation) =>
 /** Takes the volume for as long as `run` lasts. */
 export async function withWriter<T>(
   operation: Operation,
-  run: (writer: LogWriter, source: LogSource) => Promise<T>,
+  run: (writer: LogWriter, source: LogSource, frames: FrameCache) => Promise<T>,
 ): Promise<T> {
   const { store, config, ctx } = operation;
   const volume = await readVolume(operation);
   const names = new LogNames(config.prefix);
   const key = await unlockVolume(store, names, volume.record, config, ctx);
   const codec = codecOf(volume.record, config, key);
+  const image = imageOf(volume.record, volume.head.head);
+  const frames = new FrameCache(store, codec, config.readCache, {
+    // What is of no need to the operation need not be there.
+    image: image && new BaseImage(store, image, ctx.logger),
+  });
   const writer = await takeVolume({
     stores: { starting: store, running: store },
     volume,
     config,
     ctx: { ...ctx, takeOver: false },
     codec,
-    frames: new FrameCache(store, codec, config.readCache),
+    frames,
     onFailed: () => undefined,
   });
   try {
-    return await run(writer, { store, names, key });
+    return await run(writer, { store, names, key }, frames);
   } finally {
     await writer.release();
   }

@@ -130,7 +130,7 @@ export function volumeCommand(ctx: CommandContext): Command {
       ),
   );
   command.addCommand(
-    subcommand('flatten', 'make a clone need its parent no more').action(
+    subcommand('flatten', 'make a clone need its parent, or image, no more').action(
       (target: string, options: VolumeOptions) => act('flatten', { ...options, target }),
     ),
   );

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { checkVolume } from '../../../../backends/s3/log/check/check-volume.ts';
 import { listChanges } from '../../../../backends/s3/log/volume/changed-blocks.ts';
@@ -204,6 +205,24 @@ describe('a volume that begins as an image', () => {
     await disk[Symbol.asyncDispose]();
     expect(await findings(bucket, OPTIONS)).toEqual([]);
     expect((await operate(bucket, volumeInfo, OPTIONS)).details).not.toHaveProperty('image');
+  });
+
+  it('is flattened while it is in use', async () => {
+    const image = randomBytes(IMAGE);
+    const bucket = await over(image);
+    const model = new Model(image);
+    const options = { ...OPTIONS, flatten: true };
+    {
+      await using disk = await opened(bucket, options);
+      for (const random = seededRandom(10); disk.device.status!()['flatten'] !== 'done'; ) {
+        await model.change(disk.device, random, 2);
+        await sleep(5);
+      }
+      expect(await model.differs(disk.device)).toBeUndefined();
+    }
+    bucket.objects.delete(KEY);
+    await using disk = await opened(bucket, options);
+    expect(await model.differs(disk.device)).toBeUndefined();
   });
 
   it('is encrypted, and the image is not', async () => {

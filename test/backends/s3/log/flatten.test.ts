@@ -134,6 +134,15 @@ describe('a clone that is flattened', () => {
     expect((await check(bucket, clone)).findings).toEqual([]);
   });
 
+  it('is refused where a disk has it open, which can do that itself', async () => {
+    const { bucket, clone } = await cloned();
+    await using _disk = await opened(bucket, clone);
+    expect(await refusal(flatten(bucket, clone))).toMatchObject({
+      code: 'volume.owned',
+      fix: expect.stringContaining('"flatten": true'),
+    });
+  });
+
   it('is refused where there is no parent', async () => {
     const bucket = await newVolume(SIZE);
     expect(await refusal(flatten(bucket, {}))).toMatchObject({ code: 'volume.unsupported' });
