@@ -23,6 +23,7 @@ describe('the configuration of an s3 backend', () => {
       spaceAmplification: 1.4,
       readCache: 32 * 2 ** 20,
       bootProfile: false,
+      flatten: false,
       mapCache: 128 * 2 ** 20,
       maxRequests: 16,
       hedge: true,
@@ -82,6 +83,10 @@ describe('the configuration of an s3 backend', () => {
     [
       { layout: 'image', prefix: undefined, key: 'a', bootProfile: true },
       'bootProfile: "bootProfile" is for volumes with the layout "log"',
+    ],
+    [
+      { layout: 'image', prefix: undefined, key: 'a', flatten: true },
+      'flatten: "flatten" is for volumes with the layout "log"',
     ],
   ] as [Record<string, unknown>, string][])('keeps volumes and images apart: %j', (overrides, problem) => {
     expect(problems(overrides)).toEqual([problem]);

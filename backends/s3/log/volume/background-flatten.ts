@@ -15,8 +15,8 @@ import { type LogRecord, originOf } from './volume-record.ts';
 const BATCH = 1024;
 /** And no larger a part of the memory for what is written, which the guest needs. */
 const SHARE = 1 / 8;
-/** Rests so many times as long as copying took: alone, and while requests of others wait. */
-const REST = { alone: 1, busy: 4 } as const;
+/** Rests so many times as long as copying took, alone, and while requests of others wait; but not longer. Milliseconds. */
+const REST = { alone: 1, busy: 4, most: 10_000 } as const;
 /** After what did not succeed. */
 const AGAIN = { baseMs: 60_000, maxMs: 3_600_000 } as const;
 /** Reads of the guest that are under way may still need the parent. */
@@ -102,7 +102,7 @@ export class BackgroundFlatten {
       if (this.#isStopped) return;
       const delay = again.baseMs / 2 + backoffMs(attempt, again);
       this.#state = `trying again: ${reasonOf(reason)}`;
-      logger.warn('the volume still needs its parent; trying again', {
+      logger.warn('the parent of the volume cannot be let go yet; trying again', {
         reason: reasonOf(reason),
         seconds: Math.round(delay / 1000),
       });
@@ -139,10 +139,15 @@ export class BackgroundFlatten {
     this.#unreadable = undefined;
     let start = performance.now();
     for await (const { hasCopied } of this.#flattening.copyAll()) {
-      if (!hasCopied) continue;
+      if (!hasCopied) {
+        // Of many pages in memory none takes a turn of the event loop.
+        await sleep(0, this.#stopping.signal);
+        continue;
+      }
       await writer.appender.flushToStore();
       const took = performance.now() - start;
-      await sleep(took * (isBusy() ? REST.busy : REST.alone), this.#stopping.signal);
+      const rest = took * (isBusy() ? REST.busy : REST.alone);
+      await sleep(Math.min(rest, REST.most), this.#stopping.signal);
       start = performance.now();
     }
     if (this.#unreadable !== undefined) return false;
