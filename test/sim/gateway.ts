@@ -120,7 +120,9 @@ export class SimGateway {
       new RetryingStore(this.#store, { policy, slots, health, signal });
     const starting = through(STARTING);
     const running = through({ ...STARTING, giveUpAfterMs: undefined });
-    const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, new SimZstd(this.#world));
+    const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, {
+      zstd: new SimZstd(this.#world),
+    });
     const options: WriterOptions = {
       starting,
       running,

@@ -39,7 +39,7 @@ const SHAPE = {
   format: LOG_FORMAT,
   version: LOG_VERSION,
   schema: logRecord,
-  features: ['zstd', 'encryption'],
+  features: ['zstd', 'lz4', 'encryption'],
 };
 
 /** What a blockgate must know to read the volume, besides what the first one knew. */
