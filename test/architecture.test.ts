@@ -55,7 +55,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   'backends/redis/': { files: PLUGIN, packages: ['zod', 'ioredis'] },
   'backends/s3/': {
     files: PLUGIN,
-    packages: ['zod', '@aws-sdk/client-s3', '@smithy/signature-v4', 'undici'],
+    packages: ['zod', '@aws-sdk/client-s3', '@smithy/signature-v4', 'undici', 'lz4-napi'],
   },
 };
 

@@ -136,7 +136,9 @@ export class SimGateway {
     const starting = through(STARTING);
     const running = through({ ...STARTING, giveUpAfterMs: undefined });
     const { names, uuid } = this.#volume;
-    const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, new SimZstd(this.#world));
+    const codec = new FrameCodec(this.#tuning.compression, this.#tuning.key, {
+      zstd: new SimZstd(this.#world),
+    });
     const options: WriterOptions = {
       starting,
       running,

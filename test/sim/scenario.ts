@@ -370,7 +370,7 @@ class Scenario {
         continue;
       }
       const { map, table } = await StoredMap.open({ store, names: NAMES, key }, snapshot.checkpoint);
-      const codec = new FrameCodec('none', key, new SimZstd(this.#world));
+      const codec = new FrameCodec('none', key, { zstd: new SimZstd(this.#world) });
       const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, codec, 0));
       const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
       await reader.read(this.#tuning.first, this.#tuning.blocks, [bytes], this.#diskBlocks);

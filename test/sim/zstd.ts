@@ -1,9 +1,9 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import type { Zstd } from '../../backends/s3/log/frames/zstd.ts';
+import type { Compressor } from '../../backends/s3/log/frames/compression.ts';
 import type { World } from './world.ts';
 
 /** Compression that takes time of the world. */
-export class SimZstd implements Zstd {
+export class SimZstd implements Compressor {
   readonly #world: World;
 
   constructor(world: World) {

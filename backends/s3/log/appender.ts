@@ -5,6 +5,7 @@ import { toBlockError } from '../errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { isStoreError, StoreError } from '../store/store-error.ts';
 import { Batch, type Signature, zeroWeight } from './batch.ts';
+import type { Pace } from './collection/pace.ts';
 import { FencedError } from './fenced.ts';
 import type { FrameCodec } from './frames/frame-codec.ts';
 import type { Journal } from './journal/journal.ts';
@@ -15,6 +16,7 @@ import type { LogNames } from './names.ts';
 import { BLOCK } from './object-header.ts';
 import type { Overlay } from './overlay.ts';
 import type { LogEnd } from './recovery.ts';
+import { Room } from './room.ts';
 import { type SealedBatch, Sealer } from './sealer.ts';
 
 /** Objects on their way at once. Fewer than `FENCE_WINDOW`, so that a fence stops all of them. */
@@ -41,6 +43,8 @@ export interface AppenderOptions {
   readonly last: LogEnd;
   /** Memory for what is not stored yet. Bytes. */
   readonly maxBytes: number;
+  /** How fast guests may write, for the collection. */
+  readonly pace: Pace;
   readonly logger: Logger;
   /** An object leaves the memory. */
   readonly onStored: (object: LogObject, data: Buffer) => void;
@@ -53,10 +57,6 @@ export interface AppenderOptions {
 interface Waiter {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
-}
-
-interface RoomWaiter extends Waiter {
-  readonly bytes: number;
 }
 
 /** An object on its way, until it is durable. */
@@ -85,9 +85,7 @@ export class Appender {
   #inFlight = 0;
   #durable: LogEnd;
   #requests = 0;
-  /** Memory of what is not durable. */
-  #bytes = 0;
-  readonly #roomWaiters: RoomWaiter[] = [];
+  readonly #room: Room;
   #failure: BlockError | undefined;
   #age: NodeJS.Timeout | undefined;
   #pace: NodeJS.Timeout | undefined;
@@ -106,6 +104,7 @@ export class Appender {
       onFailed: (reason) => this.#fail(reason),
     });
     this.#open = new Batch(options.table.add(options.names));
+    this.#room = new Room({ ...options, onFull: () => this.hurry() });
   }
 
   /** The last object that is durable, or the last one of before. */
@@ -119,7 +118,12 @@ export class Appender {
 
   /** Memory of what is not durable. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#room.bytes;
+  }
+
+  /** For how long writers have waited for the collection. Milliseconds. */
+  get heldMs(): number {
+    return this.#room.heldMs;
   }
 
   /** Nothing is waiting to become durable. */
@@ -133,17 +137,16 @@ export class Appender {
 
   write(lba: number, blocks: number, iov: IoVec, from: number): MaybePromise<void> {
     this.throwIfFailed();
-    if (this.#roomWaiters.length > 0 || !this.#hasRoom(blocks * BLOCK))
-      return this.#room(blocks * BLOCK, () => this.#write(lba, blocks, iov, from));
-    return this.#write(lba, blocks, iov, from);
+    const bytes = blocks * BLOCK;
+    if (this.#room.has(bytes, blocks)) return this.#write(lba, blocks, iov, from);
+    return this.#room.wait(bytes, blocks, () => this.#write(lba, blocks, iov, from));
   }
 
   zero(lba: number, blocks: number): MaybePromise<void> {
     this.throwIfFailed();
     const weight = zeroWeight(blocks);
-    if (this.#roomWaiters.length > 0 || !this.#hasRoom(weight))
-      return this.#room(weight, () => this.#zero(lba, blocks));
-    return this.#zero(lba, blocks);
+    if (this.#room.has(weight, 0)) return this.#zero(lba, blocks);
+    return this.#room.wait(weight, 0, () => this.#zero(lba, blocks));
   }
 
   /** Settles when everything that was written before is durable: in the journal, where there is one. */
@@ -183,7 +186,7 @@ export class Appender {
     const batch = new Batch(this.#options.table.add(this.#options.names));
     fill(batch);
     if (!this.#open.isEmpty) this.#seal();
-    this.#bytes += batch.bytes;
+    this.#room.bytes += batch.bytes;
     this.#enqueue(batch, []);
   }
 
@@ -195,7 +198,7 @@ export class Appender {
   #write(lba: number, blocks: number, iov: IoVec, from: number): MaybePromise<void> {
     const journaled = this.journal?.write(this.#sealer.nextSeq, lba, blocks, iov, from);
     const added = this.#open.write(++this.#requests, lba, blocks, iov, from, this.#options.overlay);
-    this.#bytes += added * BLOCK;
+    this.#room.bytes += added * BLOCK;
     this.#opened();
     if (this.#open.bytes >= TARGET) this.#sealIfDue();
     return journaled;
@@ -204,7 +207,7 @@ export class Appender {
   #zero(lba: number, blocks: number): MaybePromise<void> {
     const journaled = this.journal?.zero(this.#sealer.nextSeq, lba, blocks);
     this.#open.zero(++this.#requests, lba, blocks, this.#options.overlay);
-    this.#bytes += zeroWeight(blocks);
+    this.#room.bytes += zeroWeight(blocks);
     this.#opened();
     return journaled;
   }
@@ -221,35 +224,6 @@ export class Appender {
   /** Objects that are being encoded or sent. */
   get #underWay(): number {
     return this.#sealer.encoding + this.#inFlight;
-  }
-
-  #hasRoom(bytes: number): boolean {
-    return this.#bytes === 0 || this.#bytes + bytes <= this.#options.maxBytes;
-  }
-
-  async #room(bytes: number, run: () => MaybePromise<void>): Promise<void> {
-    // What fills the memory has to leave it, whether somebody flushes or not.
-    if (!this.#open.isEmpty && this.#underWay === 0) this.#seal();
-    await new Promise<void>((resolve, reject) => {
-      this.#roomWaiters.push({
-        bytes,
-        resolve: () => {
-          try {
-            resolve(run());
-          } catch (error) {
-            reject(error);
-          }
-        },
-        reject,
-      });
-    });
-  }
-
-  /** Those who wait for room go on in their order. */
-  #wake(): void {
-    while (this.#roomWaiters.length > 0 && this.#hasRoom(this.#roomWaiters[0]!.bytes))
-      this.#roomWaiters.shift()!.resolve();
-    if (this.#roomWaiters.length > 0 && this.#underWay === 0 && !this.#open.isEmpty) this.#seal();
   }
 
   #sealIfDue(): void {
@@ -315,7 +289,7 @@ export class Appender {
     sending.state = 'stored';
     while (this.#sealed[0]?.state === 'stored') this.#applied(this.#sealed.shift()!);
     this.#send();
-    this.#wake();
+    this.#room.wake();
     this.#sealIfDue();
   }
 
@@ -367,7 +341,7 @@ export class Appender {
     for (const { kind, lba, blocks } of extents) if (kind !== 'copy') overlay.drop(lba, blocks, object.id);
     if (object.data !== undefined) onStored(object, object.data);
     object.data = undefined;
-    this.#bytes -= bytes;
+    this.#room.bytes -= bytes;
     this.#durable = { place, hash: sealed.object!.hash };
     this.journal?.release(place.seq);
     onDurable(object);
@@ -388,6 +362,6 @@ export class Appender {
   #rejectAll(error: unknown): void {
     for (const { flushes } of this.#sealed) for (const { reject } of flushes.splice(0)) reject(error);
     for (const { reject } of this.#openFlushes.splice(0)) reject(error);
-    for (const { reject } of this.#roomWaiters.splice(0)) reject(error);
+    this.#room.rejectAll(error);
   }
 }

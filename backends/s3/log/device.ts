@@ -141,6 +141,7 @@ export class LogDevice implements BlockDevice {
       epoch,
       'not durable': `${bytes} bytes`,
       'objects to replay': writer.debt,
+      'writes waited for collection': `${(writer.appender.heldMs / 1000).toFixed(1)} s`,
       ...writer.appender.journal?.status(),
       ...flatten?.status(),
       compression: `${writer.compression}, ratio ${compressionRatio(writer.recovered.stored.usage)}`,

@@ -46,7 +46,7 @@ const Flag = { FENCE: 1, ENCRYPTED: 2 } as const;
 const KNOWN_FLAGS = Flag.FENCE | Flag.ENCRYPTED;
 
 /** How a frame is stored. */
-export const Codec = { NONE: 0, ZSTD: 1 } as const;
+export const Codec = { NONE: 0, ZSTD: 1, LZ4: 2 } as const;
 
 export type ExtentKind = 'data' | 'zero' | 'copy';
 const KINDS: readonly ExtentKind[] = ['data', 'zero', 'copy'];
@@ -258,8 +258,7 @@ export function decodeHeader(start: Uint8Array, { name, key }: Opening): ObjectH
 
 /** `length`: bytes of data in it. `overhead`: bytes that encryption adds. */
 function wrongFrame({ stored, codec }: FrameEntry, length: number, overhead: number): string | undefined {
-  if (codec !== Codec.NONE && codec !== Codec.ZSTD)
-    return `a frame is stored in a way that this blockgate does not know: ${codec}`;
+  if (codec > Codec.LZ4) return `a frame is stored in a way that this blockgate does not know: ${codec}`;
   const bytes = stored - overhead;
   const isPossible = codec === Codec.NONE ? bytes === length : bytes > 0 && bytes < length;
   return isPossible ? undefined : `a frame of ${length} bytes claims ${stored} stored bytes`;

@@ -4,7 +4,9 @@ import type { Prices } from '../store/prices.ts';
 import { Appender } from './appender.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import { Collector } from './collection/collector.ts';
+import { LogSpace } from './collection/log-space.ts';
 import { ObjectAges } from './collection/object-ages.ts';
+import { Pace } from './collection/pace.ts';
 import { FencedError } from './fenced.ts';
 import type { Compression } from './frames/compression.ts';
 import type { FrameCodec } from './frames/frame-codec.ts';
@@ -20,7 +22,7 @@ import {
 import { Checkpointer } from './map/checkpointer.ts';
 import { Pins } from './map/needs.ts';
 import type { LogNames } from './names.ts';
-import { uuidBytes } from './object-header.ts';
+import { BLOCK, uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
 import { type Recovered, recover } from './recovery.ts';
 
@@ -113,11 +115,20 @@ export class LogWriter {
     this.compression = options.codec.compression;
     this.recovered = recovered;
     this.overlay = new Overlay();
-    const { running, names, nonce, codec, logger } = options;
+    const { running, names, nonce, codec, logger, spaceTarget, muchGarbage } = options;
     const { stored, last, replayed } = recovered;
     const { table, map } = stored;
     const { epoch } = head.content;
     const ages = new ObjectAges([...table.values()].filter((object) => !object.isStored));
+    const space = new LogSpace(stored);
+    const pace = new Pace({
+      space,
+      spaceTarget,
+      muchGarbage,
+      inFlight: Math.ceil(options.writeBuffer / BLOCK),
+      hurry: () => this.#checkpointer.hurry(),
+      logger,
+    });
     this.appender = new Appender({
       store: running,
       names,
@@ -130,6 +141,7 @@ export class LogWriter {
       last,
       maxAgeMs: options.maxAgeMs,
       maxBytes: options.writeBuffer,
+      pace,
       logger,
       onStored: (object, data) => frames.keepStored(object, data),
       onDurable: (object) => {
@@ -148,8 +160,10 @@ export class LogWriter {
         epoch,
         pins,
         every: options.checkpointEvery,
-        muchGarbage: options.muchGarbage,
-        spaceTarget: options.spaceTarget,
+        muchGarbage,
+        spaceTarget,
+        space,
+        pace,
         logger,
         onWritten: () => this.#collector.start(),
       },
@@ -164,10 +178,12 @@ export class LogWriter {
       ages,
       appender: this.appender,
       pinned: pins.objects,
-      spaceTarget: options.spaceTarget,
+      spaceTarget,
+      space,
+      pace,
       prices: options.prices,
       logger,
-      onCollected: () => void this.#checkpointer.run().catch(() => undefined),
+      free: () => this.#checkpointer.free(),
     });
   }
 

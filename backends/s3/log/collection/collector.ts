@@ -13,7 +13,9 @@ import type { LogNames } from '../names.ts';
 import { BLOCK, type ObjectHeader } from '../object-header.ts';
 import { type Candidate, COPY_BYTES, checkpointStep, chooseVictims } from './collection-policy.ts';
 import { gather, type LiveRun } from './gather.ts';
+import type { LogSpace } from './log-space.ts';
 import type { ObjectAges } from './object-ages.ts';
+import type { Pace } from './pace.ts';
 
 /** Of the map, when it is looked for what was overwritten. */
 const PAGES_AT_ONCE = 64;
@@ -30,10 +32,12 @@ export interface CollectorOptions {
   readonly pinned: ReadonlySet<string>;
   /** Blocks that the log may hold for each block of the disk that is in use. */
   readonly spaceTarget: number;
+  readonly space: LogSpace;
+  readonly pace: Pace;
   readonly prices: Prices;
   readonly logger: Logger;
-  /** Objects have been emptied: the next checkpoint frees them. */
-  readonly onCollected: () => void;
+  /** Deletes objects that have been emptied, with a checkpoint. */
+  readonly free: () => Promise<void>;
 }
 
 interface Victim extends Candidate {
@@ -50,15 +54,19 @@ export class Collector {
   readonly #options: CollectorOptions;
   #running: Promise<void> | undefined;
   #stopped = false;
+  /** Objects that are damaged or gone. */
+  readonly #unreadable: Set<LogObject>;
 
   constructor(options: CollectorOptions) {
     this.#options = options;
+    this.#unreadable = options.space.unreadable;
   }
 
   /** Looks whether there is something to collect, unless that is under way. */
   start(): void {
     if (this.#stopped) return;
-    this.#running ??= this.#run()
+    this.#running ??= this.#options.pace
+      .during(this.#run())
       .catch((error: unknown) =>
         this.#options.logger.debug('collecting ended early', { reason: String(error) }),
       )
@@ -84,11 +92,13 @@ export class Collector {
     await this.#resolve();
     const victims = this.#victims();
     if (victims.length === 0) return;
+    this.#unreadable.clear();
     for await (const batch of batches(this.#runsOf(victims))) {
       await this.#copy(batch);
       if (this.#stopped) return;
+      if (this.#options.pace.mustFree) await this.#options.free();
     }
-    this.#options.onCollected();
+    void this.#options.free().catch(() => undefined);
   }
 
   /** Finds out what was overwritten in pages of the map that were not in memory, if it may be much. */
@@ -130,6 +140,7 @@ export class Collector {
     for (const object of objects) {
       const found = await readHeader(store, { name: object.names.object(object.place!), key });
       // What is damaged is left for reads to report.
+      if (typeof found !== 'object') this.#unreadable.add(object);
       if (this.#stopped || typeof found !== 'object') continue;
       const { header, bytes } = found;
       if (object.frames === undefined)
@@ -147,8 +158,8 @@ export class Collector {
   }
 
   async #copy(runs: readonly LiveRun[]): Promise<void> {
-    const { frames, appender, ages } = this.#options;
-    const data = await gather(frames, runs);
+    const { frames, appender, ages, space, pace } = this.#options;
+    const data = await gather(frames, runs, (object) => this.#unreadable.add(object));
     if (this.#stopped || appender.failure !== undefined || data.every((bytes) => bytes === undefined)) return;
     let copies: LogObject | undefined;
     let [blocks, written] = [0, 0];
@@ -161,8 +172,16 @@ export class Collector {
         written += count * ages.written(object);
       }
     });
-    await appender.flush();
+    // The store has to keep up with the copies, also where guests do not wait for it.
+    await appender.flushToStore();
     ages.backdate(copies!, written / blocks);
+    let freed = -blocks;
+    for (const object of new Set(runs.map((run) => run.object)))
+      if (object.live === 0) {
+        space.emptied(object);
+        freed += object.blocks;
+      }
+    pace.freed(freed);
   }
 }
 

@@ -1,4 +1,5 @@
-import { Semaphore, settleAll } from '../../../../core/plugin.ts';
+import { BlockError, Semaphore, settleAll } from '../../../../core/plugin.ts';
+import { isStoreError } from '../../store/store-error.ts';
 import type { FrameCache } from '../cache/frame-cache.ts';
 import type { LogObject } from '../log-object.ts';
 import { BLOCK, FRAME, FRAME_BLOCKS } from '../object-header.ts';
@@ -26,12 +27,13 @@ interface Range {
 }
 
 /**
- * What the runs hold, in their order, with as few requests as possible. Undefined: nobody needs the object any more. Rejects
- * with a `BlockError`.
+ * What the runs hold, in their order, with as few requests as possible. Undefined: nobody needs the object any more, or it is
+ * damaged and `onDamaged` takes note of that. Rejects with a `BlockError`.
  */
 export async function gather(
   frames: Pick<FrameCache, 'fetch'>,
   runs: readonly LiveRun[],
+  onDamaged?: (object: LogObject) => void,
 ): Promise<readonly (Buffer | undefined)[]> {
   const found: (Buffer | undefined)[] = new Array(runs.length);
   const slots = new Semaphore(AT_ONCE);
@@ -39,12 +41,19 @@ export async function gather(
     using _slot = await slots.acquire();
     // It may have died since, and be deleted.
     if (object.live === 0) return;
-    const all = await frames.fetch(object, first, end - first);
+    const all = await frames.fetch(object, first, end - first).catch((error: unknown) => {
+      if (onDamaged === undefined || !isDamage(error)) throw error;
+      onDamaged(object);
+    });
+    if (all === undefined) return;
     for (const { run, index } of parts) found[index] = cut(all, run.block - first * FRAME_BLOCKS, run.count);
   });
   await settleAll(reads);
   return found;
 }
+
+/** Not the store: it has answered. */
+const isDamage = (error: unknown): boolean => BlockError.is(error) && !isStoreError(error.cause);
 
 function rangesOf(runs: readonly LiveRun[]): Range[] {
   const ranges: Range[] = [];

@@ -3,9 +3,10 @@ import { crc32 } from 'node:zlib';
 import type { MaybePromise } from '../../../../core/plugin.ts';
 import type { ObjectCipher, VolumeKey } from '../encryption/volume-key.ts';
 import { Codec, FRAME, type FrameEntry } from '../object-header.ts';
-import type { Compression } from './compression.ts';
+import type { Compression, Compressors } from './compression.ts';
 import type { FrameTable } from './frame-table.ts';
-import { NodeZstd, type Zstd } from './zstd.ts';
+import { NapiLz4 } from './lz4.ts';
+import { NodeZstd } from './zstd.ts';
 
 /** A frame that shrinks by less than this part is stored as it is. */
 const WORTHWHILE = 1 / 16;
@@ -14,6 +15,8 @@ const SAMPLE_EVERY = 16;
 const MIN_SAMPLES = 4;
 /** Frames that are encrypted before others get their turn: about 2 ms. */
 const SEALED_AT_ONCE = 32;
+
+const CODECS: Record<keyof Compressors, number> = { zstd: Codec.ZSTD, lz4: Codec.LZ4 };
 
 /** The data of an object as it is stored. */
 export interface StoredFrames {
@@ -27,12 +30,12 @@ export class FrameCodec {
   readonly compression: Compression;
   /** Of a volume that is encrypted. */
   readonly key: VolumeKey | undefined;
-  readonly #zstd: Zstd;
+  readonly #compressors: Compressors;
 
-  constructor(compression: Compression, key: VolumeKey | undefined, zstd: Zstd = new NodeZstd()) {
+  constructor(compression: Compression, key: VolumeKey | undefined, compressors: Partial<Compressors> = {}) {
     this.compression = compression;
     this.key = key;
-    this.#zstd = zstd;
+    this.#compressors = { zstd: new NodeZstd(), lz4: new NapiLz4(), ...compressors };
   }
 
   /** At once when there is nothing to be done. `data` must stay as it is meanwhile. `cipher`: to encrypt it. */
@@ -40,7 +43,7 @@ export class FrameCodec {
     const frames = framesOf(data);
     if (this.compression === 'none' || frames.length === 0)
       return cipher === undefined ? asTheyAre(frames) : seal(cipher, asTheyAre(frames), frames);
-    const compressed = this.#compress(frames);
+    const compressed = this.#compress(frames, this.compression);
     return cipher === undefined ? compressed : compressed.then((stored) => seal(cipher, stored, frames));
   }
 
@@ -48,33 +51,35 @@ export class FrameCodec {
   async decode(stored: Buffer, table: FrameTable, frame: number): Promise<Buffer> {
     const length = table.length(frame);
     const bytes = table.cipher === undefined ? stored : table.cipher.open(frame, stored);
-    if (table.codec(frame) === Codec.NONE) return bytes;
-    const data = await this.#zstd.decompress(bytes, length);
+    const codec = table.codec(frame);
+    if (codec === Codec.NONE) return bytes;
+    const { lz4, zstd } = this.#compressors;
+    const data = await (codec === Codec.LZ4 ? lz4 : zstd).decompress(bytes, length);
     if (data.length !== length) throw new Error(`it holds ${data.length} bytes instead of ${length}`);
     return data;
   }
 
   /** A sample decides whether the others are worth the time. */
-  async #compress(frames: readonly Buffer[]): Promise<StoredFrames> {
+  async #compress(frames: readonly Buffer[], how: keyof Compressors): Promise<StoredFrames> {
     const every = Math.min(SAMPLE_EVERY, Math.max(1, Math.floor(frames.length / MIN_SAMPLES)));
     const shrunk = new Array<Buffer | undefined>(frames.length).fill(undefined);
     const tryAll = (isTried: (i: number) => boolean) =>
       Promise.all(
         frames.map(async (frame, i) => {
-          if (isTried(i)) shrunk[i] = await this.#shrink(frame);
+          if (isTried(i)) shrunk[i] = await this.#shrink(frame, how);
         }),
       );
     await tryAll((i) => i % every === 0);
     if (shrunk.every((frame) => frame === undefined)) return asTheyAre(frames);
     await tryAll((i) => i % every !== 0);
     const parts = frames.map((frame, i) => shrunk[i] ?? frame);
-    const entries = parts.map((part, i) => entry(part, shrunk[i] === undefined ? Codec.NONE : Codec.ZSTD));
+    const entries = parts.map((part, i) => entry(part, shrunk[i] === undefined ? Codec.NONE : CODECS[how]));
     return { entries, parts };
   }
 
   /** Undefined when it is not worth it. */
-  async #shrink(frame: Buffer): Promise<Buffer | undefined> {
-    const shrunk = await this.#zstd.compress(frame);
+  async #shrink(frame: Buffer, how: keyof Compressors): Promise<Buffer | undefined> {
+    const shrunk = await this.#compressors[how].compress(frame);
     return shrunk.length <= frame.length * (1 - WORTHWHILE) ? shrunk : undefined;
   }
 }

@@ -1,23 +1,15 @@
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { Semaphore } from '../../../../core/plugin.ts';
+import { type Compressor, THREADS } from './compression.ts';
 
 /** Frames are small: beyond the fastest level little is gained. */
 const LEVEL = 1;
 /** Of what is decompressed, the most memory that its window may want: 2^17 bytes. Ours want no more than a frame. */
 const MAX_WINDOW_LOG = 17;
-/** Of the four threads of libuv one is left to files and names. */
-const AT_ONCE = 3;
-
-/** Compression of frames. */
-export interface Zstd {
-  compress(bytes: Uint8Array): Promise<Buffer>;
-  /** Rejects when the result is longer than `most`, or when `bytes` are damaged. */
-  decompress(bytes: Uint8Array, most: number): Promise<Buffer>;
-}
 
 /** What Node.js has, in the threads of libuv. */
-export class NodeZstd implements Zstd {
-  readonly #slots = new Semaphore(AT_ONCE);
+export class NodeZstd implements Compressor {
+  readonly #slots = new Semaphore(THREADS);
 
   async compress(bytes: Uint8Array): Promise<Buffer> {
     using _slot = await this.#slots.acquire();

@@ -2,6 +2,8 @@ import type { Logger } from '../../../../core/plugin.ts';
 import { MAX_DELETE_KEYS, type ObjectStore } from '../../store/object-store.ts';
 import type { Appender } from '../appender.ts';
 import { checkpointStep } from '../collection/collection-policy.ts';
+import type { LogSpace } from '../collection/log-space.ts';
+import type { Pace } from '../collection/pace.ts';
 import { FencedError } from '../fenced.ts';
 import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from '../head.ts';
 import type { LogObject } from '../log-object.ts';
@@ -24,6 +26,8 @@ export interface CheckpointerOptions {
   readonly muchGarbage: number;
   /** What the log may occupy for each block in use. */
   readonly spaceTarget: number;
+  readonly space: LogSpace;
+  readonly pace: Pace;
   readonly logger: Logger;
   /** One was written, and all objects are known. */
   readonly onWritten: () => void;
@@ -42,8 +46,6 @@ export class Checkpointer {
   #number = 0;
   /** Objects that became durable since the last one. */
   #debt: number;
-  /** Blocks of the objects in the table that are durable. */
-  #stored = 0;
   #garbageLimit = 0;
   /** After one that failed: so much of `#debt` is waited for. */
   #notBefore = 0;
@@ -58,7 +60,6 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions, debt: number) {
     this.#options = options;
     this.#debt = debt;
-    this.#stored = options.stored.usage.blocks;
     this.#limitGarbage();
     // Those of the writer before us that were condemned, and may still be there.
     if (options.head.content.condemned.length > 0) this.#delete(options.head.content.condemned, []);
@@ -69,31 +70,26 @@ export class Checkpointer {
   }
 
   /** An object became durable. */
-  durable({ blocks }: LogObject): void {
+  durable(object: LogObject): void {
+    const { space } = this.#options;
     this.#debt++;
-    this.#stored += blocks;
+    space.added(object);
     const isDue =
       this.#debt >= this.#options.every ||
-      this.#garbage >= this.#garbageLimit ||
+      space.garbage >= this.#garbageLimit ||
       this.#options.stored.map.isCrowded;
-    if (isDue && this.#debt >= this.#notBefore) this.#runAgain();
+    if (isDue && this.#debt >= this.#notBefore) this.hurry();
   }
 
-  #runAgain(): void {
+  /** One is made now, unless that is over. */
+  hurry(): void {
     if (!this.#stopped) void this.run().catch(() => undefined);
-  }
-
-  /** Blocks in the log that nothing refers to, as far as is known, and those that were overwritten where nobody has looked. */
-  get #garbage(): number {
-    const { map } = this.#options.stored;
-    const { used } = map;
-    return this.#stored - used + Math.min(used, map.unresolvedBlocks);
   }
 
   /** Not again for what the last checkpoint could not free: a snapshot may need it. */
   #limitGarbage(): void {
-    const { muchGarbage, spaceTarget, stored } = this.#options;
-    this.#garbageLimit = this.#garbage + Math.max(muchGarbage, stored.map.used * checkpointStep(spaceTarget));
+    const { muchGarbage, spaceTarget, space } = this.#options;
+    this.#garbageLimit = space.garbage + Math.max(muchGarbage, space.used * checkpointStep(spaceTarget));
   }
 
   /** Makes a checkpoint of what is durable now. Those who ask while one is being made get that. */
@@ -106,11 +102,17 @@ export class Checkpointer {
       const dead = this.#dead();
       await this.#write(dead);
       if (dead.isAll) return;
-      void this.#deleting?.then(() => this.#runAgain());
+      void this.#deleting?.then(() => this.hurry());
     }).finally(() => {
       this.#running = undefined;
     });
     return this.#running;
+  }
+
+  /** As `run`; settles when what it condemned is deleted, as far as the store does that. */
+  async free(): Promise<void> {
+    await this.run();
+    await this.#deleting;
   }
 
   /** A checkpoint that stays. It frees nothing: for that, all objects would have to be known. */
@@ -130,7 +132,7 @@ export class Checkpointer {
 
   /** One after another. */
   #alone(write: () => Promise<void>): Promise<void> {
-    const next = this.#last.then(write);
+    const next = this.#options.pace.during(this.#last.then(write));
     this.#last = next.catch((error: unknown) => {
       this.#notBefore = this.#debt + Math.ceil(this.#options.every / 4);
       this.#options.logger.warn('a checkpoint could not be written; the next one will be', {
@@ -195,6 +197,7 @@ export class Checkpointer {
       cut.done();
       this.#delete(condemned, dead === undefined ? [] : [...dead.ours, ...dead.kept]);
       this.#limitGarbage();
+      this.#judge(dead);
       if (dead !== undefined) this.#options.onWritten();
     } catch (error) {
       cut.failed();
@@ -224,29 +227,45 @@ export class Checkpointer {
 
   /** Objects that no block comes from. */
   #dead(): Dead {
-    const { stored, appender, names, pins } = this.#options;
+    const { stored, appender } = this.#options;
     const { place } = appender.durable;
     const dead = { ours: [] as LogObject[], kept: [] as LogObject[], isAll: true };
     for (const object of stored.table.values()) {
       if (object.live !== 0 || object.readers !== 0 || !isDurable(object, place)) continue;
-      const isOurs = object.names.root === names.root && !pins.objects.has(names.object(object.place!));
-      if (!isOurs) dead.kept.push(object);
+      if (!this.#isOurs(object)) dead.kept.push(object);
       else if (dead.ours.length < MOST_CONDEMNED) dead.ours.push(object);
       else dead.isAll = false;
     }
     return dead;
   }
 
+  #isOurs({ names, place }: LogObject): boolean {
+    const { names: ours, pins } = this.#options;
+    return names.root === ours.root && !pins.objects.has(names.object(place!));
+  }
+
+  /** What of the garbage a collection may free. Only a checkpoint for which all was looked at knows that. */
+  #judge(dead: Dead | undefined): void {
+    if (dead === undefined) return;
+    const { space, pace } = this.#options;
+    space.judge((object) => this.#isOurs(object));
+    pace.judged();
+  }
+
   #delete(keys: readonly string[], objects: readonly LogObject[]): void {
-    const { store, stored, logger } = this.#options;
+    const { store, stored, space, pace, logger } = this.#options;
     // From here on no copy counts that comes from them, and no read finds them.
+    let [freed, deleting] = [0, 0];
     for (const object of objects) {
       stored.table.remove(object);
-      this.#stored -= object.blocks;
+      freed += space.removed(object);
+      deleting += object.blocks;
     }
+    space.deleting = deleting;
+    pace.freed(freed);
     for (const key of keys) this.#remaining.add(key);
     const all = [...this.#remaining];
-    this.#deleting = (async () => {
+    const work = async (): Promise<void> => {
       try {
         for (let at = 0; at < all.length; at += MAX_DELETE_KEYS) {
           const some = all.slice(at, at + MAX_DELETE_KEYS);
@@ -257,8 +276,11 @@ export class Checkpointer {
         logger.debug('objects that are not needed any more could not be deleted yet', {
           reason: String(error),
         });
+      } finally {
+        space.deleting = 0;
       }
-    })();
+    };
+    this.#deleting = pace.during(work());
   }
 }
 

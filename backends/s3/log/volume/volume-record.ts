@@ -45,7 +45,7 @@ const SHAPE = {
   format: LOG_FORMAT,
   version: LOG_VERSION,
   schema: logRecord,
-  features: ['zstd', 'encryption', 'image'],
+  features: ['zstd', 'lz4', 'encryption', 'image'],
 };
 
 /** What a blockgate must know to read the volume, besides what the first one knew. */

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { crc32, zstdCompressSync } from 'node:zlib';
+import lz4 from 'lz4-napi';
 import { describe, expect, it } from 'vitest';
 import { FrameCodec } from '../../../../backends/s3/log/frames/frame-codec.ts';
 import { FrameTable } from '../../../../backends/s3/log/frames/frame-table.ts';
+import { NapiLz4 } from '../../../../backends/s3/log/frames/lz4.ts';
 import { NodeZstd } from '../../../../backends/s3/log/frames/zstd.ts';
 import {
   Codec,
@@ -11,13 +13,15 @@ import {
   FRAME,
   headerLength,
 } from '../../../../backends/s3/log/object-header.ts';
+import { cloneVolume } from '../../../../backends/s3/log/volume/snapshot-operations.ts';
 import { createVolume, volumeInfo } from '../../../../backends/s3/volumes.ts';
 import { seededRandom } from '../../../../core/util/random.ts';
 import type { FakeBucket } from '../fake-store.ts';
 import { MIB, pattern, readAll, sameBytes } from '../harness.ts';
-import { BLOCK, newVolume, opened, operate, refusal } from './disk.ts';
+import { BLOCK, newVolume, opened, operate, refusal, settings } from './disk.ts';
 
 const ZSTD = { compression: 'zstd' };
+const LZ4 = { compression: 'lz4' };
 
 const logKeys = (bucket: FakeBucket) => [...bucket.objects.keys()].filter((key) => key.includes('/log/'));
 
@@ -41,11 +45,14 @@ function replaceFrame(bucket: FakeBucket, frame: Buffer, codec: number): void {
 }
 
 describe('the compression of frames', () => {
-  it('stores what shrinks in less, and gives it back', async () => {
-    const codec = new FrameCodec('zstd', undefined);
+  it.each([
+    ['zstd', Codec.ZSTD],
+    ['lz4', Codec.LZ4],
+  ] as const)('stores what shrinks in less, and gives it back: %s', async (compression, kind) => {
+    const codec = new FrameCodec(compression, undefined);
     const data = Buffer.concat([pattern(FRAME, 1), randomBytes(FRAME), pattern(BLOCK, 2)]);
     const { entries, parts } = await codec.encode(data, undefined);
-    expect(entries.map((entry) => entry.codec)).toEqual([Codec.ZSTD, Codec.NONE, Codec.ZSTD]);
+    expect(entries.map((entry) => entry.codec)).toEqual([kind, Codec.NONE, kind]);
     const table = new FrameTable(9, entries, undefined);
     const back = await Promise.all(parts!.map((part, i) => codec.decode(Buffer.from(part), table, i)));
     expect(sameBytes(Buffer.concat(back), data)).toBe(true);
@@ -57,27 +64,50 @@ describe('the compression of frames', () => {
       decompress: async () => Buffer.alloc(0),
     });
     const stored = async (bytes: number) =>
-      (await new FrameCodec('zstd', undefined, shrunk(bytes)).encode(Buffer.alloc(FRAME), undefined))
-        .entries[0]!.stored;
+      (
+        await new FrameCodec('zstd', undefined, { zstd: shrunk(bytes) }).encode(
+          Buffer.alloc(FRAME),
+          undefined,
+        )
+      ).entries[0]!.stored;
     expect(await stored((FRAME * 15) / 16)).toBe((FRAME * 15) / 16);
     expect(await stored((FRAME * 15) / 16 + 1)).toBe(FRAME);
   });
 
-  it('tries but a sample of data that does not shrink', async () => {
+  it.each([
+    ['zstd', new NodeZstd()],
+    ['lz4', new NapiLz4()],
+  ] as const)('tries but a sample of data that does not shrink: %s', async (compression, real) => {
     let tried = 0;
-    const real = new NodeZstd();
-    const codec = new FrameCodec('zstd', undefined, {
-      compress: (bytes) => {
-        tried++;
-        return real.compress(bytes);
+    const codec = new FrameCodec(compression, undefined, {
+      [compression]: {
+        compress: (bytes: Uint8Array) => {
+          tried++;
+          return real.compress(bytes);
+        },
+        decompress: (bytes: Uint8Array, most: number) => real.decompress(bytes, most),
       },
-      decompress: (bytes, most) => real.decompress(bytes, most),
     });
     expect((await codec.encode(randomBytes(160 * FRAME), undefined)).parts).toBeUndefined();
     expect(tried).toBe(10);
     tried = 0;
     await codec.encode(Buffer.from(pattern(160 * FRAME, 1)), undefined);
     expect(tried).toBe(160);
+  });
+
+  it('stands what is not LZ4, whatever it is', async () => {
+    const seed = 5;
+    const random = seededRandom(seed);
+    const codec = new NapiLz4();
+    const good = await codec.compress(Buffer.from(pattern(FRAME, 1)));
+    for (let i = 0; i < 2000; i++) {
+      let bytes: Buffer = i % 2 === 0 ? Buffer.from(good) : Buffer.alloc(1 + Math.floor(random() * 400));
+      if (i % 2 === 0) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
+      else for (let at = 0; at < bytes.length; at++) bytes[at] = Math.floor(random() * 256);
+      if (i % 5 === 0) bytes = bytes.subarray(0, Math.floor(random() * bytes.length));
+      const data = await codec.decompress(bytes, FRAME).catch(() => Buffer.alloc(0));
+      expect(data.length, `seed ${seed}`).toBeLessThanOrEqual(FRAME);
+    }
   });
 });
 
@@ -88,7 +118,8 @@ describe('a volume with compression', () => {
     const model = Buffer.alloc(MIB);
     for (let round = 0; round < 6; round++) {
       // The setting may change at any time.
-      const compression = random() < 0.3 ? { compression: 'none' } : {};
+      const draw = random();
+      const compression = draw < 0.3 ? { compression: 'none' } : draw < 0.6 ? LZ4 : {};
       await using disk = await opened(bucket, { ...compression, readCache: 0 });
       for (let i = 0; i < 20; i++) {
         const blocks = 1 + Math.floor(random() * 40);
@@ -132,7 +163,7 @@ describe('a volume with compression', () => {
     const { compression, ...record } = JSON.parse(there.body.toString());
     expect(compression).toBe('none');
     bucket.objects.set('disks/a/volume.json', { ...there, body: Buffer.from(JSON.stringify(record)) });
-    for (const [i, options] of [{}, ZSTD, {}].entries()) {
+    for (const [i, options] of [{}, ZSTD, LZ4, {}].entries()) {
       await using disk = await opened(bucket, options);
       for (let at = 0; at < i; at++)
         expect(sameBytes(await readAll(disk.device, at * FRAME, FRAME), pattern(FRAME, at))).toBe(true);
@@ -140,7 +171,7 @@ describe('a volume with compression', () => {
       await disk.device.flush!(0);
     }
     const versions = logKeys(bucket).map((key) => bucket.objects.get(key)!.body.readUInt32LE(8));
-    expect(versions).toEqual([1, 2, 1]);
+    expect(versions).toEqual([1, 2, 2, 1]);
   });
 
   it('needs one request for a block once it knows the object', async () => {
@@ -172,6 +203,11 @@ describe('a volume with compression', () => {
     ['that holds less than it should', zstdCompressSync(Buffer.alloc(100)), Codec.ZSTD],
     ['that wants much memory', hugeWindow(), Codec.ZSTD],
     ['that is not compressed', randomBytes(1000), Codec.ZSTD],
+    ['of LZ4 that holds more than it should', lz4Of(Buffer.alloc(MIB)), Codec.LZ4],
+    ['of LZ4 that holds less than it should', lz4Of(Buffer.alloc(100)), Codec.LZ4],
+    ['of LZ4 that refers to what is before it', Buffer.from([0x0f, 0xff, 0xff, 0x00]), Codec.LZ4],
+    ['of Zstandard that calls itself LZ4', zstdCompressSync(Buffer.alloc(FRAME)), Codec.LZ4],
+    ['of LZ4 that calls itself Zstandard', lz4Of(Buffer.alloc(FRAME)), Codec.ZSTD],
   ])('answers with an error a frame %s', async (_name, frame, codec) => {
     const bucket = await newVolume(MIB, ZSTD);
     {
@@ -209,16 +245,49 @@ describe('a volume with compression', () => {
     expect(headerLength(start)).toBe('it has version 3, and this blockgate knows 1 to 2');
   });
 
-  it('is refused by a blockgate that lacks it, and on chunks', async () => {
+  it('may be the parent of a clone with another one', async () => {
     const bucket = await newVolume(MIB, ZSTD);
-    const record = JSON.parse(bucket.objects.get('disks/a/volume.json')!.body.toString());
-    expect(record).toMatchObject({ compression: 'zstd', requiredFeatures: ['zstd'] });
-    const chunk = { ...ZSTD, layout: 'chunk', size: MIB, prefix: 'b' };
-    expect((await refusal(operate(bucket, createVolume, chunk))).code).toBe('volume.unsupported');
-    await newVolume(MIB, { layout: 'chunk', prefix: 'b' }, bucket);
-    expect((await refusal(opened(bucket, { ...ZSTD, prefix: 'b' }))).code).toBe('volume.unsupported');
+    {
+      await using disk = await opened(bucket);
+      await disk.device.write!(0, [pattern(MIB, 1)], 0);
+      await disk.device.flush!(0);
+      await disk.device.snapshot!('one');
+    }
+    const clone = settings({ ...LZ4, prefix: 'disks/b' });
+    await operate(bucket, (operation) => cloneVolume(operation, 'one', clone));
+    const record = JSON.parse(bucket.objects.get('disks/b/volume.json')!.body.toString());
+    expect(record).toMatchObject({ compression: 'lz4', requiredFeatures: ['lz4'] });
+    const keysBefore = new Set(logKeys(bucket));
+    await using disk = await opened(bucket, { prefix: 'disks/b', readCache: 0 });
+    await disk.device.write!(0, [pattern(FRAME, 2)], 0);
+    await disk.device.flush!(0);
+    const added = logKeys(bucket).filter((key) => key.startsWith('disks/b/') && !keysBefore.has(key));
+    expect(added.flatMap((key) => headerOf(bucket, key).frames.map(({ codec }) => codec))).toContain(
+      Codec.LZ4,
+    );
+    expect(sameBytes(await readAll(disk.device, 0, FRAME), pattern(FRAME, 2))).toBe(true);
+    const rest = await readAll(disk.device, FRAME, MIB - FRAME);
+    expect(sameBytes(rest, Buffer.from(pattern(MIB, 1)).subarray(FRAME))).toBe(true);
   });
+
+  it.each(['zstd', 'lz4'])(
+    'is refused by a blockgate that lacks it, and on chunks: %s',
+    async (compression) => {
+      const bucket = await newVolume(MIB, { compression });
+      const record = JSON.parse(bucket.objects.get('disks/a/volume.json')!.body.toString());
+      expect(record).toMatchObject({ compression, requiredFeatures: [compression] });
+      const chunk = { compression, layout: 'chunk', size: MIB, prefix: 'b' };
+      expect((await refusal(operate(bucket, createVolume, chunk))).code).toBe('volume.unsupported');
+      await newVolume(MIB, { layout: 'chunk', prefix: 'b' }, bucket);
+      expect((await refusal(opened(bucket, { compression, prefix: 'b' }))).code).toBe('volume.unsupported');
+    },
+  );
 });
+
+/** A block of LZ4, without its length in front. */
+function lz4Of(data: Buffer): Buffer {
+  return lz4.compressSync(data).subarray(4);
+}
 
 /** The header of a Zstandard frame (RFC 8878, section 3.1.1) with a window of 64 MiB, and a block of one byte repeated. */
 function hugeWindow(): Buffer {

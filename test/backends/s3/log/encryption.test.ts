@@ -60,6 +60,7 @@ describe('a volume that is encrypted', () => {
     [1, 'none'],
     [2, 'zstd'],
     [3, 'zstd'],
+    [4, 'lz4'],
   ])('holds what a model holds, seed %i, compression %s', async (seed, compression) => {
     const random = seededRandom(seed);
     const options = { ...ENCRYPTED, compression };
