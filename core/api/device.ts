@@ -121,6 +121,19 @@ export interface SnapshotInfo {
   readonly createdAt: string;
 }
 
+/** What a volume was at some time, as long as its store remembers it. */
+export interface PointInfo {
+  /** ISO 8601. */
+  readonly at: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Chooses the newest point that is not after it. */
+export interface Moment {
+  readonly at: Date;
+}
+
 /** What a device tells of itself: few facts, by name. */
 export type DeviceStatus = Readonly<Record<string, string | number | boolean>>;
 

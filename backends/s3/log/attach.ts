@@ -99,6 +99,7 @@ async function openWriter(
     codec,
     frames,
     journal,
+    retention: config.retention,
     onFailed: (reason) => {
       if (reason.code === 'ESHUTDOWN') return;
       logger.error('the disk fails every request from now on', { why: reason.message });

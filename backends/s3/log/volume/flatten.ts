@@ -37,7 +37,8 @@ export async function flattenVolume(operation: Operation, progress: Progress): P
         // What was copied stays, and the volume is let go only when nothing is on its way.
         if (writer.appender.failure === undefined) await writer.appender.flushToStore();
       }
-      await writer.change(() => ({ isFlat: true }));
+      // Points of before need the parent: they go, as of this moment there is nothing to go back to.
+      await writer.change(({ points }) => ({ isFlat: true, ...(points !== undefined && { points: [] }) }));
     });
   // From here on nothing of the parent is needed; whoever was interrupted here comes here again.
   await deleteAll(store, [new LogNames(parent.prefix).refs + record.uuid]);

@@ -26,6 +26,7 @@ import { BLOCK } from '../object-header.ts';
 import { observe } from '../observe.ts';
 import { compressionRatio } from '../usage.ts';
 import { refuseWithClones } from './clones.ts';
+import { summarizePoints } from './volume-points.ts';
 import {
   featuresOf,
   LOG_FORMAT,
@@ -66,6 +67,7 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
   // How much is in use is known of pages that nobody has written to since.
   await map.resolve(Number.POSITIVE_INFINITY);
   const { stored } = usage;
+  const points = summarizePoints(head.head);
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {
     used,
@@ -74,7 +76,13 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
     'amplification at most': config.spaceAmplification,
     'compression ratio': compressionRatio(usage),
     'objects to replay': recovered.replayed,
-    'storage, $ per month': pricePerMonth(stored, config),
+    ...(head.head.points !== undefined && {
+      points: points.points,
+      'oldest point': points.oldest ?? 'none',
+      'newest point': points.newest ?? 'none',
+      'held by points': points.bytes,
+    }),
+    'storage, $ per month': pricePerMonth(stored + points.bytes, config),
   });
 }
 
@@ -199,7 +207,7 @@ export function describe(
   { uuid, createdAt, compression, encryption, parent }: LogRecord,
   head: Head,
   { prefix, bucket }: S3Config,
-  { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
+  { used, ...more }: { readonly used?: number } & Readonly<Record<string, number | string>>,
 ): VolumeInfo {
   const { size, epoch, snapshots, journal } = head;
   const holder = holderOf(head);
