@@ -33,10 +33,16 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '    return { ...unneeded, until: undefined };',
   },
   {
-    name: 'what points held is freed although the disk went back to it',
+    name: 'what points held is freed although a snapshot needs it',
     file: 'log/map/condemnation.ts',
     find: '        if (isNeeded(key)) continue;',
     replace: '',
+  },
+  {
+    name: 'what points held is freed although the disk went back to it',
+    file: 'log/map/condemnation.ts',
+    find: 'pins.objects.has(key) || this.#stored.table.find(names, place) !== undefined',
+    replace: 'pins.objects.has(key)',
   },
   {
     name: 'what a point holds is freed with the oldest point',

@@ -40,6 +40,7 @@ export const HAZARDS = [
   'pauses',
   'moves',
   'rollbacks',
+  'points',
 ] as const;
 export type Hazard = (typeof HAZARDS)[number];
 
@@ -114,7 +115,10 @@ class Scenario {
       checkpointEvery: 2 + world.below(8),
       muchGarbage: 1 + world.below(200),
       spaceTarget: 1.05 + world.random(),
-      retention: this.#chance() < 0.25 ? 1000 + Math.floor(this.#chance() ** 2 * 200_000) : 0,
+      retention:
+        !limits.without.includes('points') && this.#chance() < 0.25
+          ? 1000 + Math.floor(this.#chance() ** 2 * 200_000)
+          : 0,
       writeBuffer: (2 + world.below(40)) * BLOCK,
       readCache: world.below(4) * 65536,
       tables: world.chance(0.2) ? world.below(2000) : 2 ** 20,
