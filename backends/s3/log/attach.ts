@@ -18,6 +18,7 @@ import { type Observed, observe } from './observe.ts';
 import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
+import { findPoint } from './volume/volume-points.ts';
 import { codecOf, readLogVolume } from './volume/volume-record.ts';
 import type { LogWriter } from './writer.ts';
 
@@ -125,6 +126,8 @@ async function openWriter(
     boot: watchBoot(session, config, ctx, { record, key, size, reader, frames }),
     writer,
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
+    keep: (name, moment) =>
+      explained(config, () => writer.keepPoint(name, (head) => findPoint(head, moment, config))),
   };
 }
 

@@ -11,6 +11,7 @@ import type { FrameCodec } from './frames/frame-codec.ts';
 import {
   type Head,
   HeadFile,
+  type Point,
   refuseTaken,
   type Snapshot,
   type StoredHead,
@@ -225,6 +226,11 @@ export class LogWriter {
     refuseTaken(this.head, name);
     await this.appender.flushToStore();
     return await this.#checkpointer.snapshot(name, createdAt);
+  }
+
+  /** Keeps the disk as it was at one of its points under a name. */
+  keepPoint(name: string, find: (head: Head) => Point): Promise<Snapshot> {
+    return this.#checkpointer.keep(name, find);
   }
 
   async change(change: (head: Head) => Partial<Head>): Promise<void> {

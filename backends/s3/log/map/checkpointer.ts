@@ -159,6 +159,27 @@ export class Checkpointer {
     return snapshot!;
   }
 
+  /** A point gets a name, and is a snapshot as well. `find` says which. */
+  async keep(name: string, find: (head: Head) => Point): Promise<Snapshot> {
+    const { head, appender } = this.#options;
+    let snapshot: Snapshot | undefined;
+    const keep = async (): Promise<boolean> =>
+      await head.change((current) => {
+        refuseTaken(current, name);
+        const { at, size, checkpoint } = find(current);
+        snapshot = { name, createdAt: at, size, checkpoint };
+        return { snapshots: [...current.snapshots, snapshot] };
+      });
+    // Not while a checkpoint is being made that does not know of it. When it fails, no checkpoint has.
+    const kept = this.#last.then(keep);
+    this.#last = kept.then(
+      () => undefined,
+      () => undefined,
+    );
+    if (!(await kept)) throw lost(appender);
+    return snapshot!;
+  }
+
   /** Where points are kept, what the volume is when it is closed is one. */
   async close(): Promise<void> {
     const { retention = 0, stored } = this.#options;
@@ -232,11 +253,7 @@ export class Checkpointer {
           condemned: [...this.#remaining, ...condemned],
         };
       });
-      if (!isOurs) {
-        const reason = new FencedError('head');
-        appender.stop(reason);
-        throw reason;
-      }
+      if (!isOurs) throw lost(appender);
       this.#debt -= debt;
       this.#notBefore = 0;
       this.#condemnation.done();
@@ -307,6 +324,13 @@ export class Checkpointer {
       }
     })();
   }
+}
+
+/** The volume is somebody else's. */
+function lost(appender: Appender): FencedError {
+  const reason = new FencedError('head');
+  appender.stop(reason);
+  return reason;
 }
 
 interface Dead {

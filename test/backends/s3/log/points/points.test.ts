@@ -237,6 +237,30 @@ describe('a moment', () => {
     expect(await holds(bucket, 2)).toBe(true);
   });
 
+  it('becomes a snapshot of a disk in use as well, which a clone then shows', async () => {
+    const bucket = await newVolume();
+    for (const hour of [0, 1, 2]) await writeMuch(bucket, hour, hour + 1);
+    vi.setSystemTime(at(3));
+    await withDisk(bucket, '24h', async (device) => {
+      const keep = (name: string, hours: number) => device.snapshotAt!(name, { at: at(hours) });
+      expect(await keep('then', 1.5)).toEqual({
+        name: 'then',
+        size: 64 * MIB,
+        createdAt: at(1).toISOString(),
+      });
+      await expect(keep('then', 1.5)).rejects.toMatchObject({ code: 'volume.snapshot-exists' });
+      await expect(keep('before', -1)).rejects.toMatchObject({ code: 'volume.no-point' });
+      await on(bucket, 'a', (operation) => cloneVolume(operation, 'then', settings('b')));
+      expect(await holds(bucket, 2, 'b')).toBe(true);
+      await device.write!(0, [pattern(MIB, 9)], 0);
+      await device.flush!(0);
+    });
+    await writeMuch(bucket, 100, 4);
+    await writeMuch(bucket, 200, 5);
+    expect(await holds(bucket, 2, 'b')).toBe(true);
+    expect((await check(bucket)).findings).toEqual([]);
+  });
+
   it('keeps what a snapshot leaves behind, and no more', async () => {
     const bucket = await newVolume();
     for (const hour of [0, 1, 2]) await writeMuch(bucket, hour, hour + 1);
