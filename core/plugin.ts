@@ -14,7 +14,7 @@ export { findLockHolders, type LockHolder, lockFile } from './system/file-lock.t
 export { FileSpace, type FileSpaceOptions } from './system/file-space.ts';
 export { type BackoffOptions, backoffMs, sleep } from './util/backoff.ts';
 export { Bitmap } from './util/bitmap.ts';
-export { type SizeRange, secretSchema, sizeSchema } from './util/config-types.ts';
+export { durationSchema, type SizeRange, secretSchema, sizeSchema } from './util/config-types.ts';
 export { inParallel } from './util/in-parallel.ts';
 export { copyIn, copyOut, fillZero, iovLength, iovSlice } from './util/iov.ts';
 export { readPemFile } from './util/pem-file.ts';

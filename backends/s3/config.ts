@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { secretSchema, sizeSchema } from '../../core/plugin.ts';
+import { durationSchema, secretSchema, sizeSchema } from '../../core/plugin.ts';
 import { MAX_CHUNK_SIZE, MIN_CHUNK_SIZE } from './chunk/layout.ts';
 import { encryptionConfig } from './encryption-config.ts';
 import { COMPRESSIONS } from './log/frames/compression.ts';
@@ -209,6 +209,13 @@ const keys = z.strictObject({
     description:
       'What a volume with the layout "log" may occupy for each byte in use, 1.1 to 10. Less means that more is copied.',
   }),
+  retention: durationSchema({ min: 60_000, max: 366 * 86_400_000 })
+    .prefault(0)
+    .meta({
+      description:
+        'Layout "log": for how long the volume can be gone back to as it was, "24h" or "7d"; 0, the default: not at all. Seconds, or a number with s, min, h or d.',
+      examples: ['24h', '7d'],
+    }),
   prices: prices.optional(),
   maxRequests: z
     .int()
@@ -248,6 +255,7 @@ function checkImage(config: Keys, refuse: Refuse): void {
   for (const key of OF_VOLUMES)
     if (config[key] !== undefined) refuse(key, `"${key}" is for volumes, and the layout "image" is none`);
   if (config.flush === 'local') refuse('flush', 'an image is not written');
+  if (config.retention > 0) refuse('retention', 'an image does not change');
   if (config.bootProfile !== false)
     refuse('bootProfile', '"bootProfile" is for volumes with the layout "log"');
   if (config.flatten) refuse('flatten', '"flatten" is for volumes with the layout "log"');
@@ -264,6 +272,8 @@ function checkVolume(config: Keys, refuse: Refuse): void {
     );
   const isChunk = layout === 'chunk' || (layout === undefined && chunkSize !== undefined);
   if (image !== undefined && isChunk) refuse('image', '"image" is for volumes with the layout "log"');
+  if (config.retention > 0 && isChunk)
+    refuse('retention', '"retention" is for volumes with the layout "log"');
   if (flush === 'local' && place === undefined)
     refuse('flush', '"local" needs a "journal": { "path": … } on this machine');
   if (flush === 'local' && isChunk) refuse('flush', '"local" is for volumes with the layout "log"');

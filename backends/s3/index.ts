@@ -42,14 +42,19 @@ export default defineBackend<S3Config>({
         return await checkVolume(operation, options);
       }),
     snapshots: {
-      create: (config, name, ctx) =>
-        onSnapshots(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name)),
+      create: (config, name, ctx, moment) =>
+        onSnapshots(config, ctx, (operation, { createSnapshot }) => createSnapshot(operation, name, moment)),
       list: (config, ctx) =>
         onSnapshots(config, ctx, (operation, { listSnapshots }) => listSnapshots(operation)),
       delete: (config, name, ctx) =>
         onSnapshots(config, ctx, (operation, { deleteSnapshot }) => deleteSnapshot(operation, name)),
-      rollback: (config, name, ctx) =>
-        onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, name)),
+      rollback: (config, to, ctx) =>
+        onSnapshots(config, ctx, (operation, { rollbackVolume }) => rollbackVolume(operation, to)),
+      points: (config, ctx) =>
+        onLog(config, ctx, 'have points', async (operation) => {
+          const { listPoints } = await import('./log/volume/volume-points.ts');
+          return await listPoints(operation);
+        }),
       flatten: (config, progress, ctx) =>
         onLog(config, ctx, 'have clones', async (operation) => {
           const { flattenVolume } = await import('./log/volume/flatten.ts');
@@ -60,9 +65,9 @@ export default defineBackend<S3Config>({
           const { listChanges } = await import('./log/volume/changed-blocks.ts');
           await listChanges(operation, snapshots, take);
         }),
-      clone: async (config, name, target, ctx) => {
+      clone: async (config, from, target, ctx) => {
         await refuseImage(target, 'made a clone');
-        return onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, name, target));
+        return onSnapshots(config, ctx, (operation, { cloneVolume }) => cloneVolume(operation, from, target));
       },
     },
   },

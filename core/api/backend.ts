@@ -1,4 +1,4 @@
-import type { BlockDevice, SnapshotInfo } from './device.ts';
+import type { BlockDevice, Moment, PointInfo, SnapshotInfo } from './device.ts';
 import type { Logger } from './logger.ts';
 import type { ConfigSchema } from './schema.ts';
 import { API_VERSION } from './version.ts';
@@ -92,16 +92,21 @@ export interface ChangedRange {
 
 /** For stores that can keep a volume as it is. Nobody may have the volume open meanwhile; `BlockDevice.snapshot` is for a disk in use. */
 export interface SnapshotOperations<C> {
-  /** Fails with `volume.snapshot-exists`. */
-  create(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
+  /** Of what the volume was at `moment`, or is now. Fails with `volume.snapshot-exists`. */
+  create(config: C, name: string, ctx: PluginContext, moment?: Moment): Promise<SnapshotInfo>;
   /** Oldest first. */
   list(config: C, ctx: PluginContext): Promise<readonly SnapshotInfo[]>;
   /** Fails while a clone needs it. */
   delete(config: C, name: string, ctx: PluginContext): Promise<void>;
   /** Makes the volume what the snapshot is. What it was until then is kept as a snapshot, which this returns. */
-  rollback(config: C, name: string, ctx: PluginContext): Promise<SnapshotInfo>;
+  rollback(config: C, to: string | Moment, ctx: PluginContext): Promise<SnapshotInfo>;
   /** Makes a new volume, which `target` describes, that begins as the snapshot is and shares its data. */
-  clone(config: C, name: string, target: C, ctx: PluginContext): Promise<VolumeInfo>;
+  clone(config: C, from: string | Moment, target: C, ctx: PluginContext): Promise<VolumeInfo>;
+  /**
+   * What the volume was at some times, oldest first; somebody may have it open. Only who has this is given a `Moment`, and fails
+   * with `volume.no-point` when there is none for it.
+   */
+  points?(config: C, ctx: PluginContext): Promise<readonly PointInfo[]>;
   /** Makes a clone need its parent no more, by copying what it shares with it. Fails while snapshots of the clone share it. */
   flatten?(config: C, progress: Progress, ctx: PluginContext): Promise<VolumeInfo>;
   /**

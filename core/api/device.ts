@@ -106,6 +106,8 @@ export interface BlockDevice extends AsyncDisposable {
   resize?(size?: number): MaybePromise<void>;
   /** Keeps what the device holds at some moment of this call under a name. Requests go on meanwhile. */
   snapshot?(name: string): Promise<SnapshotInfo>;
+  /** Keeps under a name what the volume was at `moment`. Fails with `volume.no-point` when that is not known. */
+  snapshotAt?(name: string, moment: Moment): Promise<SnapshotInfo>;
   /** Facts for `blockgate status`, by name: the state of a connection, what is not durable yet. */
   status?(): DeviceStatus;
   /** Present where calls are cheap enough to be made by several threads at once, each blocked while one runs. */
@@ -119,6 +121,19 @@ export interface SnapshotInfo {
   readonly size: number;
   /** ISO 8601. */
   readonly createdAt: string;
+}
+
+/** What a volume was at some time, as long as its store remembers it. */
+export interface PointInfo {
+  /** ISO 8601. */
+  readonly at: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Chooses the newest point that is not after it. */
+export interface Moment {
+  readonly at: Date;
 }
 
 /** What a device tells of itself: few facts, by name. */

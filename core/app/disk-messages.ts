@@ -1,4 +1,4 @@
-import type { SnapshotInfo } from '../api/device.ts';
+import type { Moment, SnapshotInfo } from '../api/device.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { LogLevel } from '../observe/log-level.ts';
 import type { User } from '../system/user.ts';
@@ -28,7 +28,11 @@ export type Question =
   | { readonly about: 'holders' | 'report' | 'flush' }
   /** Without a size: what the store has grown to. */
   | { readonly about: 'resize'; readonly size?: number }
-  | { readonly about: 'snapshot'; readonly name: string };
+  | { readonly about: 'snapshot'; readonly name: string; readonly at?: string };
+
+/** Of a request for a snapshot: `at` is a time in ISO 8601. */
+export const momentOf = ({ at }: { readonly at?: string | undefined }): Moment | undefined =>
+  at === undefined ? undefined : { at: new Date(at) };
 
 /** Which disk a process is to be, and whose. */
 export interface Identity {

@@ -9,6 +9,7 @@ import {
   CHANNEL_VERSION,
   type FromDisk,
   type Identity,
+  momentOf,
   type Question,
   type ToDisk,
 } from './disk-messages.ts';
@@ -127,7 +128,7 @@ function ask(disk: Disk, question: Question): Promise<unknown> {
     case 'resize':
       return disk.resize(question.size);
     case 'snapshot':
-      return disk.snapshot(question.name);
+      return disk.snapshot(question.name, momentOf(question));
   }
 }
 

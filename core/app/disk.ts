@@ -1,4 +1,4 @@
-import type { BlockDevice, SnapshotInfo } from '../api/device.ts';
+import type { BlockDevice, Moment, SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { FilterLayer } from '../api/filter.ts';
 import type { FrontendHandle, Holder } from '../api/frontend.ts';
@@ -80,8 +80,13 @@ export class Disk implements RunningDisk {
     return volume.size;
   }
 
-  async snapshot(name: string): Promise<SnapshotInfo> {
+  /** Of what the disk holds, or of what it was at a moment. */
+  async snapshot(name: string, moment?: Moment): Promise<SnapshotInfo> {
     const { volume, store } = this.#parts;
+    if (moment !== undefined) {
+      if (store.snapshotAt === undefined) throw hasNoPoints(this.details);
+      return await store.snapshotAt(name, moment);
+    }
     if (store.snapshot === undefined) throw cannotSnapshot(this.details);
     // What filters hold has to be in the store.
     await volume.flush(0);
@@ -165,6 +170,13 @@ function cannotResize({ name, stack }: DiskDetails): GatewayError {
   return new GatewayError('disk.cannot-resize', `Disk "${name}" cannot grow while it is running.`, {
     why: `Its backend (${stack.at(-1)?.name}) or its frontend (${stack[0]?.name}) has no way to do so.`,
     fix: 'Stop the disk, grow its store, and start it again.',
+  });
+}
+
+function hasNoPoints({ name, stack }: DiskDetails): GatewayError {
+  return new GatewayError('disk.cannot-snapshot', `Disk "${name}" has no points in time.`, {
+    why: `Its backend (${stack.at(-1)?.name}) does not remember what a disk was.`,
+    fix: 'Use a backend that does: s3, with the layout "log" and a "retention".',
   });
 }
 

@@ -1,4 +1,4 @@
-import type { SnapshotInfo } from '../api/device.ts';
+import type { Moment, SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
@@ -113,8 +113,8 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** See `RunningDisk`. Throws `gateway.no-such-disk`. */
-  async snapshot(name: string, snapshot: string): Promise<SnapshotInfo> {
-    return await this.#disk(name).snapshot(snapshot);
+  async snapshot(name: string, snapshot: string, moment?: Moment): Promise<SnapshotInfo> {
+    return await this.#disk(name).snapshot(snapshot, moment);
   }
 
   /**

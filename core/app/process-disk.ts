@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import type { SnapshotInfo } from '../api/device.ts';
+import type { Moment, SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import type { Logger } from '../api/logger.ts';
@@ -105,8 +105,8 @@ export class ProcessDisk implements RunningDisk, AsyncDisposable {
     return this.#ask<'resize'>({ about: 'resize', ...(size !== undefined && { size }) });
   }
 
-  snapshot(name: string): Promise<SnapshotInfo> {
-    return this.#ask<'snapshot'>({ about: 'snapshot', name });
+  snapshot(name: string, moment?: Moment): Promise<SnapshotInfo> {
+    return this.#ask<'snapshot'>({ about: 'snapshot', name, ...(moment && { at: moment.at.toISOString() }) });
   }
 
   stop(): Promise<void> {

@@ -1,4 +1,4 @@
-import type { DeviceStatus, ResolvedCaps, SnapshotInfo } from '../api/device.ts';
+import type { DeviceStatus, Moment, ResolvedCaps, SnapshotInfo } from '../api/device.ts';
 import type { FrontendStatus, Holder } from '../api/frontend.ts';
 import type { DiskOrder } from './disk-order.ts';
 import type { StackLayer } from './disk-stack.ts';
@@ -50,7 +50,7 @@ export interface RunningDisk {
    */
   resize(size?: number): Promise<number>;
   /** Keeps what the disk holds, all that was written before included. */
-  snapshot(name: string): Promise<SnapshotInfo>;
+  snapshot(name: string, moment?: Moment): Promise<SnapshotInfo>;
   /**
    * Quiesces, detaches, flushes, closes, in this order; whoever uses the disk loses it. Fails with `disk.stop-failed`
    * after every step has been tried, or `disk.killed`. Repeating it joins the first call.

@@ -1,4 +1,4 @@
-import type { SnapshotInfo } from '../api/device.ts';
+import type { Moment, SnapshotInfo } from '../api/device.ts';
 import { GatewayError } from '../api/errors.ts';
 import type { Holder } from '../api/frontend.ts';
 import { sleep } from '../util/backoff.ts';
@@ -127,8 +127,8 @@ export class SupervisedDisk {
     });
   }
 
-  snapshot(name: string): Promise<SnapshotInfo> {
-    return this.#exclusively(() => this.#runningDisk().snapshot(name));
+  snapshot(name: string, moment?: Moment): Promise<SnapshotInfo> {
+    return this.#exclusively(() => this.#runningDisk().snapshot(name, moment));
   }
 
   /** Whoever uses the disk loses it. Rejects when that did not go well; the disk is over all the same. */

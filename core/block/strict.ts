@@ -1,4 +1,4 @@
-import type { BlockDevice, IoFlags, IoVec, MaybePromise } from '../api/device.ts';
+import type { BlockDevice, IoFlags, IoVec, MaybePromise, Moment } from '../api/device.ts';
 import { IoFlag } from '../api/device.ts';
 import { BlockError } from '../api/errors.ts';
 import { copyIn, copyOut, iovLength } from '../util/iov.ts';
@@ -170,6 +170,9 @@ export function strictDevice(device: BlockDevice, violated: (what: string) => vo
     }),
     ...(device.resize !== undefined && { resize: (size?: number) => device.resize!(size) }),
     ...(device.snapshot !== undefined && { snapshot: (name: string) => device.snapshot!(name) }),
+    ...(device.snapshotAt !== undefined && {
+      snapshotAt: (name: string, moment: Moment) => device.snapshotAt!(name, moment),
+    }),
     ...(device.status !== undefined && { status: () => device.status!() }),
   };
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formatDuration, parseDuration } from './duration.ts';
 import type { SecretRef } from './secret.ts';
 import { formatSize, parseSize } from './size.ts';
 
@@ -46,6 +47,30 @@ function outOfRange(bytes: number, { min, max, multipleOf }: SizeRange): string 
   if (multipleOf !== undefined && bytes % multipleOf !== 0)
     return `${bytes} is not a multiple of ${multipleOf}`;
   return undefined;
+}
+
+const DURATION_PATTERN = '^\\s*\\d+(\\.\\d+)?\\s*(s|min|h|d)?\\s*$';
+
+/** A time: seconds, or a string such as `"24h"`. Output is a number of milliseconds, 0 or within the range. */
+export function durationSchema({
+  min,
+  max,
+}: {
+  readonly min: number;
+  readonly max: number;
+}): z.ZodType<number, number | string> {
+  return z
+    .union([z.number().nonnegative(), z.string().meta({ pattern: DURATION_PATTERN })])
+    .transform((value, ctx) => {
+      const ms = parseDuration(value);
+      if (ms !== undefined && (ms === 0 || (ms >= min && ms <= max))) return ms;
+      const message =
+        ms === undefined
+          ? `not a time: ${JSON.stringify(value)}; write seconds, or a number with s, min, h or d`
+          : `${formatDuration(ms)} is not between ${formatDuration(min)} and ${formatDuration(max)}`;
+      ctx.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    });
 }
 
 /** A reference to a secret: `{ "env": "NAME" }` or `{ "file": "path" }`. A literal string is refused. */

@@ -2,7 +2,7 @@ import { FrameCache } from '../../backends/s3/log/cache/frame-cache.ts';
 import type { VolumeKey } from '../../backends/s3/log/encryption/volume-key.ts';
 import type { Compression } from '../../backends/s3/log/frames/compression.ts';
 import { FrameCodec } from '../../backends/s3/log/frames/frame-codec.ts';
-import { readHead } from '../../backends/s3/log/head.ts';
+import { type Point, readHead } from '../../backends/s3/log/head.ts';
 import { LogNames } from '../../backends/s3/log/names.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
@@ -53,6 +53,8 @@ export interface Tuning {
   readonly checkpointEvery: number;
   readonly muchGarbage: number;
   readonly spaceTarget: number;
+  /** Milliseconds. */
+  readonly retention: number;
   readonly writeBuffer: number;
   readonly readCache: number;
   /** Memory for where frames are. Bytes. */
@@ -82,6 +84,8 @@ export class SimGateway {
   readonly #store: SimStore;
   readonly #life = new AbortController();
   readonly changes: Change[] = [];
+  /** What was flushed, and how much was changed, when the volume was claimed, and when each checkpoint was begun. */
+  readonly cuts: { readonly flushed: number; readonly changes: number }[] = [];
   /** What the guest believes its disk holds. */
   model: Content;
   /** When it was opened. */
@@ -159,6 +163,8 @@ export class SimGateway {
       muchGarbage: this.#tuning.muchGarbage,
       spaceTarget: this.#tuning.spaceTarget,
       prices: S3_STANDARD,
+      retention: this.#tuning.retention,
+      clock: () => this.#cut(),
       logger: silent,
       onFailed: (reason) => {
         this.failed = reason.message;
@@ -169,6 +175,8 @@ export class SimGateway {
       const stored = await readHead(starting, names);
       const file = await claimHead(options, stored!, { disk: name, logger: silent, takeOver: true });
       this.epoch = file.content.epoch;
+      // Of attempts to claim it only the last counts.
+      this.cuts.splice(0, this.cuts.length - 1);
       const frames = new FrameCache(running, codec, this.#tuning.readCache, { tables: this.#tuning.tables });
       const writer = await openClaimed(options, file, frames);
       const { map, table } = writer.recovered.stored;
@@ -201,6 +209,11 @@ export class SimGateway {
       config: { writeBuffer, mapCache: 0 },
       ...{ frames, isBusy, logger: silent, again: { baseMs: 1000, maxMs: 10_000 } },
     });
+  }
+
+  #cut(): number {
+    this.cuts.push({ flushed: this.flushed, changes: this.changes.length });
+    return this.#world.now;
   }
 
   /** Set by the scenario: another gateway has claimed a later epoch. */
@@ -272,6 +285,31 @@ export class SimGateway {
           .fill(version, lba, lba + blocks),
       );
     return possible;
+  }
+
+  /** Gives a name to a point, which it returns if it is certain that it has one now. */
+  async keepPoint(
+    name: string,
+    choose: (points: readonly Point[]) => Point | undefined,
+  ): Promise<Point | undefined> {
+    let kept: Point | undefined;
+    try {
+      await this.writer!.change(({ points = [], snapshots }) => {
+        const there = snapshots.find((other) => other.name === name);
+        // A change that was given up has come to pass, or it is the name of something else.
+        if (there !== undefined) {
+          if (there.checkpoint.key !== kept?.checkpoint.key) kept = undefined;
+          return {};
+        }
+        kept = choose(points);
+        if (kept === undefined) return {};
+        const { at, size, checkpoint } = kept;
+        return { snapshots: [...snapshots, { name, createdAt: at, size, checkpoint }] };
+      });
+    } catch {
+      return undefined;
+    }
+    return kept;
   }
 
   /** What a much larger disk does all the time. */

@@ -21,10 +21,34 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fence deletable',
     file: 'log/map/checkpointer.ts',
-    find: '        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);',
-    replace: `        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);
+    find: '        plan = this.#condemnation.plan({ ...current, points }, dead?.ours, cut, ref);',
+    replace: `        plan = this.#condemnation.plan({ ...current, points }, dead?.ours, cut, ref);
         for (const { epoch, end } of current.epochs)
-          if (end !== undefined) condemned.push(names.object({ epoch, seq: end + 1 }));`,
+          if (end !== undefined) plan.condemned.push(names.object({ epoch, seq: end + 1 }));`,
+  },
+  {
+    name: 'a point does not pin',
+    file: 'log/points/held.ts',
+    find: '    return { ...unneeded, until: needing?.order };',
+    replace: '    return { ...unneeded, until: undefined };',
+  },
+  {
+    name: 'what points held is freed although a snapshot needs it',
+    file: 'log/map/condemnation.ts',
+    find: '        if (isNeeded(key)) continue;',
+    replace: '',
+  },
+  {
+    name: 'what points held is freed although the disk went back to it',
+    file: 'log/map/condemnation.ts',
+    find: 'pins.objects.has(key) || this.#stored.table.find(names, place) !== undefined',
+    replace: 'pins.objects.has(key)',
+  },
+  {
+    name: 'what a point holds is freed with the oldest point',
+    file: 'log/points/held.ts',
+    find: '    return { ...unneeded, until: needing?.order };',
+    replace: '    return { ...unneeded, until: needing && newestFirst.at(-1)!.order };',
   },
   {
     name: 'copies of the collector count always',

@@ -3,7 +3,7 @@ import { FrameCache } from '../../backends/s3/log/cache/frame-cache.ts';
 import { inspect } from '../../backends/s3/log/check/inspect.ts';
 import { KEY_BYTES, VolumeKey } from '../../backends/s3/log/encryption/volume-key.ts';
 import { FrameCodec } from '../../backends/s3/log/frames/frame-codec.ts';
-import { firstHead, readHead } from '../../backends/s3/log/head.ts';
+import { firstHead, type Head, type Point, readHead } from '../../backends/s3/log/head.ts';
 import { PAGE_BLOCKS } from '../../backends/s3/log/map/page-blocks.ts';
 import { StoredMap } from '../../backends/s3/log/map/stored-map.ts';
 import { BLOCK } from '../../backends/s3/log/object-header.ts';
@@ -11,6 +11,7 @@ import { Overlay } from '../../backends/s3/log/overlay.ts';
 import { LogReader } from '../../backends/s3/log/reader.ts';
 import { encodedHead, makeClone, PARENT, removeParent } from './clone.ts';
 import { type Content, contentOf, DISK, NAMES, SimGateway, type Tuning, VOLUME } from './gateway.ts';
+import { pointsProblem, possibleAt } from './points.ts';
 import { CALM, CONDITIONS, type Nemesis, SimBucket, SimStore } from './store.ts';
 import { type Actor, randomFrom, World } from './world.ts';
 import { SimZstd } from './zstd.ts';
@@ -27,7 +28,14 @@ export interface Outcome {
 const CLONES = 0.15;
 
 /** What can be left out of a run. */
-export const HAZARDS = [...(Object.keys(CALM) as (keyof Nemesis)[]), 'deaths', 'pauses', 'moves'] as const;
+export const HAZARDS = [
+  ...(Object.keys(CALM) as (keyof Nemesis)[]),
+  'deaths',
+  'pauses',
+  'moves',
+  'rollbacks',
+  'points',
+] as const;
 export type Hazard = (typeof HAZARDS)[number];
 
 /** Makes the run of a seed smaller. */
@@ -64,9 +72,12 @@ class Scenario {
   #bucket = new SimBucket();
   readonly #nemesis: Nemesis;
   readonly #tuning: Tuning;
+  readonly #chance: () => number;
   readonly #gateways: SimGateway[] = [];
   readonly #judged = new Set<SimGateway>();
   readonly #snapshots: { name: string; possible: Content[] }[] = [];
+  /** Where the volume begins anew, for who comes after that epoch. */
+  #wentBack: { readonly epoch: number; readonly possible: Content[] } | undefined;
   readonly #problems: string[] = [];
   #version = 0;
   /** Of what only clones do: runs of others are as if there were none. */
@@ -95,12 +106,18 @@ class Scenario {
     for (const hazard of limits.without)
       if (hazard in this.#nemesis) this.#nemesis[hazard as keyof Nemesis] = 0;
     const blocks = 16 + world.below(48);
+    // Of its own: runs without points are what they were before there were any.
+    this.#chance = randomFrom(~seed);
     this.#tuning = {
       blocks,
       first: PAGE_BLOCKS - world.below(blocks),
       checkpointEvery: 2 + world.below(8),
       muchGarbage: 1 + world.below(200),
       spaceTarget: 1.05 + world.random(),
+      retention:
+        !limits.without.includes('points') && this.#chance() < 0.25
+          ? 1000 + Math.floor(this.#chance() ** 2 * 200_000)
+          : 0,
       writeBuffer: (2 + world.below(40)) * BLOCK,
       readCache: world.below(4) * 65536,
       tables: world.chance(0.2) ? world.below(2000) : 2 ** 20,
@@ -116,8 +133,10 @@ class Scenario {
     await this.#start();
     const steps = Math.min(30 + world.below(120), this.#limits.steps);
     const moveAt = world.chance(0.06) ? world.below(steps) : -1;
+    const backAt = this.#keepsPoints && this.#chance() < 0.4 ? Math.floor(this.#chance() * steps) : -1;
     for (let i = 0; i < steps && this.#problems.length === 0; i++) {
       if (i === moveAt && !this.#limits.without.includes('moves')) await this.#move();
+      if (i === backAt && !this.#limits.without.includes('rollbacks')) await this.#goBack();
       if (!this.#limits.skip.includes(i)) await this.#act();
       for (let n = world.below(14); n > 0; n--) if (await world.step()) this.#events++;
       this.#judge();
@@ -125,6 +144,15 @@ class Scenario {
     if (this.#problems.length === 0) await this.#finish();
     const changes = this.#gateways.reduce((sum, gateway) => sum + gateway.changes.length, 0);
     return { problems: this.#problems, events: this.#events, gateways: this.#gateways.length, changes };
+  }
+
+  get #keepsPoints(): boolean {
+    return this.#tuning.retention > 0;
+  }
+
+  get #head(): Head {
+    const { body } = this.#bucket.objects.get(NAMES.head)!;
+    return JSON.parse(Buffer.from(body).toString('utf8')) as Head;
   }
 
   get #diskBlocks(): number {
@@ -176,6 +204,30 @@ class Scenario {
     this.#say('the volume is moved to a store that keeps to conditions');
   }
 
+  /** Nobody is left, and the volume becomes what it was at one of its points. */
+  async #goBack(): Promise<void> {
+    for (const gateway of this.#gateways) gateway.kill();
+    // What they have sent arrives before.
+    await this.#world.run(100_000);
+    this.#judge();
+    // What came of an upload that broke off is no head.
+    if (this.#bucket.hasParts) return;
+    const head = this.#head;
+    const point = this.#choose(head.points ?? []);
+    const possible = point && possibleAt(this.#gateways, point);
+    if (possible === undefined) return;
+    const { size, checkpoint } = point!;
+    this.#say(`the volume goes back to the point of ${point!.at}`);
+    const version = head.version + 1;
+    const changed: Head = { ...head, version, nonce: `${version}`, size, checkpoint, epochs: [] };
+    this.#bucket.put(NAMES.head, Buffer.from(JSON.stringify(changed)), {});
+    this.#wentBack = { epoch: head.epoch, possible };
+    await this.#start();
+  }
+
+  readonly #choose = (points: readonly Point[]): Point | undefined =>
+    points[Math.floor(this.#chance() * points.length)];
+
   async #act(): Promise<void> {
     const world = this.#world;
     const open = this.#gateways.filter((gateway) => gateway.isOpen);
@@ -222,6 +274,13 @@ class Scenario {
     else if (draw < 0.97) {
       gateway.forgetMap();
       if (world.chance(0.5)) void gateway.check(lba, count);
+    } else if (this.#keepsPoints && this.#snapshots.length < 2 && this.#chance() < 0.6) {
+      const name = `snapshot ${this.#snapshots.length}-${this.#version}`;
+      this.#say(`${gateway.actor.name} keeps a point as ${name}`);
+      void gateway.keepPoint(name, this.#choose).then((point) => {
+        const possible = point && possibleAt(this.#gateways, point);
+        if (possible !== undefined) this.#snapshots.push({ name, possible });
+      });
     } else if (this.#snapshots.length < 2 && gateway.answered === gateway.changes.length) {
       const name = `snapshot ${this.#snapshots.length}-${this.#version}`;
       this.#say(`${gateway.actor.name} makes ${name}`);
@@ -250,6 +309,12 @@ class Scenario {
       for (const other of before) {
         if (other === predecessor) break;
         this.#settle(other, 0);
+      }
+      const wentBack = this.#wentBack;
+      if (wentBack !== undefined && epoch! > wentBack.epoch && (predecessor?.epoch ?? 0) <= wentBack.epoch) {
+        if (!wentBack.possible.some((content) => content.join() === base.join()))
+          this.#problem(`${gateway.actor.name} finds something else than the point: ${base.join(' ')}`);
+        continue;
       }
       if (predecessor === undefined) {
         if (base.some((version, i) => version !== (this.#begin?.[i] ?? 0)))
@@ -302,17 +367,22 @@ class Scenario {
     }
     if (last.flushed !== last.changes.length) this.#problem('the last flush was not answered');
     const before = this.#bucket.requests;
+    const madeAt = Date.parse(this.#head.points?.at(-1)?.at ?? '');
     await world.run(3_600_000);
     if (this.#bucket.requests !== before)
       this.#problem(`an idle disk sent ${this.#bucket.requests - before} requests`);
     const wrong = this.#begin && removeParent(last, this.#bucket);
     if (wrong !== undefined) this.#problem(wrong);
+    const problem = pointsProblem(this.#head, this.#tuning.retention, madeAt);
+    if (problem !== undefined) this.#problem(problem);
     await this.#inspect(last);
     const reopened = await this.#start();
     await world.run(60_000);
     this.#judge();
     if (!reopened.isOpen) this.#problem(`the volume does not open again: ${reopened.failed}`);
     else if (reopened.base!.join() !== last.model.join()) this.#problem('opened again, it is another disk');
+    // Those points have expired that were there.
+    if (this.#keepsPoints) await this.#inspect(reopened);
   }
 
   /** Every block's object is there, and every snapshot holds what it held. */
@@ -362,22 +432,33 @@ class Scenario {
 
   async #readSnapshots(store: SimStore): Promise<void> {
     const { head } = (await readHead(store, NAMES))!;
-    const { key } = this.#tuning;
     for (const { name, possible } of this.#snapshots) {
       const snapshot = head.snapshots.find((other) => other.name === name);
-      if (snapshot === undefined) {
-        this.#problem(`${name} is gone`);
-        continue;
-      }
-      const { map, table } = await StoredMap.open({ store, names: NAMES, key }, snapshot.checkpoint);
-      const codec = new FrameCodec('none', key, { zstd: new SimZstd(this.#world) });
-      const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, codec, 0));
-      const bytes = Buffer.alloc(this.#tuning.blocks * BLOCK);
-      await reader.read(this.#tuning.first, this.#tuning.blocks, [bytes], this.#diskBlocks);
-      const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));
-      if (!possible.some((content) => content.join() === found.join()))
-        this.#problem(`${name} holds something else`);
+      if (snapshot === undefined) this.#problem(`${name} is gone`);
+      else await this.#readView(store, name, snapshot, possible);
     }
+    for (const point of head.points ?? []) {
+      const possible = possibleAt(this.#gateways, point);
+      if (possible === undefined) this.#problem(`nobody has made the point of ${point.at}`);
+      else await this.#readView(store, `the point of ${point.at}`, point, possible);
+    }
+  }
+
+  async #readView(
+    store: SimStore,
+    name: string,
+    { checkpoint }: Pick<Point, 'checkpoint'>,
+    possible: readonly Content[],
+  ): Promise<void> {
+    const { key, blocks, first } = this.#tuning;
+    const { map, table } = await StoredMap.open({ store, names: NAMES, key }, checkpoint);
+    const codec = new FrameCodec('none', key, { zstd: new SimZstd(this.#world) });
+    const reader = new LogReader(map, new Overlay(), table, new FrameCache(store, codec, 0));
+    const bytes = Buffer.alloc(blocks * BLOCK);
+    await reader.read(first, blocks, [bytes], this.#diskBlocks);
+    const found = contentOf(bytes, 0, (problem) => this.#problem(`${name}: ${problem}`));
+    if (!possible.some((content) => content.join() === found.join()))
+      this.#problem(`${name} holds something else`);
   }
 
   #problem(problem: string): void {

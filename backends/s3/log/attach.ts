@@ -20,6 +20,7 @@ import { Overlay } from './overlay.ts';
 import { LogReader } from './reader.ts';
 import { takeVolume } from './take-volume.ts';
 import { flattenInBackground } from './volume/background-flatten.ts';
+import { findPoint } from './volume/volume-points.ts';
 import { codecOf, readLogVolume } from './volume/volume-record.ts';
 import type { LogWriter } from './writer.ts';
 
@@ -98,6 +99,7 @@ async function openWriter(
     codec,
     frames,
     journal,
+    retention: config.retention,
     onFailed: (reason) => {
       if (reason.code === 'ESHUTDOWN') return;
       logger.error('the disk fails every request from now on', { why: reason.message });
@@ -124,6 +126,8 @@ async function openWriter(
     writer,
     flatten: flattenInBackground(session, config, ctx, { record, names, key, writer, frames }),
     grow: (wanted) => explained(config, () => grow(writer, config, wanted)),
+    keep: (name, moment) =>
+      explained(config, () => writer.keepPoint(name, (head) => findPoint(head, moment, config))),
   };
 }
 

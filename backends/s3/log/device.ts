@@ -9,12 +9,14 @@ import {
   type IoVec,
   iovLength,
   type MaybePromise,
+  type Moment,
   type SnapshotInfo,
 } from '../../../core/plugin.ts';
 import type { Meter } from '../store/meter.ts';
 import type { BootWatch } from './boot/boot-watch.ts';
 import type { FrameCache } from './cache/frame-cache.ts';
 import { FencedError } from './fenced.ts';
+import type { Snapshot } from './head.ts';
 import { BLOCK, FRAME } from './object-header.ts';
 import type { LogReader } from './reader.ts';
 import { Sectors } from './sectors.ts';
@@ -40,6 +42,8 @@ export interface DeviceParts {
   readonly meter: Meter;
   /** Grows the volume, or sees how large it is by now. Returns its size. */
   readonly grow: (size?: number) => Promise<number>;
+  /** Keeps what the volume was at some moment. Of a writer. */
+  readonly keep?: (name: string, moment: Moment) => Promise<Snapshot>;
   /** Releases everything that the parts stand on. */
   readonly close: () => Promise<void>;
 }
@@ -127,6 +131,12 @@ export class LogDevice implements BlockDevice {
 
   async snapshot(name: string): Promise<SnapshotInfo> {
     const { createdAt, size } = await this.#writer().snapshot(name, new Date().toISOString());
+    return { name, size, createdAt };
+  }
+
+  async snapshotAt(name: string, moment: Moment): Promise<SnapshotInfo> {
+    this.#writer();
+    const { createdAt, size } = await this.#parts.keep!(name, moment);
     return { name, size, createdAt };
   }
 

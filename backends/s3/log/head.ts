@@ -36,6 +36,33 @@ const snapshot = z.object({
 
 export type Snapshot = z.output<typeof snapshot>;
 
+const point = z.object({
+  /** When the volume was like that. */
+  at: z.string(),
+  /** Bytes. */
+  size: z.int(),
+  checkpoint,
+});
+
+/** A checkpoint of a moment that can be gone back to until so much time has passed. */
+export type Point = z.output<typeof point>;
+
+/** Numbers by epoch, `"1-4,7"`. */
+const numbers = z.record(z.string(), z.string());
+
+const held = z.object({
+  /** The newest point that needs them, as the name of its checkpoint says. */
+  until: position,
+  objects: z.int(),
+  /** Data of those of the log, as it is stored. */
+  bytes: z.int(),
+  log: numbers,
+  checkpoints: numbers,
+});
+
+/** Objects that nothing but points needs. */
+export type Held = z.output<typeof held>;
+
 const writer = z.object({
   disk: z.string(),
   since: z.string(),
@@ -76,6 +103,11 @@ const head = z.object({
    */
   epochs: z.array(z.object({ epoch: z.int(), end: z.int().optional() })),
   snapshots: z.array(snapshot),
+  /** For how long points are kept. Milliseconds. */
+  retention: z.number().optional(),
+  /** In the order in which they were made. */
+  points: z.array(point).optional(),
+  held: z.array(held).optional(),
   /** It was cloned, or began as an image, and needs neither any more. */
   isFlat: z.boolean().optional(),
   /** Keys that nothing refers to any more, as of this version: to be deleted. */

@@ -76,6 +76,20 @@ export class LogNames {
   checkpoint(epoch: number, number: number): string {
     return `${this.checkpoints}${hex(epoch)}-${hex(number)}`;
   }
+
+  /** The epoch and the number that a key names, or undefined for one that is no checkpoint of this volume. */
+  checkpointOf(key: string): LogPosition | undefined {
+    const match = key.startsWith(this.checkpoints)
+      ? /^([0-9a-f]{16})-([0-9a-f]{16})$/.exec(key.slice(this.checkpoints.length))
+      : null;
+    return match === null
+      ? undefined
+      : { epoch: Number.parseInt(match[1]!, 16), seq: Number.parseInt(match[2]!, 16) };
+  }
 }
+
+/** Whether one place is that other one, or before it. */
+export const isUpTo = (place: LogPosition, last: LogPosition): boolean =>
+  place.epoch < last.epoch || (place.epoch === last.epoch && place.seq <= last.seq);
 
 const hex = (value: number, digits = 16): string => value.toString(16).padStart(digits, '0');

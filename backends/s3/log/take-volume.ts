@@ -37,6 +37,8 @@ export interface Taking {
   readonly frames: FrameCache;
   /** What is in the journal of this disk, if it has one. */
   readonly journal?: JournalFile | undefined;
+  /** For how long points are kept, of a disk. Milliseconds. */
+  readonly retention?: number;
   /** The writer cannot go on. */
   readonly onFailed: (reason: BlockError) => void;
 }
@@ -53,6 +55,7 @@ export async function takeVolume({
   codec,
   frames,
   journal,
+  retention,
   onFailed,
 }: Taking): Promise<LogWriter> {
   const options: WriterOptions = {
@@ -69,6 +72,8 @@ export async function takeVolume({
     needsJournal: (head) => judge(head, journal, ctx) === 'replay',
     spaceTarget: config.spaceAmplification,
     prices: pricesOf(config),
+    retention,
+    clock: Date.now,
     logger: ctx.logger,
     onFailed,
   };

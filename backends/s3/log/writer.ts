@@ -13,6 +13,7 @@ import type { FrameCodec } from './frames/frame-codec.ts';
 import {
   type Head,
   HeadFile,
+  type Point,
   refuseTaken,
   type Snapshot,
   type StoredHead,
@@ -24,6 +25,7 @@ import { Pins } from './map/needs.ts';
 import type { LogNames } from './names.ts';
 import { BLOCK, uuidBytes } from './object-header.ts';
 import { Overlay } from './overlay.ts';
+import { unexpired } from './points/policy.ts';
 import { type Recovered, recover } from './recovery.ts';
 
 export interface WriterOptions {
@@ -54,6 +56,10 @@ export interface WriterOptions {
   readonly spaceTarget: number;
   /** What the store charges: decides what is worth collecting. */
   readonly prices: Prices;
+  /** For how long points are kept; 0: not at all. Undefined, for operations: they stay as they are. Milliseconds. */
+  readonly retention: number | undefined;
+  /** The time of day. */
+  readonly clock: () => number;
   readonly logger: Logger;
   /** The disk cannot go on. */
   readonly onFailed: (reason: BlockError) => void;
@@ -61,7 +67,7 @@ export interface WriterOptions {
 
 /** Claims the volume: the head names us from here on. Undefined: somebody else was faster. */
 export async function claim(
-  { starting, names, writer, nonce, needsJournal }: WriterOptions,
+  { starting, names, writer, nonce, needsJournal, retention, clock }: WriterOptions,
   { head, etag }: StoredHead,
 ): Promise<HeadFile | undefined> {
   const epoch = head.epoch + 1;
@@ -74,10 +80,17 @@ export async function claim(
     writer,
     journal: needsJournal(head) ? (head.journal ?? null) : null,
     epochs: [...head.epochs, { epoch }],
+    ...(retention !== undefined && retained(head, retention, clock())),
   };
   const written = await writeHead(starting, names, claimed, etag);
   if (typeof written !== 'string') return undefined;
   return new HeadFile(starting, names, { head: claimed, etag: written });
+}
+
+/** Points that are too old go, and so do all of them where none are wanted any more. */
+function retained({ points, retention: before }: Head, retention: number, now: number): Partial<Head> {
+  if (points === undefined && before === undefined && retention === 0) return {};
+  return { retention, points: [...unexpired(points ?? [], retention, now)] };
 }
 
 /**
@@ -164,6 +177,8 @@ export class LogWriter {
         spaceTarget,
         space,
         pace,
+        retention: options.retention,
+        clock: options.clock,
         logger,
         onWritten: () => this.#collector.start(),
       },
@@ -229,6 +244,11 @@ export class LogWriter {
     return await this.#checkpointer.snapshot(name, createdAt);
   }
 
+  /** Keeps the disk as it was at one of its points under a name. */
+  keepPoint(name: string, find: (head: Head) => Point): Promise<Snapshot> {
+    return this.#checkpointer.keep(name, find);
+  }
+
   async change(change: (head: Head) => Partial<Head>): Promise<void> {
     if (await this.#head.change(change)) return;
     const reason = new FencedError('head');
@@ -241,6 +261,8 @@ export class LogWriter {
     if (this.appender.journal !== undefined && this.appender.failure === undefined)
       await this.appender.flushToStore();
     await this.#collector.stop();
+    if (this.appender.failure === undefined && this.appender.isIdle)
+      await this.#checkpointer.close().catch(() => undefined);
     await this.#checkpointer.stop();
     if (this.appender.failure !== undefined || !this.appender.isIdle) return;
     const { place } = this.appender.durable;

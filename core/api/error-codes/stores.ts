@@ -166,6 +166,10 @@ export const STORE_ERRORS: ErrorDocs = {
     meaning: 'There is no snapshot of that name.',
     fix: 'List those there are: blockgate volume snapshots <target>.',
   },
+  'volume.no-point': {
+    meaning: 'What the volume was at that time is not known: it has no point of then, or none at all.',
+    fix: 'List those there are: blockgate volume points <target>. The s3 backend keeps them for its "retention".',
+  },
   'volume.has-clones': {
     meaning: 'Another volume needs what was to be deleted: it was cloned from it.',
     fix: 'Delete the clone first, or flatten it: blockgate volume flatten <target>.',

@@ -51,11 +51,13 @@ export async function resizeDisk(
 export async function snapshotDisk(
   disk: string,
   name: string,
-  { stateDir, json }: Options,
+  { stateDir, json, at }: Options & { readonly at?: Date },
   terminal: Terminal,
 ): Promise<void> {
   using _progress = new ProgressBar(terminal, `Snapshot of ${disk}`);
-  const snapshot = await new ControlClient(stateDir).ask({ method: 'snapshot', disk, name });
+  const request = { method: 'snapshot', disk, name, ...(at && { at: at.toISOString() }) } as const;
+  const snapshot = await new ControlClient(stateDir).ask(request);
   if (json) return terminal.printJson({ disk, ...snapshot });
-  terminal.say(`${terminal.tint('green', '✔')} what ${disk} holds is kept as "${name}"`);
+  const what = at === undefined ? 'holds' : `was at ${snapshot.createdAt}`;
+  terminal.say(`${terminal.tint('green', '✔')} what ${disk} ${what} is kept as "${name}"`);
 }

@@ -1,5 +1,5 @@
 import type { ChangedRange, SnapshotOperations, VolumeInfo } from '../../api/backend.ts';
-import type { SnapshotInfo } from '../../api/device.ts';
+import type { PointInfo, SnapshotInfo } from '../../api/device.ts';
 import { GatewayError } from '../../api/errors.ts';
 import { formatSize } from '../../util/size.ts';
 import { printVolume } from './print-volume.ts';
@@ -11,6 +11,7 @@ import type { VolumeOperation, VolumeRequest } from './volumes.ts';
 export type SnapshotAction =
   | 'snapshot'
   | 'snapshots'
+  | 'points'
   | 'rollback'
   | 'clone'
   | 'flatten'
@@ -30,18 +31,29 @@ export async function operateOnSnapshots(
     });
   }
   const name = request.name!;
+  const moment = request.at && { at: request.at };
+  if ((action === 'points' || moment !== undefined) && snapshots.points === undefined) {
+    throw new GatewayError('volume.unsupported', `The backend of ${request.target} has no points in time.`, {
+      why: 'It does not remember what a volume was.',
+      fix: 'Use a store that does: s3, with the layout "log" and a "retention".',
+    });
+  }
   switch (action) {
     case 'snapshot':
-      return printSnapshots([await snapshots.create(config, name, ctx)], request, terminal);
+      return printSnapshots([await snapshots.create(config, name, ctx, moment)], request, terminal);
+    case 'points':
+      return printPoints(await snapshots.points!(config, ctx), request, terminal);
     case 'snapshots':
       return printSnapshots(await snapshots.list(config, ctx), request, terminal);
     case 'rollback': {
-      const kept = await snapshots.rollback(config, name, ctx);
-      if (request.json) return terminal.printJson({ rolledBackTo: name, kept });
-      return terminal.say(`${request.target}: is what "${name}" is; what it was is kept as "${kept.name}"`);
+      const kept = await snapshots.rollback(config, moment ?? name, ctx);
+      const to = moment?.at.toISOString() ?? name;
+      if (request.json) return terminal.printJson({ rolledBackTo: to, kept });
+      const what = moment === undefined ? `what "${to}" is` : `as it was at ${to}`;
+      return terminal.say(`${request.target}: is ${what}; what it was is kept as "${kept.name}"`);
     }
     case 'clone':
-      return printVolume(await snapshots.clone(config, name, clone, ctx), request, terminal);
+      return printVolume(await snapshots.clone(config, moment ?? name, clone, ctx), request, terminal);
     case 'flatten':
       return printVolume(await flatten({ snapshots, config, ctx }, request, terminal), request, terminal);
     case 'changes':
@@ -126,4 +138,17 @@ function printSnapshots(
   }
   const rows = snapshots.map(({ name, size, createdAt }) => [name, formatSize(size), createdAt]);
   terminal.print(table(['NAME', 'SIZE', 'CREATED'], rows));
+}
+
+function printPoints(points: readonly PointInfo[], { json }: VolumeRequest, terminal: Terminal): void {
+  if (json) {
+    terminal.printJson(points);
+    return;
+  }
+  terminal.print(
+    table(
+      ['TIME', 'SIZE'],
+      points.map(({ at, size }) => [at, formatSize(size)]),
+    ),
+  );
 }

@@ -38,6 +38,8 @@ export interface VolumeRequest {
   readonly size?: number;
   /** Of a snapshot. */
   readonly name?: string;
+  /** Instead of the name of a snapshot, or for `snapshot` of what the volume is now. */
+  readonly at?: Date;
   /** For `changes`: another snapshot. */
   readonly to?: string | undefined;
   /** For `clone`: as `target`. */

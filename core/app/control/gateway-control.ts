@@ -1,3 +1,4 @@
+import { momentOf } from '../disk-messages.ts';
 import type { Gateway } from '../gateway.ts';
 import type { ControlRequest, ControlResults } from './protocol.ts';
 import type { ControlHandler } from './server.ts';
@@ -20,7 +21,7 @@ export function gatewayControl(gateway: Gateway, config: string): ControlHandler
     detach: async ({ disk, force }) => ({ holders: await gateway.detach(disk, { force }) }),
     upgrade: async ({ disk }) => ({ pausedMs: await gateway.upgrade(disk) }),
     resize: async ({ disk, size }) => ({ size: await gateway.resize(disk, size) }),
-    snapshot: ({ disk, name }) => gateway.snapshot(disk, name),
+    snapshot: ({ disk, name, at }) => gateway.snapshot(disk, name, momentOf({ at })),
   };
   return (request) => (methods[request.method] as (r: ControlRequest) => Promise<unknown>)(request);
 }

@@ -22,7 +22,12 @@ const requestSchema = z.discriminatedUnion('method', [
   z.strictObject({ method: z.literal('detach'), disk, force: z.boolean() }),
   z.strictObject({ method: z.literal('upgrade'), disk }),
   z.strictObject({ method: z.literal('resize'), disk, size: z.int().positive().optional() }),
-  z.strictObject({ method: z.literal('snapshot'), disk, name: z.string().max(100) }),
+  z.strictObject({
+    method: z.literal('snapshot'),
+    disk,
+    name: z.string().max(100),
+    at: z.iso.datetime({ offset: true }).optional(),
+  }),
 ]);
 
 const envelopeSchema = z.strictObject({ version: z.int(), request: z.unknown() });

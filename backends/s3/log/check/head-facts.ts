@@ -27,12 +27,16 @@ export function checkHead(
     if (epoch > head.epoch) wrong(`epoch ${epoch} is listed, and ${head.epoch} is the latest`);
     if (i > 0 && epoch <= head.epochs[i - 1]!.epoch) wrong('epochs are not in their order');
   }
-  const refs = [head.checkpoint, ...head.snapshots.map(({ checkpoint }) => checkpoint)];
+  const kept = [...head.snapshots, ...(head.points ?? [])];
+  const refs = [head.checkpoint, ...kept.map(({ checkpoint }) => checkpoint)];
   for (const ref of refs) {
     if (ref === null) continue;
     if (!HASH.test(ref.hash)) wrong(`the hash of the checkpoint ${ref.key} is none`);
     if (ref.at.epoch > head.epoch) wrong(`the checkpoint ${ref.key} is of an epoch to come`);
   }
+  for (const { at, checkpoint } of head.points ?? [])
+    if (Number.isNaN(Date.parse(at)) || names.checkpointOf(checkpoint.key) === undefined)
+      wrong(`the point of ${at} is none`);
   const seen = new Set<string>();
   for (const { name } of head.snapshots) {
     if (seen.has(name)) wrong(`there are two snapshots "${name}"`);

@@ -5,6 +5,7 @@ import type { Head, Snapshot } from '../head.ts';
 import { StoredMap } from '../map/stored-map.ts';
 import type { LogNames } from '../names.ts';
 import { uuidBytes } from '../object-header.ts';
+import { keysOf } from '../points/held.ts';
 import { NOWHERE } from '../recovery.ts';
 import type { LogRecord } from '../volume/volume-record.ts';
 import { checkChain } from './chain.ts';
@@ -49,7 +50,10 @@ export async function inspect(options: InspectOptions): Promise<Inspection> {
   report.count('bytes stored', inventory.bytes);
   const needed = new NeededObjects();
   const ends = await checkNow(options, needed, report);
-  for (const snapshot of head.snapshots) await checkSnapshot(options, snapshot, needed, report);
+  for (const snapshot of head.snapshots) await checkSnapshot(options, snapshot, 'snapshots', needed, report);
+  for (const { at, ...point } of head.points ?? [])
+    await checkSnapshot(options, { name: `point ${at}`, ...point }, 'points', needed, report);
+  for (const held of keysOf(names, head.held ?? [])) needed.spare.add(held);
   const links = await checkObjects({ ...options, needed, report });
   checkChain(names, head, links, needed, report);
   await checkClones(store, names, head, inventory.refs, report);
@@ -85,11 +89,12 @@ async function checkNow(
 
 async function checkSnapshot(
   { store, names, key }: Pick<InspectOptions, 'store' | 'names' | 'key'>,
-  { name, size, checkpoint }: Snapshot,
+  { name, size, checkpoint }: Pick<Snapshot, 'name' | 'size' | 'checkpoint'>,
+  kind: 'snapshots' | 'points',
   needed: NeededObjects,
   report: Report,
 ): Promise<void> {
-  report.count('snapshots');
+  report.count(kind);
   const checked = await checkCheckpoint({ store, names, key }, checkpoint, size, name, report);
   needed.addCheckpoint(checkpoint.key, checked);
   if (checked === undefined) return;

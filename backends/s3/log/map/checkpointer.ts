@@ -5,11 +5,21 @@ import { checkpointStep } from '../collection/collection-policy.ts';
 import type { LogSpace } from '../collection/log-space.ts';
 import type { Pace } from '../collection/pace.ts';
 import { FencedError } from '../fenced.ts';
-import { type CheckpointRef, type Head, type HeadFile, refuseTaken, type Snapshot } from '../head.ts';
+import {
+  type CheckpointRef,
+  type Head,
+  type HeadFile,
+  type Point,
+  refuseTaken,
+  type Snapshot,
+} from '../head.ts';
 import type { LogObject } from '../log-object.ts';
-import type { LogNames, LogPosition } from '../names.ts';
+import { isUpTo, type LogNames, type LogPosition } from '../names.ts';
+import { divide, withinBounds } from '../points/held.ts';
+import { spacing, withPoint } from '../points/policy.ts';
+import { Condemnation, MOST_CONDEMNED, type Plan } from './condemnation.ts';
 import type { Pins } from './needs.ts';
-import type { Cut, StoredMap } from './stored-map.ts';
+import type { StoredMap } from './stored-map.ts';
 
 export interface CheckpointerOptions {
   readonly store: ObjectStore;
@@ -28,13 +38,14 @@ export interface CheckpointerOptions {
   readonly spaceTarget: number;
   readonly space: LogSpace;
   readonly pace: Pace;
+  /** For how long points are kept; 0: not at all. Undefined: those that there are stay. Milliseconds. */
+  readonly retention: number | undefined;
+  /** The time of day. */
+  readonly clock: () => number;
   readonly logger: Logger;
   /** One was written, and all objects are known. */
   readonly onWritten: () => void;
 }
-
-/** Objects that one checkpoint condemns at most: their names are in the head. */
-const MOST_CONDEMNED = 10_000;
 
 /**
  * Writes the map from time to time, so that a recovery has little to replay, and deletes what nothing refers to any more.
@@ -54,15 +65,22 @@ export class Checkpointer {
   /** Keys that were condemned and are not known to be gone. */
   readonly #remaining = new Set<string>();
   #deleting: Promise<void> | undefined;
+  readonly #condemnation: Condemnation;
+  /** What is durable becomes a point, also when nothing follows. */
+  #nextPoint: NodeJS.Timeout | undefined;
   #stopped = false;
 
   /** @param debt objects that were replayed. */
   constructor(options: CheckpointerOptions, debt: number) {
     this.#options = options;
+    this.#condemnation = new Condemnation(options);
     this.#debt = debt;
     this.#limitGarbage();
     // Those of the writer before us that were condemned, and may still be there.
     if (options.head.content.condemned.length > 0) this.#delete(options.head.content.condemned, []);
+    this.#awaitPoint();
+    const { held = [], points = [] } = options.head.content;
+    if (options.retention !== undefined && divide(options.names, held, points).free.length > 0) this.hurry();
   }
 
   get debt(): number {
@@ -79,6 +97,18 @@ export class Checkpointer {
       space.garbage >= this.#garbageLimit ||
       this.#options.stored.map.isCrowded;
     if (isDue && this.#debt >= this.#notBefore) this.hurry();
+    this.#awaitPoint();
+  }
+
+  /** There is something that is in no checkpoint: it will be in one before long. */
+  #awaitPoint(): void {
+    const { retention = 0 } = this.#options;
+    if (retention === 0 || this.#debt === 0 || this.#nextPoint !== undefined || this.#stopped) return;
+    this.#nextPoint = setTimeout(() => {
+      this.#nextPoint = undefined;
+      this.hurry();
+    }, spacing(retention));
+    this.#nextPoint.unref?.();
   }
 
   /** One is made now, unless that is over. */
@@ -100,8 +130,8 @@ export class Checkpointer {
       await pins.learn(head.content.snapshots.map(({ checkpoint }) => checkpoint));
       await stored.prepare();
       const dead = this.#dead();
-      await this.#write(dead);
-      if (dead.isAll) return;
+      const isAll = await this.#write(dead);
+      if (isAll && dead.isAll) return;
       void this.#deleting?.then(() => this.hurry());
     }).finally(() => {
       this.#running = undefined;
@@ -130,6 +160,37 @@ export class Checkpointer {
     return snapshot!;
   }
 
+  /** A point gets a name, and is a snapshot as well. `find` says which. */
+  async keep(name: string, find: (head: Head) => Point): Promise<Snapshot> {
+    const { head, appender } = this.#options;
+    let snapshot: Snapshot | undefined;
+    const keep = async (): Promise<boolean> =>
+      await head.change((current) => {
+        refuseTaken(current, name);
+        const { at, size, checkpoint } = find(current);
+        snapshot = { name, createdAt: at, size, checkpoint };
+        return { snapshots: [...current.snapshots, snapshot] };
+      });
+    // Not while a checkpoint is being made that does not know of it. When it fails, no checkpoint has.
+    const kept = this.#last.then(keep);
+    this.#last = kept.then(
+      () => undefined,
+      () => undefined,
+    );
+    if (!(await kept)) throw lost(appender);
+    return snapshot!;
+  }
+
+  /** Where points are kept, what the volume is when it is closed is one. */
+  async close(): Promise<void> {
+    const { retention = 0, stored } = this.#options;
+    if (retention === 0 || this.#debt === 0) return;
+    await this.#alone(async () => {
+      await stored.prepare(0);
+      await this.#write(undefined);
+    });
+  }
+
   /** One after another. */
   #alone(write: () => Promise<void>): Promise<void> {
     const next = this.#options.pace.during(this.#last.then(write));
@@ -145,20 +206,22 @@ export class Checkpointer {
   /** No other begins; settles when nothing is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#nextPoint);
     await this.#last;
     await this.#deleting;
   }
 
-  /** @param dead objects without which it goes on; undefined: everything stays. */
+  /** @param dead objects without which it goes on; undefined: everything stays. False: there is more that could go. */
   async #write(
     dead: Dead | undefined,
     also?: (head: Head, ref: CheckpointRef) => Partial<Head>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { store, names, stored, pins, head, appender, epoch } = this.#options;
     // All in one step: the map goes on.
     const { place, hash } = appender.durable;
     const debt = this.#debt;
     const number = ++this.#number;
+    const time = new Date(this.#options.clock()).toISOString();
     const cut = stored.cut({
       epoch,
       number,
@@ -176,53 +239,53 @@ export class Checkpointer {
     try {
       await store.put(ref.key, cut.body, { condition: 'absent' });
       await this.#deleting;
-      let condemned: string[] = [];
+      let plan: Plan | undefined;
       const isOurs = await head.change((current) => {
         const changed = also?.(current, ref);
-        condemned = this.#condemned(current, dead?.ours ?? [], cut, ref);
+        const points = this.#pointsWith(current, { at: time, size: current.size, checkpoint: ref });
+        plan = this.#condemnation.plan({ ...current, points }, dead?.ours, cut, ref);
+        const { condemned, held } = plan;
         return {
           ...changed,
           checkpoint: ref,
           epochs: [{ epoch }],
+          ...((points.length > 0 || current.points !== undefined) && { points }),
+          ...((held.length > 0 || current.held !== undefined) && { held }),
           condemned: [...this.#remaining, ...condemned],
         };
       });
-      if (!isOurs) {
-        const reason = new FencedError('head');
-        appender.stop(reason);
-        throw reason;
-      }
+      if (!isOurs) throw lost(appender);
       this.#debt -= debt;
       this.#notBefore = 0;
+      this.#condemnation.done();
+      clearTimeout(this.#nextPoint);
+      this.#nextPoint = undefined;
+      this.#awaitPoint();
       cut.done();
+      const { condemned, isAll } = plan!;
       this.#delete(condemned, dead === undefined ? [] : [...dead.ours, ...dead.kept]);
       this.#limitGarbage();
       this.#judge(dead);
       if (dead !== undefined) this.#options.onWritten();
+      return isAll;
     } catch (error) {
       cut.failed();
       throw error;
     }
   }
 
-  /** Keys that nothing refers to once the checkpoint counts. */
-  #condemned(
-    { snapshots, checkpoint }: Head,
-    dead: readonly LogObject[],
-    cut: Cut,
-    ref: CheckpointRef,
-  ): string[] {
-    const { names, pins } = this.#options;
-    // A snapshot that was given up may have come to pass.
-    if (!snapshots.every((snapshot) => pins.knows(snapshot.checkpoint))) return [];
-    const condemned = dead.map((object) => names.object(object.place!));
-    condemned.push(...cut.condemned);
-    // A checkpoint that was given up may have come to pass, too.
-    if (checkpoint !== null && checkpoint.key !== ref.key && !cut.knows(checkpoint.key)) {
-      const isOurs = checkpoint.key.startsWith(names.root);
-      if (isOurs && !pins.checkpoints.has(checkpoint.key)) condemned.push(checkpoint.key);
-    }
-    return condemned;
+  /** The points of the volume, when this is the newest. */
+  #pointsWith({ points = [], held = [] }: Head, point: Point): Point[] {
+    const { names, retention, logger } = this.#options;
+    if (retention === undefined) return points;
+    if (retention === 0) return [];
+    const all = withPoint(points, point, retention);
+    const some = withinBounds(names, held, all);
+    if (some.length < all.length)
+      logger.warn('points are given up before their time: they hold too many objects', {
+        oldest: some[0]!.at,
+      });
+    return [...some];
   }
 
   /** Objects that no block comes from. */
@@ -284,6 +347,13 @@ export class Checkpointer {
   }
 }
 
+/** The volume is somebody else's. */
+function lost(appender: Appender): FencedError {
+  const reason = new FencedError('head');
+  appender.stop(reason);
+  return reason;
+}
+
 interface Dead {
   /** Of this volume, and in no snapshot. */
   readonly ours: readonly LogObject[];
@@ -294,4 +364,4 @@ interface Dead {
 }
 
 const isDurable = ({ place }: LogObject, last: LogPosition): boolean =>
-  place !== undefined && (place.epoch < last.epoch || (place.epoch === last.epoch && place.seq <= last.seq));
+  place !== undefined && isUpTo(place, last);

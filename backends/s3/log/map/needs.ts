@@ -9,8 +9,8 @@ export interface Needs {
   readonly objects: ReadonlySet<string>;
   /** Keys of checkpoints: it is one of them. */
   readonly checkpoints: ReadonlySet<string>;
-  /** Keys of all that it knows, also of what it does not need and nobody has condemned yet. */
-  readonly known: ReadonlySet<string>;
+  /** All that it knows, also what it does not need and nobody has condemned yet: keys, and bytes of data as they are stored. */
+  readonly known: ReadonlyMap<string, number>;
 }
 
 /** Throws `volume.corrupt`. */
@@ -25,7 +25,9 @@ export async function needsOf(
   const checkpoints = new Set([ref.key]);
   for (const { part } of [...tables, ...pages.flatMap(({ slices }) => slices)]) checkpoints.add(part.key);
   const objects = [...entries].filter(([, { live }]) => live > 0).map(([name]) => name);
-  const known = new Set([...checkpoints, ...parts.map((part) => part.key), ...entries.keys()]);
+  const known = new Map<string, number>();
+  for (const name of [...checkpoints, ...parts.map((part) => part.key)]) known.set(name, 0);
+  for (const [name, { stored }] of entries) known.set(name, stored);
   return { objects: new Set(objects), checkpoints, known };
 }
 

@@ -124,9 +124,11 @@ export class Flattening {
   async mark(): Promise<boolean> {
     let isFlat = false;
     if (this.#options.isStopped()) return false;
-    await this.#options.writer.change(({ snapshots }) => {
+    await this.#options.writer.change(({ snapshots, points }) => {
       isFlat = snapshots.every(({ checkpoint }) => this.#own.has(checkpoint.key));
-      return isFlat ? { isFlat } : {};
+      if (!isFlat) return {};
+      // Points of before need the parent: they go, as of this moment there is nothing to go back to.
+      return { isFlat, ...(points !== undefined && { points: [] }) };
     });
     return isFlat;
   }

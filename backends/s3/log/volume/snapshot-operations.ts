@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { GatewayError, type SnapshotInfo, type VolumeInfo } from '../../../../core/plugin.ts';
+import { GatewayError, type Moment, type SnapshotInfo, type VolumeInfo } from '../../../../core/plugin.ts';
 import type { S3Config } from '../../config.ts';
 import type { Operation } from '../../operation.ts';
 import { isStoreError } from '../../store/store-error.ts';
 import { volumeExists } from '../../volume-errors.ts';
 import { copyKeys, unlockVolume } from '../encryption/volume-keys.ts';
-import { firstHead, type Head, type Snapshot, writeHead } from '../head.ts';
+import { firstHead, type Head, refuseTaken, type Snapshot, writeHead } from '../head.ts';
 import { imageOf } from '../image/base-image.ts';
 import type { LogSource } from '../log-source.ts';
 import { needsOf, needsOfAll } from '../map/needs.ts';
 import { LogNames } from '../names.ts';
+import { hold } from '../points/held.ts';
 import type { LogWriter } from '../writer.ts';
 import { refuseWithClones } from './clones.ts';
+import { fatesOf, findPoint } from './volume-points.ts';
 import {
   featuresOf,
   LOG_FORMAT,
@@ -25,11 +27,29 @@ import { readVolume, withWriter } from './with-writer.ts';
 
 /** Snapshots of volumes that nobody has open. */
 
-/** Keeps what the volume holds now under a name. */
-export async function createSnapshot(operation: Operation, name: string): Promise<SnapshotInfo> {
+/** Keeps what the volume holds now, or what it was at some moment, under a name. */
+export async function createSnapshot(
+  operation: Operation,
+  name: string,
+  moment?: Moment,
+): Promise<SnapshotInfo> {
+  if (moment !== undefined) return info(await keepPoint(operation, name, moment));
   return await withWriter(operation, async (writer) =>
     info(await writer.snapshot(name, new Date().toISOString())),
   );
+}
+
+/** A point is a checkpoint as a snapshot is: it only gets a name. */
+async function keepPoint(operation: Operation, name: string, moment: Moment): Promise<Snapshot> {
+  const { store, config, ctx } = operation;
+  const { head } = await readVolume(operation);
+  refuseIfOwned(head.head, ctx, false);
+  refuseTaken(head.head, name);
+  const { at, size, checkpoint } = findPoint(head.head, moment, config);
+  const snapshot: Snapshot = { name, createdAt: at, size, checkpoint };
+  const snapshots = [...head.head.snapshots, snapshot];
+  await changeHead(store, new LogNames(config.prefix), head, { snapshots });
+  return snapshot;
 }
 
 export async function listSnapshots(operation: Operation): Promise<readonly SnapshotInfo[]> {
@@ -60,22 +80,28 @@ export async function deleteSnapshot(operation: Operation, name: string): Promis
   await withWriter(operation, async (writer, source) => {
     const gone = findSnapshot(writer.head, name, config);
     const freed = await neededOnlyBy(gone, without(writer.head), writer, source);
-    await writer.change((current) => ({
-      snapshots: without(current),
-      condemned: [...current.condemned, ...freed],
-    }));
+    const fates = await fatesOf(source, writer.head.points ?? [], freed);
+    const condemned = fates.filter(({ until }) => until === undefined).map(({ key }) => key);
+    await writer.change((current) => {
+      const held = [...hold(names, current.held ?? [], fates)];
+      return {
+        snapshots: without(current),
+        condemned: [...current.condemned, ...condemned],
+        ...((held.length > 0 || current.held !== undefined) && { held }),
+      };
+    });
   });
   // Opened anew, it deletes what is condemned, and knows what of the rest nobody needs any more.
   await withWriter(operation, (writer) => writer.checkpoint());
 }
 
-/** Keys of what nothing needs any more without the snapshot. */
+/** What nothing but points needs any more without the snapshot: keys, and bytes of data. */
 async function neededOnlyBy(
   { checkpoint }: Snapshot,
   others: readonly Snapshot[],
   writer: LogWriter,
   source: LogSource,
-): Promise<string[]> {
+): Promise<Map<string, number>> {
   const needed = await needsOfAll(
     source,
     others.map((other) => other.checkpoint),
@@ -85,23 +111,30 @@ async function neededOnlyBy(
   for (const { place, names } of writer.recovered.stored.table.values())
     if (place !== undefined) needed.add(names.object(place));
   const { known } = await needsOf(source, checkpoint);
-  return [...known].filter((key) => key.startsWith(source.names.root) && !needed.has(key));
+  return new Map([...known].filter(([key]) => key.startsWith(source.names.root) && !needed.has(key)));
 }
 
-/** The volume becomes what the snapshot is. */
-export async function rollbackVolume(operation: Operation, name: string): Promise<SnapshotInfo> {
+/** The volume becomes what the snapshot is, or what it was at some moment. */
+export async function rollbackVolume(operation: Operation, to: string | Moment): Promise<SnapshotInfo> {
   const { store, config, ctx } = operation;
-  findSnapshot((await readVolume(operation)).head.head, name, config);
+  const find = (head: Head): Pick<Snapshot, 'checkpoint' | 'size'> =>
+    typeof to === 'string' ? findSnapshot(head, to, config) : findPoint(head, to, config);
+  const chosen = find((await readVolume(operation)).head.head);
   const kept = await createSnapshot(operation, `before-rollback-${new Date().toISOString()}`);
   const { head } = await readVolume(operation);
   refuseIfOwned(head.head, ctx, false);
-  const { checkpoint, size } = findSnapshot(head.head, name, config);
+  const { checkpoint, size } = find(head.head);
+  if (checkpoint.key !== chosen.checkpoint.key) throw pointGone(config);
   await changeHead(store, new LogNames(config.prefix), head, { checkpoint, size, epochs: [] });
   return kept;
 }
 
-/** A new volume at the prefix of `target`, which begins as the snapshot is. */
-export async function cloneVolume(operation: Operation, name: string, target: S3Config): Promise<VolumeInfo> {
+/** A new volume at the prefix of `target`, which begins as the snapshot is, or as the volume was at some moment. */
+export async function cloneVolume(
+  operation: Operation,
+  origin: string | Moment,
+  target: S3Config,
+): Promise<VolumeInfo> {
   const { store, config } = operation;
   const [from, to] = [new LogNames(config.prefix), new LogNames(target.prefix)];
   if (target.bucket !== config.bucket || target.endpoint !== config.endpoint) {
@@ -111,6 +144,8 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
     });
   }
   if ((await readRecord(store, to)) !== undefined) throw volumeExists(target);
+  // The claim of a clone is on a snapshot, so a point becomes one.
+  const name = typeof origin === 'string' ? origin : await nameOfPoint(operation, origin);
   const parent = await readVolume(operation);
   const { size } = findSnapshot(parent.head.head, name, config);
   const compression = target.compression ?? parent.record.compression;
@@ -150,6 +185,23 @@ export async function cloneVolume(operation: Operation, name: string, target: S3
   if (typeof (await writeHead(store, to, own, undefined)) !== 'string') throw volumeExists(target);
   return describe(record, own, target, {});
 }
+
+/** Of the snapshot that the point is, which is made unless there is one already. */
+async function nameOfPoint(operation: Operation, moment: Moment): Promise<string> {
+  const { head } = (await readVolume(operation)).head;
+  const { at, checkpoint } = findPoint(head, moment, operation.config);
+  const there = head.snapshots.find(
+    (snapshot) => snapshot.checkpoint.key === checkpoint.key && snapshot.isGoing !== true,
+  );
+  if (there !== undefined) return there.name;
+  return (await keepPoint(operation, `point-${at}`, { at: new Date(at) })).name;
+}
+
+const pointGone = ({ prefix }: S3Config): GatewayError =>
+  new GatewayError('volume.owner-contended', `The points of the volume at "${prefix}" have changed.`, {
+    why: 'Somebody else has changed the volume at the same time, or the oldest point has expired.',
+    fix: 'Run the command again.',
+  });
 
 /** Throws `volume.snapshot-not-found`. */
 export function findSnapshot({ snapshots }: Head, name: string, config: S3Config): Snapshot {

@@ -10,7 +10,7 @@ import type { ObjectStore } from '../../store/object-store.ts';
 import { pricePerMonth } from '../../store/prices.ts';
 import { isStoreError } from '../../store/store-error.ts';
 import { checkNewSize, sizeMissing, volumeExists, volumeNotFound } from '../../volume-errors.ts';
-import { CIPHER } from '../encryption/volume-key.ts';
+import { CIPHER, type VolumeKey } from '../encryption/volume-key.ts';
 import { createKeys, notEncrypted, replaceKeys, unlockVolume } from '../encryption/volume-keys.ts';
 import {
   firstHead,
@@ -29,6 +29,7 @@ import { BLOCK } from '../object-header.ts';
 import { observe } from '../observe.ts';
 import { compressionRatio } from '../usage.ts';
 import { refuseWithClones } from './clones.ts';
+import { summarizePoints } from './volume-points.ts';
 import {
   featuresOf,
   LOG_FORMAT,
@@ -59,11 +60,29 @@ export async function createVolume({ store, config, ctx }: Operation): Promise<V
   const image = await checkImage(store, record, {}, config);
   // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
   const epoch = Date.now();
-  const first = image && firstCheckpoint(names, epoch, image.size, key);
-  if (first !== undefined) await store.put(first.ref.key, first.body, { condition: 'absent' });
-  const head = { ...firstHead(record.uuid, record.size), epoch, checkpoint: first?.ref ?? null };
+  const begin = image === undefined ? { epoch } : await storeFirstCheckpoint(store, names, epoch, image, key);
+  const head: Head = { ...firstHead(record.uuid, record.size), ...begin };
   if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw volumeExists(config);
   return describe(record, head, config, { used: image === undefined ? 0 : roundUp(image.size) });
+}
+
+/** Of that epoch, or of the next that has none: an attempt that was interrupted may have left one. */
+async function storeFirstCheckpoint(
+  store: ObjectStore,
+  names: LogNames,
+  from: number,
+  { size }: Image,
+  key: VolumeKey | undefined,
+): Promise<Pick<Head, 'epoch' | 'checkpoint'>> {
+  for (let epoch = from; ; epoch++) {
+    const { ref, body } = firstCheckpoint(names, epoch, size, key);
+    try {
+      await store.put(ref.key, body, { condition: 'absent' });
+      return { epoch, checkpoint: ref };
+    } catch (error) {
+      if (!isStoreError(error, 'precondition-failed')) throw error;
+    }
+  }
 }
 
 /** What an image of so many bytes takes of a disk. */
@@ -78,6 +97,7 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
   const isClone = record.parent !== undefined && head.head.isFlat !== true;
   if (isClone) await recovered.stored.knowObjects();
   const { stored } = usage;
+  const points = summarizePoints(head.head);
   const used = map.used * BLOCK;
   return describe(record, head.head, config, {
     used,
@@ -87,7 +107,13 @@ export async function volumeInfo({ store, config, ctx }: Operation): Promise<Vol
     'compression ratio': compressionRatio(usage),
     'objects to replay': recovered.replayed,
     ...(isClone && { 'bytes of the parent': BLOCK * recovered.stored.foreignBlocks }),
-    'storage, $ per month': pricePerMonth(stored, config),
+    ...(head.head.points !== undefined && {
+      points: points.points,
+      'oldest point': points.oldest ?? 'none',
+      'newest point': points.newest ?? 'none',
+      'held by points': points.bytes,
+    }),
+    'storage, $ per month': pricePerMonth(stored + points.bytes, config),
   });
 }
 
@@ -227,7 +253,7 @@ export function describe(
   record: LogRecord,
   head: Head,
   { prefix, bucket }: S3Config,
-  { used, ...more }: { readonly used?: number } & Readonly<Record<string, number>>,
+  { used, ...more }: { readonly used?: number } & Readonly<Record<string, number | string>>,
 ): VolumeInfo {
   const { uuid, createdAt, compression, encryption, parent } = record;
   const { size, epoch, snapshots, journal } = head;

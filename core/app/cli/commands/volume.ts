@@ -7,6 +7,7 @@ import {
   settingsFrom,
   sizeArgument,
 } from '../gateway-options.ts';
+import { momentArgument } from '../moment.ts';
 import { snapshotName } from '../snapshot-name.ts';
 import type { VolumeAction } from '../volumes.ts';
 import { addCopyCommands } from './volume-copy.ts';
@@ -29,6 +30,7 @@ Examples:
   blockgate volume check disk0 --data
   blockgate volume snapshot disk0 before-upgrade
   blockgate volume clone disk0 before-upgrade disk1
+  blockgate volume rollback disk0 --at "2h ago"
   blockgate volume delete disk0 --yes`;
 
 const REKEY_NOTES = `
@@ -38,12 +40,37 @@ started again.
 Example:
   blockgate volume rekey disk0 '{"passphrase":{"file":"/etc/blockgate/new"}}'`;
 
+const AT = ['--at <time>', 'as the volume was at that time, e.g. "2h ago"; instead of the snapshot'] as const;
+
+const AT_NOTES = `
+"blockgate volume points" lists the times that are kept; the newest that is not after the one given is taken.`;
+
 const CHANGES_NOTES = `
 One range in a line, in bytes, in the order of the disk; with --json, an array. Everything that has changed is listed; what the
 store has only moved to gather free space may be listed as well.
 
 Example, an incremental backup:
   blockgate volume changes disk0 monday tuesday --json`;
+
+interface AtOptions extends VolumeOptions {
+  readonly at?: Date;
+}
+
+type CloneArguments = [
+  first: string | undefined,
+  second: string | undefined,
+  options: AtOptions,
+  self: Command,
+];
+
+/** The first of the arguments, which may also be the new volume: only its use says what it has to be. */
+function nameIn(value: string, command: Command): string {
+  try {
+    return snapshotName(value);
+  } catch (error) {
+    return command.error(`error: "${value}" is no name of a snapshot. ${(error as Error).message}`);
+  }
+}
 
 export function volumeCommand(ctx: CommandContext): Command {
   const target = ['<target>', 'a disk of the configuration, or a backend as JSON'] as const;
@@ -54,6 +81,7 @@ export function volumeCommand(ctx: CommandContext): Command {
       size?: number;
       name?: string;
       to?: string | undefined;
+      at?: Date;
       clone?: string;
       encryption?: unknown;
     },
@@ -108,26 +136,55 @@ export function volumeCommand(ctx: CommandContext): Command {
       (target: string, options: VolumeOptions) => act('qualify', { ...options, target }),
     ),
   );
-  const named = (action: 'snapshot' | 'rollback' | 'delete-snapshot', description: string) =>
-    subcommand(action, description)
+  command.addCommand(
+    subcommand('snapshot', 'keep what the volume holds now under a name')
       .argument('<name>', 'of the snapshot', snapshotName)
-      .action((target: string, name: string, options: VolumeOptions) =>
-        act(action, { ...options, target, name }),
-      );
-  command.addCommand(named('snapshot', 'keep what the volume holds now under a name'));
+      .option('--at <time>', 'what the volume was at that time, and not now, e.g. "2h ago"', momentArgument)
+      .addHelpText('after', AT_NOTES)
+      .action((target: string, name: string, options: AtOptions) =>
+        act('snapshot', { ...options, target, name }),
+      ),
+  );
   command.addCommand(
     subcommand('snapshots', 'the snapshots of the volume').action((target: string, options: VolumeOptions) =>
       act('snapshots', { ...options, target }),
     ),
   );
-  command.addCommand(named('rollback', 'make the volume what a snapshot is; what it was is kept'));
+  command.addCommand(
+    subcommand('points', 'the times as of which the volume can be gone back to').action(
+      (target: string, options: VolumeOptions) => act('points', { ...options, target }),
+    ),
+  );
+  command.addCommand(
+    subcommand('rollback', 'make the volume what a snapshot is; what it was is kept')
+      .argument('[name]', 'of the snapshot', snapshotName)
+      .option(...AT, momentArgument)
+      .addHelpText('after', AT_NOTES)
+      .action((target: string, name: string | undefined, options: AtOptions, self: Command) => {
+        if ((name === undefined) === (options.at === undefined))
+          self.error('error: either the name of a snapshot or --at is needed');
+        return act('rollback', { ...options, target, ...(name !== undefined && { name }) });
+      }),
+  );
   command.addCommand(
     subcommand('clone', 'make a new volume that begins as a snapshot is')
-      .argument('<name>', 'of the snapshot', snapshotName)
-      .argument('<new>', 'the new volume: a disk of the configuration, or a backend as JSON')
-      .action((target: string, name: string, clone: string, options: VolumeOptions) =>
-        act('clone', { ...options, target, name, clone }),
-      ),
+      .argument('[name]', 'of the snapshot; left out with --at')
+      .argument('[new]', 'the new volume: a disk of the configuration, or a backend as JSON')
+      .option(...AT, momentArgument)
+      .addHelpText('after', AT_NOTES)
+      .action((target: string, ...rest: CloneArguments) => {
+        const [first, second, options, self] = rest;
+        const given = [first, second].filter((value) => value !== undefined);
+        if (given.length !== (options.at === undefined ? 2 : 1))
+          self.error('error: either the name of a snapshot or --at is needed, and then the new volume');
+        const clone = given.at(-1)!;
+        return act('clone', {
+          ...options,
+          target,
+          clone,
+          ...(options.at === undefined && { name: nameIn(first!, self) }),
+        });
+      }),
   );
   command.addCommand(
     subcommand('flatten', 'make a clone need its parent, or image, no more').action(
@@ -143,7 +200,13 @@ export function volumeCommand(ctx: CommandContext): Command {
         act('changes', { ...options, target, name, to }),
       ),
   );
-  command.addCommand(named('delete-snapshot', 'delete a snapshot'));
+  command.addCommand(
+    subcommand('delete-snapshot', 'delete a snapshot')
+      .argument('<name>', 'of the snapshot', snapshotName)
+      .action((target: string, name: string, options: VolumeOptions) =>
+        act('delete-snapshot', { ...options, target, name }),
+      ),
+  );
   addCopyCommands(command, ctx);
   return command;
 }

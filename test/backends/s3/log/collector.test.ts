@@ -43,6 +43,8 @@ async function opened(spaceTarget: number) {
     muchGarbage: 16,
     spaceTarget,
     prices: S3_STANDARD,
+    retention: undefined,
+    clock: Date.now,
     logger: context().logger,
     onFailed: () => undefined,
   };

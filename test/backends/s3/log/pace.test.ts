@@ -74,6 +74,8 @@ class SlowDisk implements Disposable {
       muchGarbage: MUCH_GARBAGE,
       spaceTarget,
       prices: S3_STANDARD,
+      retention: undefined,
+      clock: Date.now,
       logger: context().logger,
       onFailed: () => undefined,
     };

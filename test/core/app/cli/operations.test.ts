@@ -1,5 +1,8 @@
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import s3 from '../../../../backends/s3/index.ts';
+import { context, pattern } from '../../../backends/s3/harness.ts';
+import { startS3 } from '../../../support/s3.ts';
 import { eventually, isAlive, Rig } from '../rig.ts';
 import { CliProcess, cli } from './run-cli.ts';
 
@@ -131,6 +134,42 @@ describe('upgrade', () => {
     await serve({ disk0: {} });
     expect((await ask('upgrade', 'disk0')).stderr).toContain('disk.cannot-upgrade');
     expect(await rig.journal()).toEqual(['disk0 attach']);
+  });
+});
+
+describe('snapshot --at', () => {
+  it('is refused where the backend remembers nothing', async () => {
+    await serve();
+    const { status, stderr } = await ask('snapshot', 'disk0', 'then', '--at', '2h ago');
+    expect(status).toBe(1);
+    expect(stderr).toContain('has no points in time');
+  });
+
+  it('keeps what a disk in use was', async () => {
+    const server = owned.use(await startS3('the embedded server'));
+    const settings = { ...server.backend, prefix: 'disk', size: '16MiB', retention: '24h' };
+    const backend = JSON.stringify({ type: 's3', ...settings });
+    expect(await cli(['volume', 'create', backend])).toMatchObject({ status: 0 });
+    const { type: _, ...config } = JSON.parse(backend);
+    const parsed = await s3.config['~standard'].validate(config);
+    if (parsed.issues) expect.fail('the configuration is wrong');
+    {
+      await using device = await s3.open(parsed.value, context());
+      await device.write!(0, [pattern(4096, 1)], 0);
+      await device.flush!(0);
+    }
+    const [point] = JSON.parse((await cli(['volume', 'points', backend, '--json'])).stdout);
+    await serve({ disk0: {} }, ['--set', `disks.disk0.backend=${backend}`]);
+    expect(await json('snapshot', 'disk0', 'then', '--at', point.at)).toEqual({
+      disk: 'disk0',
+      name: 'then',
+      size: 16 << 20,
+      createdAt: point.at,
+    });
+    expect(await ask('snapshot', 'disk0', 'before', '--at', '2h ago')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('volume.no-point'),
+    });
   });
 });
 

@@ -1,0 +1,38 @@
+import type { Head, Point } from '../../backends/s3/log/head.ts';
+import { livePoints } from '../../backends/s3/log/points/policy.ts';
+import { type Content, NAMES, type SimGateway } from './gateway.ts';
+
+/** Everything that a point may hold; undefined: nobody who lives on knows. */
+export function possibleAt(gateways: readonly SimGateway[], point: Point): Content[] | undefined {
+  const { epoch, seq: number } = NAMES.checkpointOf(point.checkpoint.key)!;
+  const maker = gateways.find((gateway) => gateway.epoch === epoch && gateway.cuts[number] !== undefined);
+  if (maker === undefined) return undefined;
+  const { flushed, changes } = maker.cuts[number]!;
+  if (maker.base !== undefined) return prefixes(maker.base, maker.changes.slice(0, changes)).slice(flushed);
+  // It had not read the disk yet, so its guest changed nothing: who comes next finds the same.
+  const next = gateways
+    .filter((other) => other.base !== undefined && other.epoch! > epoch)
+    .sort((a, b) => a.epoch! - b.epoch!)[0];
+  return next && [next.base!];
+}
+
+/** What the disk was before each of the changes, and after the last. */
+export function prefixes(base: Content, changes: SimGateway['changes']): Content[] {
+  const states = [base];
+  for (const { lba, blocks, version } of changes)
+    states.push(
+      states
+        .at(-1)!
+        .slice()
+        .fill(version, lba, lba + blocks),
+    );
+  return states;
+}
+
+/** Of a volume that has made a checkpoint: the newest point is that, and none is there that has expired. */
+export function pointsProblem(head: Head, retention: number, madeAt: number): string | undefined {
+  const points = head.points ?? [];
+  if (retention === 0) return points.length > 0 ? 'there are points that nobody wants' : undefined;
+  if (points.at(-1)?.checkpoint.key !== head.checkpoint?.key) return 'the last checkpoint is no point';
+  return livePoints(head, madeAt).length < points.length ? 'there are points that have expired' : undefined;
+}
