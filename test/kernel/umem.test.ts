@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { fileSystem, fioVerify, fioVerifyUntil } from '../support/disk-exercises.ts';
 import { Guest, type GuestGateway } from '../support/guest.ts';
 
@@ -17,8 +17,12 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await gateway?.stop();
   await guest?.[Symbol.asyncDispose]();
+});
+
+afterEach(async () => {
+  await gateway?.stop();
+  gateway = undefined;
 });
 
 async function pid(): Promise<number> {
@@ -67,4 +71,38 @@ it('verifies with memory of the process, also when that dies and when its driver
   await gateway.stop();
   gateway = undefined;
   await guest.sh('test ! -e /dev/vduse/blockgate-disk0');
+});
+
+it('is refused to a user who may not pin it, and given to one who may', { timeout: 900_000 }, async () => {
+  const folder = '/run/unprivileged';
+  const config = {
+    disks: {
+      disk0: {
+        backend: { type: 'file', path: '/srv/images/disk0', size: 64 * 2 ** 20 },
+        frontend: { type: 'vduse', umem: true },
+      },
+    },
+  };
+  const refused = await guest.try(
+    `install -d -o nobody /srv/images; chmod -fR a+rX $NODE_COMPILE_CACHE; mkdir -p ${folder}; cd ${folder}
+     echo '${JSON.stringify({ version: 1, ...config })}' > plugins.json
+     ulimit -l 8192; ${Guest.blockgate} run --user nobody`,
+    { timeoutMs: 300_000 },
+  );
+  expect(refused.exitCode).not.toBe(0);
+  expect(refused.stderr).toContain('may not pin 64 MiB');
+  expect(refused.stderr).toContain('ulimit -l 65536');
+  await guest.sh('test ! -e /dev/vduse/blockgate-disk0');
+
+  // What root may raise is raised for the gateway, and its processes inherit it.
+  gateway = await guest.startGateway(config, {
+    folder: `${folder}-more`,
+    arguments: '--user nobody',
+    memoryLock: BOUNCE_KIB,
+  });
+  expect(await pinned()).toBe(BOUNCE_KIB);
+  expect(await guest.sh(`grep ^Uid: /proc/${await pid()}/status`)).toContain('65534');
+  await guest.sh(`dd if=/dev/urandom of=/run/data bs=1M count=4 status=none
+    dd if=/run/data of=${DEVICE} bs=1M oflag=direct status=none
+    dd if=${DEVICE} bs=1M count=4 iflag=direct status=none | cmp - /run/data`);
 });
