@@ -1,3 +1,4 @@
+import { memfd, raiseMemoryLock } from './memory-lock.ts';
 import { addressOf, MemoryMap } from './memory-map.ts';
 import { errno, libc } from './native.ts';
 import type { Syscalls } from './syscalls.ts';
@@ -35,6 +36,9 @@ export const linux: Syscalls = {
 
   // SAFETY: no pointer.
   eventfd: () => result(eventfd(0, EVENTFD_FLAGS) as number),
+
+  memfd,
+  raiseMemoryLock,
 
   mmap: (fd, offset, length, prot) => new MemoryMap(fd, offset, length, prot),
 };

@@ -37,6 +37,10 @@ export interface Syscalls {
   ioctl(fd: number, request: number, argument: Uint8Array | undefined): number;
   /** A new eventfd, non-blocking and close-on-exec. */
   eventfd(): number;
+  /** A new file in memory of `length` bytes that nobody can make shorter, close-on-exec. */
+  memfd(length: number): number;
+  /** How many bytes this process may pin; raised to `bytes` before where that is possible. */
+  raiseMemoryLock(bytes: number): number;
   /** Shared mapping of bytes [offset, offset + length) of `fd`; `offset` page granular. Throws `SystemError`. */
   mmap(fd: number, offset: number, length: number, prot: number): SharedMapping;
 }

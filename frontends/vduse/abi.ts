@@ -50,6 +50,15 @@ export const IotlbEntry = {
   ASID: 32,
 } as const;
 
+/** `struct vduse_iova_umem`. */
+export const IotlbUmem = { SIZE: 48, ADDRESS: 0, IOVA: 8, LENGTH: 16 } as const;
+
+/** `struct vduse_iova_info`. */
+export const IotlbInfo = { SIZE: 48, START: 0, LAST: 8, CAPABILITY: 16 } as const;
+
+/** Bit of `CAPABILITY`: memory of the process may take the region's place. */
+export const VDUSE_IOVA_CAP_UMEM = 0;
+
 /** `struct vduse_config_data`, followed by the bytes. */
 export const ConfigData = { SIZE: 8, OFFSET: 0, LENGTH: 4, BUFFER: 8 } as const;
 
@@ -144,6 +153,9 @@ export const VDUSE_VQ_SETUP = ioc(WRITE, 0x14, VqConfig.SIZE);
 export const VDUSE_VQ_GET_INFO = ioc(READ | WRITE, 0x15, VqInfo.SIZE);
 export const VDUSE_VQ_SETUP_KICKFD = ioc(WRITE, 0x16, VqEventfd.SIZE);
 export const VDUSE_VQ_INJECT_IRQ = ioc(WRITE, 0x17, 4);
+export const VDUSE_IOTLB_REG_UMEM = ioc(WRITE, 0x18, IotlbUmem.SIZE);
+export const VDUSE_IOTLB_DEREG_UMEM = ioc(WRITE, 0x19, IotlbUmem.SIZE);
+export const VDUSE_IOTLB_GET_INFO = ioc(READ | WRITE, 0x1a, IotlbInfo.SIZE);
 export const VDUSE_IOTLB_GET_FD2 = ioc(READ | WRITE, 0x1b, IotlbEntry.SIZE_V2);
 export const VDUSE_IOTLB_GET_FD2_OF_7_0 = ioc(READ | WRITE, 0x1b, IotlbEntry.SIZE_V2_OF_7_0);
 

@@ -56,15 +56,22 @@ const keys = z.strictObject({
     description:
       'Memory through which the kernel copies data, 1 MiB to 1 GiB; 64 MiB when not given. Many deep queues want more; less needs a small queueSize.',
   }),
+  umem: z.boolean().default(false).meta({
+    description:
+      'Uses memory of the gateway as bounce memory (UMEM): all of it is there from the start, and pinned, which takes a memory lock limit (RLIMIT_MEMLOCK) of bounceSize. For disks of this machine.',
+  }),
 });
 
 /** Configuration of the vduse frontend in plugins.json. */
-export const vduseConfig = keys.refine(
-  ({ ring, queueSize }) => ring === 'packed' || isPowerOfTwo(queueSize),
-  {
+export const vduseConfig = keys
+  .refine(({ ring, queueSize }) => ring === 'packed' || isPowerOfTwo(queueSize), {
     path: ['queueSize'],
     message: 'must be a power of two',
-  },
-);
+  })
+  .refine(({ attach, umem }) => !umem || attach === 'host', {
+    path: ['umem'],
+    message:
+      'is for disks of this machine: a virtual machine’s memory is used as it is, without bounce memory',
+  });
 
 export type VduseConfig = z.output<typeof vduseConfig>;

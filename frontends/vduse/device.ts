@@ -1,5 +1,6 @@
 import { GatewayError } from '../../core/api/errors.ts';
 import { Errno, orThrow, SystemError } from '../../core/system/errno.ts';
+import { addressOf } from '../../core/system/memory-map.ts';
 import {
   O_CLOEXEC,
   O_NONBLOCK,
@@ -14,12 +15,18 @@ import {
   ConfigData,
   DevRequest,
   IotlbEntry,
+  IotlbInfo,
+  IotlbUmem,
   VDUSE_DEV_GET_FEATURES,
   VDUSE_DEV_INJECT_CONFIG_IRQ,
   VDUSE_DEV_SET_CONFIG,
+  VDUSE_IOTLB_DEREG_UMEM,
   VDUSE_IOTLB_GET_FD,
   VDUSE_IOTLB_GET_FD2,
   VDUSE_IOTLB_GET_FD2_OF_7_0,
+  VDUSE_IOTLB_GET_INFO,
+  VDUSE_IOTLB_REG_UMEM,
+  VDUSE_IOVA_CAP_UMEM,
   VDUSE_VQ_GET_INFO,
   VDUSE_VQ_INJECT_IRQ,
   VDUSE_VQ_SETUP,
@@ -188,6 +195,39 @@ export class VduseDevice implements Disposable {
     };
   }
 
+  /**
+   * False: the kernel takes no memory of ours for its bounce memory. As long as no driver has mapped anything, only
+   * kernels that do not know the question say so.
+   */
+  get takesBounce(): boolean {
+    const bytes = new Uint8Array(IotlbInfo.SIZE);
+    const result = this.#try(VDUSE_IOTLB_GET_INFO, bytes);
+    if (result < 0) return result !== -Errno.ENOTTY;
+    const capability = new DataView(bytes.buffer).getBigUint64(IotlbInfo.CAPABILITY, true);
+    return ((capability >> BigInt(VDUSE_IOVA_CAP_UMEM)) & 1n) === 1n;
+  }
+
+  /**
+   * Puts `memory` in the place of the kernel's bounce memory, whose size it has, until `takeBounceBack`; what the driver
+   * uses at the moment is copied. Also when that was done before. False: no driver has mapped anything yet.
+   */
+  giveBounce(memory: SharedMapping): boolean {
+    const bytes = this.#umem(memory.buffer.byteLength);
+    const uaddr = addressOf(new Uint8Array(memory.buffer));
+    new DataView(bytes.buffer).setBigUint64(IotlbUmem.ADDRESS, BigInt(uaddr), true);
+    const result = this.#try(VDUSE_IOTLB_REG_UMEM, bytes);
+    if (result === -Errno.EINVAL) return false;
+    if (result !== -Errno.EEXIST) orThrow('VDUSE_IOTLB_REG_UMEM', result);
+    return true;
+  }
+
+  /** The kernel uses its own bounce memory again, of `length` bytes, and lets go of ours, if it has that. */
+  takeBounceBack(length: number): void {
+    const result = this.#try(VDUSE_IOTLB_DEREG_UMEM, this.#umem(length));
+    // A device that the kernel has given up lets go when it is closed.
+    if (result !== -Errno.ENOENT && result !== -Errno.EPERM) orThrow('VDUSE_IOTLB_DEREG_UMEM', result);
+  }
+
   mmap(fd: number, offset: number, length: number, prot: number): SharedMapping {
     return this.#syscalls.mmap(fd, offset, length, prot);
   }
@@ -198,6 +238,13 @@ export class VduseDevice implements Disposable {
 
   [Symbol.dispose](): void {
     this.#syscalls.close(this.fd);
+  }
+
+  /** Bounce memory starts at address 0. */
+  #umem(length: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(IotlbUmem.SIZE);
+    new DataView(bytes.buffer).setBigUint64(IotlbUmem.LENGTH, BigInt(length), true);
+    return bytes;
   }
 
   #try(request: number, argument: Uint8Array | undefined): number {

@@ -3,8 +3,9 @@ import { Errno, SystemError } from '../../core/system/errno.ts';
 import { PROT_READ, PROT_WRITE } from '../../core/system/memory-map.ts';
 import type { SharedMapping } from '../../core/system/syscalls.ts';
 import { GuestMemory } from '../virtio/memory/guest-memory.ts';
-import { Mapping } from '../virtio/memory/mapping.ts';
+import { Access, Mapping } from '../virtio/memory/mapping.ts';
 import type { IotlbRegion, VduseDevice } from './device.ts';
+import type { BounceFile } from './own-bounce.ts';
 
 const PAGE = 4096;
 /** File offsets of huge pages have to be multiples of their size, which the kernel does not tell: 2 MiB, 1 GiB. */
@@ -19,12 +20,15 @@ export class Iotlb {
   readonly #device: VduseDevice;
   readonly #logger: Logger;
   readonly #asid: number;
+  readonly #bounce: BounceFile | undefined;
   readonly #maps: SharedMapping[] = [];
 
-  constructor(device: VduseDevice, logger: Logger, asid = 0) {
+  /** `bounce`: what takes the place of the kernel's bounce memory, which is in the first address space. */
+  constructor(device: VduseDevice, logger: Logger, asid = 0, bounce?: BounceFile) {
     this.#device = device;
     this.#logger = logger;
     this.#asid = asid;
+    this.#bounce = asid === 0 ? bounce : undefined;
     this.memory = new GuestMemory((iova) => this.#resolve(iova));
   }
 
@@ -40,6 +44,7 @@ export class Iotlb {
 
   #resolve(iova: number): Mapping | undefined {
     try {
+      if (this.#bounce !== undefined && iova < this.#bounce.length) return this.#mapBounce(this.#bounce);
       const region = this.#device.iotlbRegion(iova, this.#asid);
       return region === undefined ? undefined : this.#map(region, iova);
     } catch (error) {
@@ -64,15 +69,40 @@ export class Iotlb {
         buffer: map.buffer,
         offset: skip,
         probe: (from, bytes) => map.probe(from, bytes),
-        unmap: () => {
-          this.#maps.splice(this.#maps.indexOf(map), 1);
-          map.unmap();
-        },
+        unmap: () => this.#unmap(map),
       });
     } finally {
       // The mapping keeps the file; the fd, which the kernel opens without close-on-exec, is not needed any more.
       this.#device.closeFd(region.fd);
     }
+  }
+
+  /**
+   * All of it at once. The kernel can be given it only now: before a driver has mapped its first page it refuses. Its
+   * pages are all there, so nobody has to ask for them.
+   */
+  #mapBounce({ fd, length }: BounceFile): Mapping | undefined {
+    const map = this.#device.mmap(fd, 0, length, PROT_READ | PROT_WRITE);
+    let given = false;
+    try {
+      given = this.#device.giveBounce(map);
+    } finally {
+      if (!given) map.unmap();
+    }
+    if (!given) return undefined;
+    this.#maps.push(map);
+    return new Mapping({
+      iova: 0,
+      length,
+      access: Access.READ_WRITE,
+      buffer: map.buffer,
+      unmap: () => this.#unmap(map),
+    });
+  }
+
+  #unmap(map: SharedMapping): void {
+    this.#maps.splice(this.#maps.indexOf(map), 1);
+    map.unmap();
   }
 
   #mmap({ fd, offset, access }: IotlbRegion, length: number): { map: SharedMapping; skip: number } {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { MaybePromise } from '../../core/api/device.ts';
 import type { QueueInfo } from './device.ts';
+import type { OwnBounce } from './own-bounce.ts';
 import type { QueueHost } from './queue-host.ts';
 import { QueueSet, type QueueSetContext } from './queue-set.ts';
 import { dropThreads } from './workers/queue-threads.ts';
@@ -27,6 +28,8 @@ export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
   readonly queueSize: number;
   /** Microseconds that a queue's thread may look at an empty ring. */
   readonly spin: number;
+  /** What takes the place of the kernel's bounce memory. */
+  readonly bounce?: OwnBounce | undefined;
 }
 
 /**
@@ -34,13 +37,13 @@ export interface QueueHomeOptions extends Omit<QueueSetContext, 'spinUs'> {
  * all of them by this thread's event loop, which the volume's own I/O needs. `owned` ends the threads.
  */
 export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeOptions): Promise<QueueHome> {
-  const { device, volume, queues, queueSize, limits, inFlight, serial, logger, onBroken } = options;
+  const { device, volume, queues, queueSize, limits, inFlight, serial, logger, onBroken, bounce } = options;
   // Writes that this process alone has are to be counted in one place.
   if (volume.perThread === undefined || volume.caps.writeCache === 'process') {
     await dropThreads();
     const context = { ...options, spinUs: 0 };
     return {
-      open: (features, infos, asid) => new QueueSet(context, features, infos, asid),
+      open: (features, infos, asid) => new QueueSet(context, features, infos, asid, bounce?.file()),
       grow: async () => {},
     };
   }
@@ -57,7 +60,7 @@ export async function queueHome(owned: AsyncDisposableStack, options: QueueHomeO
     }),
   );
   return {
-    open: (features, infos, asid) => workers.open(features, infos, asid),
+    open: (features, infos, asid) => workers.open(features, infos, asid, bounce?.file()),
     grow: () => workers.grow(),
   };
 }

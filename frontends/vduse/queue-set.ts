@@ -13,6 +13,7 @@ import { InterruptLine } from './interrupt-line.ts';
 import { Iotlb } from './iotlb.ts';
 import { Kick } from './kick.ts';
 import { MalformedLog } from './malformed-log.ts';
+import type { BounceFile } from './own-bounce.ts';
 import type { QueueHost } from './queue-host.ts';
 import { settlesWithin } from './timeout.ts';
 
@@ -66,6 +67,7 @@ export class QueueSet implements QueueHost {
   readonly #features: bigint;
   readonly #lines: (Line | undefined)[] = [];
   readonly #stops: (Stop | undefined)[] = [];
+  readonly #bounce: BounceFile | undefined;
   #iotlb: Iotlb;
   /** A set starts paused: nothing may be taken before the answer to DRIVER_OK. */
   #paused = true;
@@ -75,12 +77,20 @@ export class QueueSet implements QueueHost {
 
   /**
    * Sets the queues up; none takes a request before `resume`. Throws `virtio.bad-ring` or `SystemError`, and leaves
-   * nothing behind. `infos`: by index; queues that are not ready are left out. `asid`: their address space.
+   * nothing behind. `infos`: by index; queues that are not ready are left out. `asid`: their address space. `bounce`: as for
+   * `Iotlb`.
    */
-  constructor(context: QueueSetContext, features: bigint, infos: readonly QueueInfo[], asid = 0) {
+  constructor(
+    context: QueueSetContext,
+    features: bigint,
+    infos: readonly QueueInfo[],
+    asid = 0,
+    bounce?: BounceFile,
+  ) {
     this.#context = context;
     this.#features = features;
-    this.#iotlb = new Iotlb(context.device, context.logger, asid);
+    this.#bounce = bounce;
+    this.#iotlb = new Iotlb(context.device, context.logger, asid, bounce);
     try {
       for (const [index, info] of infos.entries())
         if (info.ready) this.#lines[index] = this.#openLine(index, info, info.state);
@@ -156,7 +166,7 @@ export class QueueSet implements QueueHost {
       await this.#endQueues();
       if (this.#ended) return;
       const old = this.#iotlb;
-      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger, asid);
+      this.#iotlb = new Iotlb(this.#context.device, this.#context.logger, asid, this.#bounce);
       await old.retire();
     } finally {
       this.#remaps--;

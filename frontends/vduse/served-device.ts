@@ -10,6 +10,7 @@ import type { Host } from './frontend-host.ts';
 import { devicePath, inFlightPath } from './host-paths.ts';
 import { InFlightFile } from './inflight-file.ts';
 import { LostWrites } from './lost-writes.ts';
+import { OwnBounce } from './own-bounce.ts';
 import { queueHome } from './queue-home.ts';
 import { Session } from './session.ts';
 
@@ -49,6 +50,8 @@ export async function serveDevice(
   const device = owned.use(VduseDevice.open(syscalls, devicePath(paths, state.name), state.name));
   if (claim === 'created') await prepare(device, config, admin);
 
+  const bounce = config.umem ? owned.use(new OwnBounce(device, syscalls, paths)) : undefined;
+
   await admin.provideInFlight({ queues, queueSize, keep: claim === 'adopted' });
   const path = inFlightPath(paths, state.name);
   const inFlight = owned.use(new InFlightFile({ syscalls, path, queues, queueSize }));
@@ -77,6 +80,7 @@ export async function serveDevice(
     onBroken: lost.resolve,
     queues,
     queueSize,
+    bounce,
   });
   const session = owned.use(
     new Session({
@@ -90,6 +94,7 @@ export async function serveDevice(
       inFlight,
       drainTimeoutMs: (config.msgTimeout * 1000) / 2,
       admits,
+      onAbandoned: () => bounce?.takeBack(),
       onReset,
     }),
   );

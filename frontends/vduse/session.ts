@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly drainTimeoutMs: number;
   /** False: whoever asks is not the driver that the device is for, and is refused. Default: true. */
   readonly admits?: () => boolean;
+  /** Nothing touches the memory of a driver any more that was served, and that has not been told so yet. */
+  readonly onAbandoned?: () => void;
   /** A driver has let go of the device; another may come. */
   readonly onReset?: () => void;
 }
@@ -226,7 +228,7 @@ export class Session implements AsyncDisposable {
     if (this.#ended) throw this.#closed();
     const queues = await this.#options.openQueues(features, infos, this.#asid);
     if (this.#ended) {
-      await queues.abandon(this.#options.drainTimeoutMs);
+      await this.#abandon(queues);
       throw this.#closed();
     }
     this.#queues = queues;
@@ -252,7 +254,7 @@ export class Session implements AsyncDisposable {
     this.#suspended = false;
     this.#running = unobserved();
     const { inFlight } = queues;
-    const late = await queues.abandon(this.#options.drainTimeoutMs);
+    const late = await this.#abandon(queues);
     this.#options.logger.info('driver let go of the device', { inFlight });
     this.#options.onReset?.();
     if (late) {
@@ -260,6 +262,13 @@ export class Session implements AsyncDisposable {
         waitedMs: this.#options.drainTimeoutMs,
       });
     }
+  }
+
+  async #abandon(queues: QueueHost): Promise<boolean> {
+    const { drainTimeoutMs, onAbandoned } = this.#options;
+    const late = await queues.abandon(drainTimeoutMs);
+    onAbandoned?.();
+    return late;
   }
 
   /** A disposal does not come here: whoever serves the device next needs to know what was in flight. */

@@ -27,6 +27,8 @@ export interface RingBuilderOptions {
   /** Address of the first byte. Default 0x10000. */
   readonly base?: number;
   readonly buffer?: ArrayBuffer;
+  /** Where payload is: memory of its own, from address 0 on, which may be other memory each time. Default: `buffer`. */
+  readonly heap?: () => Uint8Array;
 }
 
 /** A range of addresses. */
@@ -52,6 +54,9 @@ export abstract class DriverRing {
   readonly view: DataView;
   readonly bytes: Uint8Array;
   protected readonly eventIdx: boolean;
+  /** Bytes, whole pages. */
+  protected readonly ringLength: number;
+  readonly #heapBytes: (() => Uint8Array) | undefined;
   readonly #heapStart: number;
   #heap: number;
 
@@ -76,7 +81,10 @@ export abstract class DriverRing {
     this.view = new DataView(this.buffer);
     this.bytes = new Uint8Array(this.buffer);
     this.eventIdx = eventIdx;
-    this.#heapStart = pageAligned(ringBytes(num));
+    this.#heapBytes = options.heap;
+    this.ringLength = pageAligned(ringBytes(num));
+    // Nobody is given page 0.
+    this.#heapStart = options.heap === undefined ? this.ringLength : PAGE;
     this.#heap = this.#heapStart;
   }
 
@@ -93,17 +101,18 @@ export abstract class DriverRing {
   /** Asks for no interrupts, without EVENT_IDX. */
   abstract setNoInterrupt(on: boolean): void;
 
-  /** First address after the ring: where payload starts. */
+  /** Where payload starts. */
   get heapStart(): number {
-    return this.base + this.#heapStart;
+    return this.#heapBase + this.#heapStart;
   }
 
   /** Takes memory for a buffer and returns its address. Nothing is given back before `reuseMemory`. */
   allocate(length: number, align = 16): number {
     const at = Math.ceil(this.#heap / align) * align;
-    if (at + length > this.buffer.byteLength) throw new Error('the ring builder is out of memory');
+    if (at + length > (this.#heapBytes?.() ?? this.bytes).length)
+      throw new Error('the ring builder is out of memory');
     this.#heap = at + length;
-    return this.base + at;
+    return this.#heapBase + at;
   }
 
   /** Forgets every allocation; call it while nothing is outstanding. */
@@ -113,6 +122,8 @@ export abstract class DriverRing {
 
   /** The bytes at an address, as a view. */
   at(addr: number, length: number): Uint8Array {
+    if (this.#heapBytes !== undefined && addr < this.base)
+      return this.#heapBytes().subarray(addr, addr + length);
     return this.bytes.subarray(addr - this.base, addr - this.base + length);
   }
 
@@ -132,10 +143,20 @@ export abstract class DriverRing {
     return taken;
   }
 
+  get #heapBase(): number {
+    return this.#heapBytes === undefined ? this.base : 0;
+  }
+
+  /** For descriptors of an indirect table. */
+  protected viewAt(addr: number, length: number): DataView {
+    const { buffer, byteOffset } = this.at(addr, length);
+    return new DataView(buffer, byteOffset, length);
+  }
+
   /** Address and length of a descriptor. */
-  protected writeElement(at: number, { addr, len }: Descriptor): void {
-    this.view.setBigUint64(at, BigInt(addr), true);
-    this.view.setUint32(at + 8, len, true);
+  protected writeElement(view: DataView, at: number, { addr, len }: Descriptor): void {
+    view.setBigUint64(at, BigInt(addr), true);
+    view.setUint32(at + 8, len, true);
   }
 }
 

@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { basename, join } from 'node:path';
-import { SystemError } from '../../core/system/errno.ts';
+import { basename, dirname, join } from 'node:path';
+import { orThrow, SystemError } from '../../core/system/errno.ts';
+import { memfd } from '../../core/system/memory-lock.ts';
 import { MemoryMap } from '../../core/system/memory-map.ts';
 import type { Reactor, Readiness, Watch } from '../../core/system/reactor.ts';
 import type { SharedMapping, Syscalls } from '../../core/system/syscalls.ts';
@@ -18,6 +19,7 @@ const { EAGAIN, EBADF, EBUSY, EINVAL, ENODEV, ENOENT } = constants.errno;
 const CREATE_DEV = 0x41508102;
 const DESTROY_DEV = 0x41008103;
 const ACCESS_PLATFORM = 1n << 33n;
+const DEFAULT_BOUNCE = 64 * 2 ** 20;
 /** Far from real ones: a fake fd that reaches the real kernel is an error there. */
 const FIRST_FD = 1_000_000;
 
@@ -26,7 +28,7 @@ type Open =
   | { readonly kind: 'device'; readonly device: FakeVduseDevice }
   | { readonly kind: 'eventfd'; count: number }
   | { readonly kind: 'region'; readonly region: GuestRegion }
-  | { readonly kind: 'file'; readonly fd: number };
+  | { readonly kind: 'file' | 'memory'; readonly fd: number };
 
 /** What the scripted driver does differently from Linux'. */
 export interface DriverScript {
@@ -57,10 +59,14 @@ export class FakeKernel implements Host, Disposable {
   fileMappings = 0;
   /** Mappings that were detached before they were unmapped. */
   detachments = 0;
+  /** Bytes that the process may pin, whoever it is. */
+  memoryLock = Number.POSITIVE_INFINITY;
   readonly #folder: string;
   readonly #generation: KernelGeneration;
   readonly #fds = new Map<number, Open>();
   readonly #watches = new Map<number, (readiness: Readiness) => void>();
+  /** Files in memory that the process has mapped, by address. */
+  readonly #memory = new Map<number, { readonly fd: number; readonly length: number }>();
   #nextFd = FIRST_FD;
   #disks = 0;
   #netlink: Promise<void> = Promise.resolve();
@@ -114,6 +120,11 @@ export class FakeKernel implements Host, Disposable {
     ioctl: (fd, request, argument) =>
       this.intercept(`ioctl 0x${request.toString(16)}`) ?? this.#ioctl(fd, request, argument),
     eventfd: () => this.intercept('eventfd') ?? this.#allocate({ kind: 'eventfd', count: 0 }),
+    memfd: (length) => {
+      const errno = this.intercept('memfd');
+      return errno ?? this.#allocate({ kind: 'memory', fd: orThrow('memfd', memfd(length)) });
+    },
+    raiseMemoryLock: () => this.memoryLock,
     mmap: (fd, offset, length, prot) => {
       const errno = this.intercept('mmap');
       if (errno !== undefined) throw new SystemError('mmap', -errno);
@@ -258,7 +269,7 @@ export class FakeKernel implements Host, Disposable {
     if (this.#watches.has(fd)) throw new Error('libuv would abort the process here');
     this.#fds.delete(fd);
     if (open.kind === 'device') open.device.closed();
-    if (open.kind === 'file') closeSync(open.fd);
+    if (open.kind === 'file' || open.kind === 'memory') closeSync(open.fd);
     return 0;
   }
 
@@ -293,8 +304,13 @@ export class FakeKernel implements Host, Disposable {
   #create(config: Uint8Array, control: FakeControl): number {
     const result = checkDeviceConfig(config, control.version, (name) => this.devices.has(name));
     if (result < 0) return result;
+    const name = new TextDecoder().decode(config.subarray(0, config.indexOf(0)));
+    const attribute = join(this.paths.sys, 'class/vduse', name, 'bounce_size');
     const device = new FakeVduseDevice(config, control, {
       regionFd: (region) => this.#allocate({ kind: 'region', region }),
+      bounceSize: () => Number(readFileSync(attribute, 'utf8')),
+      userMemory: (address) => this.#memory.get(address),
+      memoryLock: () => this.memoryLock,
       isEventfd: (fd) => this.#fds.get(fd)?.kind === 'eventfd',
       wake: (woken) => {
         for (const [fd, open] of this.#fds)
@@ -302,7 +318,8 @@ export class FakeKernel implements Host, Disposable {
       },
     });
     this.devices.set(device.name, device);
-    mkdirSync(join(this.paths.sys, 'class/vduse', device.name), { recursive: true });
+    mkdirSync(dirname(attribute), { recursive: true });
+    writeFileSync(attribute, String(DEFAULT_BOUNCE));
     return 0;
   }
 
@@ -317,10 +334,11 @@ export class FakeKernel implements Host, Disposable {
 
   #mmap(fd: number, offset: number, length: number, prot: number): SharedMapping {
     const open = this.#fds.get(fd);
-    if (open?.kind !== 'region' && open?.kind !== 'file') throw new SystemError('mmap', ENODEV);
-    const map = new MemoryMap(open.kind === 'file' ? open.fd : open.region.ram.fd, offset, length, prot);
+    if (open === undefined || !('region' in open || 'fd' in open)) throw new SystemError('mmap', ENODEV);
+    const map = new MemoryMap('fd' in open ? open.fd : open.region.ram.fd, offset, length, prot);
     const counter = open.kind === 'file' ? 'fileMappings' : 'mappings';
     this[counter]++;
+    if (open.kind === 'memory') this.#memory.set(map.address, { fd: open.fd, length });
     return {
       buffer: map.buffer,
       probe: (from, bytes) => map.probe(from, bytes),
@@ -330,6 +348,7 @@ export class FakeKernel implements Host, Disposable {
       },
       unmap: () => {
         if (map.mapped) this[counter]--;
+        this.#memory.delete(map.address);
         map.unmap();
       },
     };

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { type BounceSurroundings, FakeBounce } from './fake-bounce.ts';
 import type { GuestRegion } from './guest-ram.ts';
 import { type FakeControl, getFd2Of } from './kernel-generation.ts';
 
@@ -45,7 +46,7 @@ interface Message {
 }
 
 /** What a device needs of the kernel around it. */
-export interface FakeSurroundings {
+export interface FakeSurroundings extends BounceSurroundings {
   /** A new fd for a region of memory. */
   regionFd(region: GuestRegion): number;
   isEventfd(fd: number): boolean;
@@ -62,6 +63,7 @@ export class FakeVduseDevice {
   /** The kernel's copy of the status: what interrupts are checked against. */
   status = 0;
   features = 0n;
+  readonly bounce: FakeBounce;
   /** The API version, and the VDUSE features, that it was made with. */
   readonly apiVersion: bigint;
   readonly vduseFeatures: bigint;
@@ -97,6 +99,7 @@ export class FakeVduseDevice {
     this.vduseFeatures = control.features;
     this.#getFd2 = this.apiVersion === 0n ? undefined : getFd2Of(control.generation);
     this.#surroundings = surroundings;
+    this.bounce = new FakeBounce(surroundings);
   }
 
   get readable(): boolean {
@@ -204,6 +207,7 @@ export class FakeVduseDevice {
   /** The process that had it open is gone: what it did not answer comes again, to the next one. */
   closed(): void {
     this.opened = false;
+    this.bounce.deregister();
     this.#unread = [...this.#unanswered.splice(0), ...this.#unread];
   }
 
@@ -228,7 +232,8 @@ export class FakeVduseDevice {
       case VQ_INJECT_IRQ:
         return this.#queueIoctl(request, view!);
       default:
-        return request === this.#getFd2 ? this.#getFdOfSpace(view!) : -ENOTTY;
+        if (request === this.#getFd2) return this.#getFdOfSpace(view!);
+        return this.bounce.ioctl(request, view!) ?? -ENOTTY;
     }
   }
 
@@ -309,6 +314,7 @@ export class FakeVduseDevice {
     this.features = 0n;
     this.suspended = false;
     this.regions = [];
+    this.bounce.mapped = false;
     for (const queue of this.queues) Object.assign(queue, emptyQueue(), { maxSize: queue.maxSize });
   }
 }

@@ -1,11 +1,13 @@
 import { BlkDriver, type Framing, type SentRequest } from './blk-driver.ts';
 import type { DriverRing } from './driver-ring.ts';
 import type { FakeVduseDevice } from './fake-vduse-device.ts';
-import { GuestRam, type GuestRegion } from './guest-ram.ts';
+import { GuestRam } from './guest-ram.ts';
 import { makeRing } from './make-ring.ts';
 import { PackedRingBuilder } from './packed-ring-builder.ts';
 import { RingBuilder } from './ring-builder.ts';
 
+const RING_BYTES = 2 ** 17;
+/** Of the bounce memory: the pages that the driver uses. There are none behind them. */
 const RAM_BYTES = 4 * 2 ** 20;
 /** Where VDUSE puts rings, above the bounce memory that starts at 0. */
 const RING_BASE = 0x4000_0000;
@@ -25,6 +27,7 @@ export class FakeVirtioDriver implements Disposable {
   readonly blk: BlkDriver;
   readonly #device: FakeVduseDevice;
   readonly #ram: GuestRam;
+  readonly #bounce: GuestRam;
   readonly #kick: (fd: number) => void;
   readonly #waiting = new Map<number, { request: SentRequest; done: (completion: Completion) => void }>();
   readonly #idle: (() => void)[] = [];
@@ -33,13 +36,16 @@ export class FakeVirtioDriver implements Disposable {
   constructor(device: FakeVduseDevice, folder: string, kick: (fd: number) => void) {
     this.#device = device;
     this.#kick = kick;
-    this.#ram = new GuestRam(folder, RAM_BYTES);
+    this.#ram = new GuestRam(folder, RING_BYTES);
+    this.#bounce = new GuestRam(folder, RAM_BYTES);
+    device.bounce.ram = this.#bounce;
     const queue = device.queues[0]!;
     const chosen = (bit: bigint) => ((device.features >> bit) & 1n) === 1n;
     this.ring = makeRing(chosen(RING_PACKED) ? 'packed' : 'split', {
       num: queue.maxSize,
       buffer: this.#ram.buffer,
       base: RING_BASE,
+      heap: () => device.bounce.bytes.subarray(0, RAM_BYTES),
       eventIdx: chosen(EVENT_IDX),
     });
     this.blk = new BlkDriver(this.ring);
@@ -53,7 +59,13 @@ export class FakeVirtioDriver implements Disposable {
       state: chosen(RING_PACKED) ? [1, 0, 1, 0] : [0, 0, 0, 0],
       ready: true,
     });
-    device.regions = this.ring.parts.map(({ start, last }) => this.#region(start, last));
+    device.regions = this.ring.parts.map(({ start, last }) => ({
+      start,
+      last,
+      offset: start - RING_BASE,
+      perm: 3,
+      ram: this.#ram,
+    }));
     device.onInterrupt = () => this.#takeUsed();
     // After a reset nobody answers any more.
     device.onReset = () => this.#waiting.clear();
@@ -101,8 +113,10 @@ export class FakeVirtioDriver implements Disposable {
 
   /** Data appears in the IOTLB with the first request, and not before. */
   mapData(): void {
-    if (this.#device.regions.length === this.ring.parts.length)
-      this.#device.regions.push(this.#region(this.ring.heapStart, RING_BASE + RAM_BYTES - 1));
+    const { bounce, regions } = this.#device;
+    if (bounce.mapped) return;
+    bounce.mapped = true;
+    regions.push({ start: 0, last: bounce.size - 1, offset: 0, perm: 3, ram: this.#bounce });
   }
 
   /** Settles when no request is outstanding. */
@@ -115,6 +129,7 @@ export class FakeVirtioDriver implements Disposable {
     this.#device.onInterrupt = () => {};
     this.#device.onReset = () => {};
     this.#ram[Symbol.dispose]();
+    this.#bounce[Symbol.dispose]();
   }
 
   #takeUsed(): void {
@@ -131,9 +146,5 @@ export class FakeVirtioDriver implements Disposable {
       }
     } while (this.ring.enableInterrupts());
     if (this.#waiting.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #region(start: number, last: number): GuestRegion {
-    return { start, last, offset: start - RING_BASE, perm: 3, ram: this.#ram };
   }
 }

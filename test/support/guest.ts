@@ -84,6 +84,7 @@ export class Guest implements AsyncDisposable {
       // What an earlier gateway said there would pass for this one's.
       `mkdir -p ${folder} && cd ${folder} && rm -f out
        cat > plugins.json <<'CONFIG'\n${JSON.stringify({ version: 1, ...config }, undefined, 2)}\nCONFIG
+       ${options.memoryLock === undefined ? '' : `ulimit -l ${options.memoryLock}`}
        setsid ${Guest.blockgate} run ${options.arguments ?? ''} > out 2> err < /dev/null &
        echo $! > pid
        # Under emulation every process costs: nothing but sleep is one here.
@@ -118,6 +119,8 @@ export interface GatewayOptions {
   readonly paths?: readonly string[];
   /** Where it runs and keeps its plugins.json; default a new folder. */
   readonly folder?: string;
+  /** Its RLIMIT_MEMLOCK, in KiB; default that of the guest. */
+  readonly memoryLock?: number;
 }
 
 /** A `blockgate run` in the guest. */

@@ -142,7 +142,7 @@ export class PackedRingBuilder extends DriverRing {
         (i < chain.length - 1 ? NEXT : 0) |
         (descriptor.flags ?? 0);
       const slot = this.#avail.index;
-      this.writeElement(16 * slot, descriptor);
+      this.writeElement(this.view, 16 * slot, descriptor);
       // The id of all but the last is anything.
       this.view.setUint16(16 * slot + 12, i === chain.length - 1 ? id : 0xffff - i, true);
       if (i === 0) first = flags;
@@ -155,10 +155,10 @@ export class PackedRingBuilder extends DriverRing {
 
   writeTable(chain: readonly Descriptor[]): Descriptor {
     const addr = this.allocate(16 * chain.length);
+    const table = this.viewAt(addr, 16 * chain.length);
     chain.forEach((descriptor, i) => {
-      const at = addr - this.base + 16 * i;
-      this.writeElement(at, descriptor);
-      this.view.setUint16(at + 14, (descriptor.writable ? WRITE : 0) | (descriptor.flags ?? 0), true);
+      this.writeElement(table, 16 * i, descriptor);
+      table.setUint16(16 * i + 14, (descriptor.writable ? WRITE : 0) | (descriptor.flags ?? 0), true);
     });
     return { addr, len: 16 * chain.length, flags: INDIRECT };
   }

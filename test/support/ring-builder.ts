@@ -49,7 +49,7 @@ export class RingBuilder extends DriverRing {
       deviceAddr: base + this.#used,
       state: { layout: 'split', availIndex: index },
     };
-    this.parts = [{ start: base, last: this.heapStart - 1 }];
+    this.parts = [{ start: base, last: base + this.ringLength - 1 }];
   }
 
   get outstanding(): number {
@@ -72,15 +72,16 @@ export class RingBuilder extends DriverRing {
   add(chain: readonly Descriptor[]): number {
     const indices = takeFree(this.#free, chain.length);
     chain.forEach((descriptor, i) => {
-      this.#write(16 * indices[i]!, descriptor, indices[i + 1]);
+      this.#write(this.view, 16 * indices[i]!, descriptor, indices[i + 1]);
     });
     return this.#offer(indices);
   }
 
   writeTable(chain: readonly Descriptor[]): Descriptor {
     const addr = this.allocate(16 * chain.length);
+    const table = this.viewAt(addr, 16 * chain.length);
     chain.forEach((descriptor, i) => {
-      this.#write(addr - this.base + 16 * i, descriptor, i + 1 < chain.length ? i + 1 : undefined);
+      this.#write(table, 16 * i, descriptor, i + 1 < chain.length ? i + 1 : undefined);
     });
     return { addr, len: 16 * chain.length, flags: INDIRECT };
   }
@@ -146,12 +147,12 @@ export class RingBuilder extends DriverRing {
     return this.publishedIndex !== this.#usedIdx;
   }
 
-  #write(at: number, descriptor: Descriptor, next: number | undefined): void {
+  #write(view: DataView, at: number, descriptor: Descriptor, next: number | undefined): void {
     const continued = next !== undefined || descriptor.next !== undefined;
     const flags = (descriptor.writable ? WRITE : 0) | (descriptor.flags ?? 0) | (continued ? NEXT : 0);
-    this.writeElement(at, descriptor);
-    this.view.setUint16(at + 12, flags, true);
-    this.view.setUint16(at + 14, descriptor.next ?? next ?? 0, true);
+    this.writeElement(view, at, descriptor);
+    view.setUint16(at + 12, flags, true);
+    view.setUint16(at + 14, descriptor.next ?? next ?? 0, true);
   }
 
   #offer(indices: number[]): number {

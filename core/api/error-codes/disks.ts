@@ -194,6 +194,15 @@ export const DISK_ERRORS: ErrorDocs = {
       'The largest request of a disk might find no place in the bounce memory, and would hang for ever.',
     fix: 'Raise bounceSize, or lower queueSize.',
   },
+  'vduse.umem-missing': {
+    meaning: 'A disk is to use memory of the gateway as bounce memory (umem), which the kernel cannot do.',
+    fix: 'Leave umem out, or boot Linux 6.0 or later.',
+  },
+  'vduse.memory-lock': {
+    meaning:
+      'A disk is to use memory of the gateway as bounce memory (umem), and the process may not pin as much.',
+    fix: 'Raise the limit before blockgate starts: LimitMEMLOCK= in the unit of systemd, or ulimit -l.',
+  },
   'vduse.messages-failed': {
     meaning: 'The messages of the kernel cannot be handled.',
     fix: 'Start the disk again.',

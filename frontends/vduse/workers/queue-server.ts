@@ -67,7 +67,7 @@ export class QueueServer {
     const { index } = this.#options;
     switch (message.type) {
       case 'open':
-        this.#open(message.features, message.info, message.asid);
+        this.#open(message);
         return undefined;
       case 'resume':
         this.#set?.resume();
@@ -90,7 +90,7 @@ export class QueueServer {
     }
   }
 
-  #open(features: bigint, info: QueueInfo, asid: number): void {
+  #open({ features, info, asid, bounce }: Extract<ToWorker, { type: 'open' }>): void {
     const { index, syscalls, device, logger, volume, limits, inFlight, serial, spinUs, onBroken } =
       this.#options;
     const infos: QueueInfo[] = Array.from({ length: index }, () => ({ ...info, ready: false }));
@@ -112,6 +112,7 @@ export class QueueServer {
       features,
       infos,
       asid,
+      bounce,
     );
   }
 

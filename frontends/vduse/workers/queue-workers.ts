@@ -1,6 +1,7 @@
 import { GatewayError } from '../../../core/api/errors.ts';
 import type { RingState } from '../../virtio/virtq/ring-state.ts';
 import type { QueueInfo } from '../device.ts';
+import type { BounceFile } from '../own-bounce.ts';
 import type { QueueHost } from '../queue-host.ts';
 import { settlesWithin } from '../timeout.ts';
 import { QueueWorker, type QueueWorkerOptions } from './queue-worker.ts';
@@ -31,12 +32,17 @@ export class QueueWorkers implements AsyncDisposable {
    * Sets up those queues that are ready; the threads of the others are ready for them to become so. Throws what the
    * `QueueSet` of one of them throws.
    */
-  async open(features: bigint, infos: readonly QueueInfo[], asid: number): Promise<QueueHost> {
+  async open(
+    features: bigint,
+    infos: readonly QueueInfo[],
+    asid: number,
+    bounce?: BounceFile,
+  ): Promise<QueueHost> {
     const host = new WorkerQueues(this.#workers);
     try {
       await Promise.all(
         this.#workers.map((worker, index) =>
-          worker.ask({ type: 'open', features, info: infos[index]!, asid }),
+          worker.ask({ type: 'open', features, info: infos[index]!, asid, bounce }),
         ),
       );
     } catch (error) {

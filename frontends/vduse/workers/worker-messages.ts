@@ -3,6 +3,7 @@ import type { ForwardedLine } from '../../../core/util/forwarding-logger.ts';
 import type { WireError } from '../../../core/util/wire-error.ts';
 import type { BlkLimits } from '../../virtio/blk/limits.ts';
 import type { QueueInfo } from '../device.ts';
+import type { BounceFile } from '../own-bounce.ts';
 
 /** What the thread of the messages and the thread of a queue say to each other. */
 
@@ -49,6 +50,7 @@ export type ToWorker =
       readonly features: bigint;
       readonly info: QueueInfo;
       readonly asid: number;
+      readonly bounce?: BounceFile | undefined;
     }
   | { readonly type: 'resume' }
   | { readonly type: 'pause' | 'stop' | 'grow' | 'close'; readonly id: number }

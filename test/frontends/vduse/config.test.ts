@@ -12,6 +12,7 @@ describe('configuration of the vduse frontend', () => {
       eventIdx: true,
       indirect: true,
       msgTimeout: 120,
+      umem: false,
     });
   });
 
@@ -30,6 +31,7 @@ describe('configuration of the vduse frontend', () => {
     ['a serial number beyond ASCII', { serial: 'größe' }, 'must be printable ASCII'],
     ['bounce memory below what VDUSE can have', { bounceSize: '512KiB' }, 'less than 1 MiB'],
     ['bounce memory beyond what VDUSE can have', { bounceSize: '2GiB' }, 'more than 1 GiB'],
+    ['memory of the gateway for a virtual machine', { attach: 'vm', umem: true }, 'disks of this machine'],
     ['a key that there is not', { queueDepth: 1 }, 'queueDepth'],
   ])('refuses %s', (_name, config, message) => {
     expect(() => vduseConfig.parse(config)).toThrow(message);

@@ -60,8 +60,9 @@ export async function createVolume({ store, config, ctx }: Operation): Promise<V
   const image = await checkImage(store, record, {}, config);
   // Names of objects count from the time of creation: no writer of a volume that was deleted meets them.
   const epoch = Date.now();
-  const begin = image === undefined ? { epoch } : await storeFirstCheckpoint(store, names, epoch, image, key);
-  const head: Head = { ...firstHead(record.uuid, record.size), ...begin };
+  const beginning =
+    image === undefined ? { epoch } : await storeFirstCheckpoint(store, names, epoch, image, key);
+  const head: Head = { ...firstHead(record.uuid, record.size), ...beginning };
   if (typeof (await writeHead(store, names, head, undefined)) !== 'string') throw volumeExists(config);
   return describe(record, head, config, { used: image === undefined ? 0 : roundUp(image.size) });
 }
