@@ -105,8 +105,9 @@ describe.each(['split', 'packed'])('a disk with %s rings whose processes are kil
   };
 
   const title = (who: string) => `has no error and no wrong byte for fio when ${who} dies, ${times} times`;
-  if (ring === 'split' || isLong) it(title('the gateway'), theGateway);
-  if (ring === 'packed' || isLong) it(title("the disk's process"), theProcess);
+  const timeout = 900_000 + times * 60_000;
+  if (ring === 'split' || isLong) it(title('the gateway'), { timeout }, theGateway);
+  if (ring === 'packed' || isLong) it(title("the disk's process"), { timeout }, theProcess);
 
   // Nothing of it depends on the layout.
   if (ring === 'packed') return;

@@ -9,6 +9,7 @@ import { S3_SERVICES, type S3Service, startS3Service } from '../support/kernel-b
 
 const KILLS = Math.ceil(Number(process.env['BLOCKGATE_TEST_KILLS'] ?? 2) / 2);
 const MIB = 2 ** 20;
+const JOURNAL_MIB = 64;
 const [DISK0, DISK1] = ['/dev/blockgate/disk0', '/dev/blockgate/disk1'];
 
 let guest: Guest;
@@ -17,7 +18,11 @@ let running: GuestGateway[] = [];
 let volumes = 0;
 
 beforeAll(async () => {
-  [guest, service] = await Promise.all([Guest.start(), startS3Service(S3_SERVICES[0]!)]);
+  [guest, service] = await Promise.all([
+    // A disk for a journal.
+    Guest.start({ disks: [{ sizeMiB: JOURNAL_MIB }] }),
+    startS3Service(S3_SERVICES[0]!),
+  ]);
 });
 
 afterAll(async () => {
@@ -47,7 +52,9 @@ async function serve(disks: object, options: object = {}): Promise<GuestGateway>
 }
 
 describe('a disk in a log', () => {
-  it('goes on through the death of its process, and without the store, when it has a journal', async () => {
+  it('goes on through the death of its process, and without the store, when it has a journal', {
+    timeout: 900_000 + KILLS * 60_000,
+  }, async () => {
     const backend = {
       ...(await createVolume()),
       flush: 'local',
@@ -57,7 +64,7 @@ describe('a disk in a log', () => {
     const over = '/run/no-more-kills';
     const seed = Math.floor(Math.random() * 2 ** 31);
     const fio = guest.sh(fioVerifyUntil(over, DISK0, { depth: 32, direct: true }, seed), {
-      timeoutMs: 600_000,
+      timeoutMs: 600_000 + KILLS * 60_000,
     });
     fio.catch(() => undefined);
     for (let kills = 0; kills < KILLS; kills++)
@@ -75,6 +82,48 @@ describe('a disk in a log', () => {
     const { stdout } = await guest.try(`cd ${running[0]!.folder}; ${Guest.blockgate} status disk0`);
     expect(stdout).toMatch(new RegExp(`, ${KILLS} restarts`));
     expect(stdout).toMatch(/journal \/run\/journal, .* not stored/);
+  });
+
+  it('goes on with the store alone when the disk of its journal fails, and needs that disk no more', async () => {
+    const remote = await createVolume();
+    const journal = { path: '/dev/mapper/journal', size: `${JOURNAL_MIB}MiB` };
+    await guest.sh(`
+      modprobe dm-mod
+      dmsetup create journal --table "0 $((${JOURNAL_MIB} * 2048)) linear /dev/vda 0"; udevadm settle`);
+    await serve({ disk0: { backend: { ...remote, flush: 'local', journal } } });
+    const over = '/run/journal-failed';
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const fio = guest.sh(fioVerifyUntil(over, DISK0, { depth: 32, direct: true }, seed), {
+      timeoutMs: 600_000,
+    });
+    fio.catch(() => undefined);
+    // Whatever is under way, and everything after it, is an error from here on.
+    await guest.sh('sleep 4; dmsetup wipe_table journal');
+    await guest.sh(`sleep 2; touch ${over}`);
+    await fio;
+    await guest.sh(`
+      dd if=/dev/urandom of=/tmp/flushed bs=64k count=8 status=none
+      dd if=/tmp/flushed of=${DISK0} bs=64k seek=900 oflag=direct conv=fsync status=none
+      head -c ${64 * MIB} ${DISK0} | sha256sum > /tmp/content`);
+    const { stdout } = await guest.try(`cd ${running[0]!.folder}; ${Guest.blockgate} status disk0`);
+    expect(stdout).toMatch(/journal .*failed: .*; writes wait for the store/);
+    expect(await running[0]!.log()).toContain('the journal cannot be written any more');
+    await running.pop()!.stop();
+    await guest.sh('dmsetup remove journal');
+    // With no journal, and elsewhere as well.
+    await serve({ disk0: { backend: remote } });
+    await guest.sh(`head -c ${64 * MIB} ${DISK0} | sha256sum | cmp - /tmp/content`);
+  });
+
+  it('is not started with a journal for which there is no room', async () => {
+    const remote = await createVolume();
+    await guest.sh('mkdir -p /mnt/small; mount -t tmpfs -o size=16m tmpfs /mnt/small');
+    const journal = { path: '/mnt/small/journal', size: '64MiB' };
+    await expect(serve({ disk0: { backend: { ...remote, flush: 'local', journal } } })).rejects.toThrow(
+      /ENOSPC.*volume\.journal-unusable/s,
+    );
+    await guest.sh('umount /mnt/small');
+    await serve({ disk0: { backend: remote } });
   });
 
   it('is refused to a second gateway, and taken over from one that stands still, which then fails closed', async () => {

@@ -32,7 +32,8 @@ const command = (plan: VduseDiskPlan): string =>
   `mkdir -p ${plan.stateDir}; node ${PROGRAM} '${JSON.stringify(plan).replaceAll("'", "'\\''")}'`;
 
 async function run(plan: VduseDiskPlan, before = ''): Promise<VduseDiskReport> {
-  return JSON.parse(await guest.sh(`${before}\n${command(plan)}`, { timeoutMs: 600_000 })) as VduseDiskReport;
+  const timeoutMs = 600_000 + (plan.cycles ?? 0) * 5_000;
+  return JSON.parse(await guest.sh(`${before}\n${command(plan)}`, { timeoutMs })) as VduseDiskReport;
 }
 
 describe('a VDUSE disk', () => {
@@ -211,7 +212,9 @@ describe('a VDUSE disk', () => {
     expect((await run(plan)).closed).toBe('vduse.detached');
   });
 
-  it(`leaves nothing behind in ${CYCLES} attachments`, async () => {
+  it(`leaves nothing behind in ${CYCLES} attachments`, {
+    timeout: 900_000 + CYCLES * 5_000,
+  }, async () => {
     const { first, last } = await run(freshPlan({ cycles: CYCLES }));
     expect(last).toEqual(first);
     expect(last).toMatchObject({ mappings: 0, disks: 0, nodes: 0, bus: 0, links: 0 });

@@ -7,7 +7,17 @@ import { VmSession, type VmSessionOptions } from '../../core/vm/session.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 /** What the scripts of the kernel tests use; the guest has the host's programs. */
-const TOOLS = ['fio', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'util-linux', 'kmod', 'procps', 'udev'];
+const TOOLS = [
+  'fio',
+  'e2fsprogs',
+  'xfsprogs',
+  'btrfs-progs',
+  'util-linux',
+  'kmod',
+  'procps',
+  'udev',
+  'dmsetup',
+];
 
 /**
  * Seen a few times before `core/vm/no-wasm-tier-up.cjs`, on machines that had never run the project in the VM, and never
