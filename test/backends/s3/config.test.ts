@@ -24,6 +24,7 @@ describe('the configuration of an s3 backend', () => {
       readCache: 32 * 2 ** 20,
       bootProfile: false,
       flatten: false,
+      retention: 0,
       mapCache: 128 * 2 ** 20,
       maxRequests: 16,
       hedge: true,
