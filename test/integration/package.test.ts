@@ -17,7 +17,7 @@ let tarball: string;
 
 async function sh(cwd: string, script: string): Promise<string> {
   const env = { ...process.env, PATH: `${BIN}:${process.env['PATH']}` };
-  const { stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', script], {
+  const { stdout, stderr } = await run('bash', ['--norc', '-euo', 'pipefail', '-c', script], {
     cwd,
     env,
     maxBuffer: 2 ** 26,
