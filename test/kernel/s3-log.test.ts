@@ -123,7 +123,6 @@ describe('a disk in a log', () => {
       /ENOSPC.*volume\.journal-unusable/s,
     );
     await guest.sh('umount /mnt/small');
-    await serve({ disk0: { backend: remote } });
   });
 
   it('is refused to a second gateway, and taken over from one that stands still, which then fails closed', async () => {
