@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Guest, type GuestGateway } from '../support/guest.ts';
+import { CLOSED_TO_NOBODY, isClosedToNobody } from '../support/nobody.ts';
 
 /** A disk that is served by nobody, literally, on the real kernel. */
 
@@ -13,7 +14,10 @@ let gateway: GuestGateway;
 /** What is known of the process that serves the disk. */
 const STATUS = 'cd /proc/$(pgrep -f disk-process.ts); cat status; readlink fd/* | grep vduse';
 
+const isClosed = await isClosedToNobody();
+
 beforeAll(async () => {
+  if (isClosed) return;
   guest = await Guest.start();
   await guest.sh(
     `install -D -t /run/udev/rules.d ${RULES}; udevadm control --reload
@@ -29,6 +33,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await guest?.[Symbol.asyncDispose]();
+});
+
+beforeEach(({ skip }) => {
+  skip(isClosed, CLOSED_TO_NOBODY);
 });
 
 describe('a disk that is served by an unprivileged user', () => {

@@ -12,8 +12,9 @@ import type { LogRecord } from '../../backends/s3/log/volume/volume-record.ts';
 import type { LogWriter, WriterOptions } from '../../backends/s3/log/writer.ts';
 import { S3_STANDARD } from '../../backends/s3/store/prices.ts';
 import { RetryingStore, type RetryPolicy } from '../../backends/s3/store/retrying-store.ts';
+import { isStoreError } from '../../backends/s3/store/store-error.ts';
 import { StoreHealth } from '../../backends/s3/store/store-health.ts';
-import { BlockError, type Logger, Semaphore } from '../../core/plugin.ts';
+import { BlockError, GatewayError, type Logger, Semaphore } from '../../core/plugin.ts';
 import { type Nemesis, type SimBucket, SimStore } from './store.ts';
 import type { Actor, World } from './world.ts';
 import { SimZstd } from './zstd.ts';
@@ -101,6 +102,7 @@ export class SimGateway {
   reader: LogReader | undefined;
   flatten: BackgroundFlatten | undefined;
   failed: string | undefined;
+  #isClosing = false;
   /** Says what is wrong. */
   readonly report: (problem: string) => void;
 
@@ -124,7 +126,7 @@ export class SimGateway {
   }
 
   get isOpen(): boolean {
-    return this.base !== undefined && this.actor.alive;
+    return this.base !== undefined && this.actor.alive && !this.#isClosing;
   }
 
   /** Takes the volume, and reads all of it. */
@@ -315,6 +317,19 @@ export class SimGateway {
   /** What a much larger disk does all the time. */
   forgetMap(): void {
     this.writer!.recovered.stored.map.trim(0);
+  }
+
+  /** As a disk that is stopped. Its process lives a little longer. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    try {
+      await this.flatten?.stop();
+      await this.writer!.release();
+    } catch (error) {
+      if (!GatewayError.is(error) && !isStoreError(error) && !BlockError.is(error))
+        this.report(`cannot be closed: ${(error as Error).stack}`);
+    }
+    setTimeout(() => this.kill(), 1000);
   }
 
   kill(): void {

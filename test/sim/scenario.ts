@@ -27,6 +27,9 @@ export interface Outcome {
 /** How many of the runs have a volume that is a clone. */
 const CLONES = 0.15;
 
+/** How often the gateway of a clone is closed in place of being asked for something. */
+const CLOSES = 0.03;
+
 /** What can be left out of a run. */
 export const HAZARDS = [
   ...(Object.keys(CALM) as (keyof Nemesis)[]),
@@ -249,8 +252,13 @@ class Scenario {
       const ms = world.below(200_000);
       this.#say(`${gateway.actor.name} stands still for ${ms} ms`);
       gateway.actor.pausedUntil = world.now + ms;
-    } else if (gateway.actor.pausedUntil <= world.now)
-      await world.as(gateway.actor, () => this.#request(gateway));
+    } else if (gateway.actor.pausedUntil > world.now) return;
+    else if (this.#begin !== undefined && this.#apart() < CLOSES && !without.includes('deaths')) {
+      this.#say(
+        `${gateway.actor.name} is closed, and its copying is ${gateway.flatten?.status()['flatten']}`,
+      );
+      await world.as(gateway.actor, () => void gateway.close());
+    } else await world.as(gateway.actor, () => this.#request(gateway));
   }
 
   #request(gateway: SimGateway): void {

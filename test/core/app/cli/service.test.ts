@@ -1,9 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { chmod, chown, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkAccess, closedTo } from '../../../../core/app/user-access.ts';
+import { checkAccess } from '../../../../core/app/user-access.ts';
 import { findUser } from '../../../../core/system/user.ts';
 import { DatagramReceiver } from '../../../support/datagram-receiver.ts';
+import { CLOSED_TO_NOBODY, isClosedToNobody } from '../../../support/nobody.ts';
 import { tempFolder } from '../../../support/temp-folder.ts';
 import { eventually, isAlive, Rig } from '../rig.ts';
 import { CliProcess, cli } from './run-cli.ts';
@@ -93,16 +94,11 @@ describe('run as a service of systemd', () => {
   });
 });
 
-const CLOSED =
-  'This checkout lies where "nobody" may not enter. To run this test: git clone . /tmp/blockgate && cd /tmp/blockgate && npm test';
-const isClosed = async (): Promise<boolean> =>
-  (await closedTo(findUser('nobody')!, [import.meta.filename, process.execPath])) !== undefined;
-
 describe('run --user', () => {
   it.runIf(process.getuid?.() === 0)(
     'serves as that user, without a capability, what was root’s before',
     async ({ skip }) => {
-      skip(await isClosed(), CLOSED);
+      skip(await isClosedToNobody(), CLOSED_TO_NOBODY);
       const rig = owned.use(await Rig.make());
       const first = await serve(rig);
       first.run.kill('SIGTERM');
@@ -126,7 +122,7 @@ describe('run --user', () => {
   );
 
   it.runIf(process.getuid?.() === 0)('stays that user when the disk is upgraded', async ({ skip }) => {
-    skip(await isClosed(), CLOSED);
+    skip(await isClosedToNobody(), CLOSED_TO_NOBODY);
     const rig = owned.use(await Rig.make({ disk0: { durable: true } }));
     const { uid, gid } = findUser('nobody')!;
     await chmod(rig.folder, 0o711);
