@@ -24,4 +24,7 @@ export const REGRESSIONS: readonly { readonly options: string; readonly mutant?:
       '--from 100 --seeds 1 --gateways 1 --steps 29 --without throttled,unreachable,lostResponse,torn,halved,stalled,duplicated,deaths,pauses,moves --skip 0,1,2,3,4,5,6,7,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28',
     mutant: 'what points held is freed although the disk went back to it',
   },
+  {
+    options: '--from 5012 --seeds 1 --gateways 2 --steps 99 --without torn,halved,rollbacks,points',
+  },
 ];

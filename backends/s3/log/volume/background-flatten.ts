@@ -99,6 +99,8 @@ export class BackgroundFlatten {
       } catch (error) {
         reason = error;
       }
+      // Somebody may have taken the volume, and deleted what is looked for here: who tries to change the head finds out.
+      if (!this.#isStopped) await this.#options.writer.change(() => ({})).catch(() => undefined);
       if (this.#isStopped) return;
       const delay = again.baseMs / 2 + backoffMs(attempt, again);
       this.#state = `trying again: ${reasonOf(reason)}`;
