@@ -9,11 +9,14 @@ export function possibleAt(gateways: readonly SimGateway[], point: Point): Conte
   if (maker === undefined) return undefined;
   const { flushed, changes } = maker.cuts[number]!;
   if (maker.base !== undefined) return prefixes(maker.base, maker.changes.slice(0, changes)).slice(flushed);
-  // It had not read the disk yet, so its guest changed nothing: who comes next finds the same.
-  const next = gateways
-    .filter((other) => other.base !== undefined && other.epoch! > epoch)
-    .sort((a, b) => a.epoch! - b.epoch!)[0];
-  return next && [next.base!];
+  // It had not read the disk yet, so its guest changed nothing: it found what its predecessor made, and who comes next finds
+  // the same, unless the volume went back to a point in between.
+  const opened = gateways.filter((other) => other.base !== undefined);
+  const before = opened.filter((other) => other.epoch! < epoch).sort((a, b) => b.epoch! - a.epoch!)[0];
+  const next = opened.filter((other) => other.epoch! > epoch).sort((a, b) => a.epoch! - b.epoch!)[0];
+  const found = before === undefined ? [] : prefixes(before.base!, before.changes).slice(before.flushed);
+  const possible = next === undefined ? found : [...found, next.base!];
+  return possible.length === 0 ? undefined : possible;
 }
 
 /** What the disk was before each of the changes, and after the last. */
