@@ -50,7 +50,15 @@ export class ImageFrames {
     return this.#memory.fetch(first, count, MAX_FRAMES, (from, run) => this.#read(from, run));
   }
 
-  async #read(first: number, count: number): Promise<Buffer[]> {
+  /** As `fetch`, and nothing of it is kept in memory; in the cache on disk only if `isKept`. */
+  async readAside(first: number, count: number, isKept: boolean): Promise<Buffer[]> {
+    const runs: Buffer[] = [];
+    for (let done = 0; done < count; done += MAX_FRAMES)
+      runs.push(...(await this.#read(first + done, Math.min(MAX_FRAMES, count - done), isKept)));
+    return runs;
+  }
+
+  async #read(first: number, count: number, isKept = true): Promise<Buffer[]> {
     if (this.#disk === undefined) return await this.#download(first, count);
     const found = await this.#disk.read(this.#key, first, count);
     const cached = Array.from({ length: count }, (_, i) =>
@@ -58,7 +66,7 @@ export class ImageFrames {
     );
     return await fillGaps(cached, async (from, gap) => {
       const missing = await this.#download(first + from, gap);
-      this.#disk!.keep(this.#key, first + from, missing);
+      if (isKept) this.#disk!.keep(this.#key, first + from, missing);
       return missing;
     });
   }

@@ -120,7 +120,7 @@ export class FrameCache {
     const key = object.names.object(object.place!);
     object.readers++;
     try {
-      if (isPiece(object)) return await this.#image!.read(object, first, count);
+      if (isPiece(object)) return await this.#image!.read(object, first, count, isKept);
       const table = object.frames ?? (await this.#learn(object, key));
       this.#know(object);
       const stored = await this.#stored(object, key, table, first, count, isKept);

@@ -60,9 +60,10 @@ export async function checkBaseImage(
 ): Promise<void> {
   const image = imageOf(record, head);
   const pieces = [...needed.values()].filter(isPiece);
+  if (pieces.length === 0) return;
   const problem =
     image === undefined ? 'is needed, and volume.json names none' : await problemOf(store, image);
-  if (problem === undefined || pieces.length === 0) return;
+  if (problem === undefined) return;
   const affected = pieces.flatMap((piece) => [...needed.usesOf(piece)]);
   report.error(image?.key ?? pieces[0]!.key, `the image ${problem}`, affected);
 }

@@ -1,4 +1,4 @@
-import { BlockError, GatewayError, type Logger } from '../../../../core/plugin.ts';
+import { GatewayError, type Logger } from '../../../../core/plugin.ts';
 import type { BucketCache } from '../../cache/open-disk-cache.ts';
 import type { S3Config } from '../../config.ts';
 import type { Image } from '../../image/find-image.ts';
@@ -22,10 +22,12 @@ export class BaseImage {
     this.#frames = new ImageFrames(this.#object, 0, disk);
   }
 
-  /** Frames `first` … `first` + `count` - 1 of a piece, in whole blocks. Rejects with a `BlockError`. */
-  async read(piece: LogObject, first: number, count: number): Promise<Buffer[]> {
-    const frames = await this.#frames.fetch(firstFrameOf(piece.place!) + first, count);
-    if (frames.length !== count) throw new BlockError('EIO', 'the image is shorter than the map says');
+  /**
+   * Frames `first` … `first` + `count` - 1 of a piece, in whole blocks. `isKept`: in the cache on disk as well. Rejects with a
+   * `BlockError`.
+   */
+  async read(piece: LogObject, first: number, count: number, isKept: boolean): Promise<Buffer[]> {
+    const frames = await this.#frames.readAside(firstFrameOf(piece.place!) + first, count, isKept);
     return frames.map((frame, i) =>
       padded(frame, Math.min(FRAME, piece.blocks * BLOCK - (first + i) * FRAME)),
     );

@@ -225,6 +225,22 @@ describe('a volume that begins as an image', () => {
     expect(await model.differs(disk.device)).toBeUndefined();
   });
 
+  it('does not fill the cache on disk with what is only copied', async () => {
+    using folder = tempFolder();
+    const options = { ...OPTIONS, flatten: true, diskCache: { path: folder.path, size: 128 * MIB } };
+    const bucket = await over(randomBytes(IMAGE));
+    {
+      await using disk = await opened(bucket, options);
+      while (disk.device.status!()['flatten'] !== 'done') await sleep(5);
+    }
+    // Another volume over the same image, and with the same cache.
+    const other = { ...options, prefix: 'disks/b', flatten: false };
+    await newVolume(SIZE, other, bucket);
+    await using disk = await opened(bucket, other);
+    await readAll(disk.device, 0, MIB);
+    expect(disk.store.count('read', KEY)).toBeGreaterThan(0);
+  });
+
   it('is encrypted, and the image is not', async () => {
     const options = { ...OPTIONS, encryption: keyFile('key') };
     const image = randomBytes(IMAGE);
